@@ -1,0 +1,1 @@
+"""Procedural memory: learns workflows from command sequences and predicts the next step."""

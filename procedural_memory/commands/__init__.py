@@ -1,0 +1,1 @@
+"""Commands: redaction, parsing, templates and grounding."""

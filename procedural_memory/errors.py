@@ -1,0 +1,102 @@
+"""Every error the package raises on purpose, in one tree.
+
+::
+
+    ProceduralMemoryError
+    ├── InvalidInputError (ValueError)          a value breaks a rule; nothing was changed
+    │   ├── InvalidTypeError (TypeError)        a value has the wrong type
+    │   └── SessionConflictError                a session id is taken by other content
+    ├── MissingExtraError (ImportError)         an optional dependency is not installed
+    ├── EmbeddingError (RuntimeError)
+    │   ├── ModelNotFoundError (FileNotFoundError)    no model folder, or no file in it
+    │   ├── ModelFormatError (ValueError)             weights or configuration cannot be used
+    │   └── EmbeddingServiceError (ConnectionError)   the remote service failed or answered nonsense
+    ├── StorageError (RuntimeError)
+    │   ├── SnapshotNotFoundError (FileNotFoundError) the file to load does not exist
+    │   └── SnapshotError (ValueError)                the file is not a snapshot, or a hostile one
+    └── ClosedError (RuntimeError)              the engine or session was closed
+
+Each error subclasses the builtin a caller would already catch.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = [
+    "ClosedError",
+    "EmbeddingError",
+    "EmbeddingServiceError",
+    "InvalidInputError",
+    "InvalidTypeError",
+    "MissingExtraError",
+    "ModelFormatError",
+    "ModelNotFoundError",
+    "ProceduralMemoryError",
+    "SessionConflictError",
+    "SnapshotError",
+    "SnapshotNotFoundError",
+    "StorageError",
+    "shown",
+]
+
+
+class ProceduralMemoryError(Exception):
+    """Base of every error raised on purpose by this package."""
+
+
+class InvalidInputError(ProceduralMemoryError, ValueError):
+    """A value breaks a rule; the message names the item, the rule and the value. Nothing was changed."""
+
+
+class InvalidTypeError(InvalidInputError, TypeError):
+    """A value has the wrong type; the message names the item, the type wanted and the type given."""
+
+
+class SessionConflictError(InvalidInputError):
+    """A session id is already taken by a session with different content."""
+
+
+class MissingExtraError(ProceduralMemoryError, ImportError):
+    """An optional dependency is not installed; the message is the exact command that installs it."""
+
+    def __init__(self, feature: str, extra: str) -> None:
+        super().__init__(f"{feature} is not installed. Run: pip install 'omnimemory-procedural[{extra}]'")
+
+
+class EmbeddingError(ProceduralMemoryError, RuntimeError):
+    """An embedder could not be loaded or could not embed."""
+
+
+class ModelNotFoundError(EmbeddingError, FileNotFoundError):
+    """A model folder, or a file that it must hold, does not exist."""
+
+
+class ModelFormatError(EmbeddingError, ValueError):
+    """Weights, tokenizer or configuration of a model cannot be used."""
+
+
+class EmbeddingServiceError(EmbeddingError, ConnectionError):
+    """The remote embedding service is down, too slow, or answered something that is no embedding."""
+
+
+class StorageError(ProceduralMemoryError, RuntimeError):
+    """The store could not read or write."""
+
+
+class SnapshotNotFoundError(StorageError, FileNotFoundError):
+    """The snapshot to load does not exist."""
+
+
+class SnapshotError(StorageError, ValueError):
+    """A file is no snapshot of this package, is damaged, or holds something that must not be loaded."""
+
+
+class ClosedError(ProceduralMemoryError, RuntimeError):
+    """The engine or the session was closed and takes no more calls."""
+
+
+def shown(value: Any, limit: int = 80) -> str:
+    """Return ``repr(value)`` cut to `limit` characters, for use in an error message."""
+    text = repr(value[: limit + 1] if isinstance(value, str) else value)
+    return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -1,0 +1,1 @@
+"""What is remembered: counts, workflow graph, patterns, causal chains and their similarity."""

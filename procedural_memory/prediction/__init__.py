@@ -1,0 +1,1 @@
+"""Experts, their blend, and the predictions made of them."""

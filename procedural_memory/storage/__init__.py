@@ -1,0 +1,1 @@
+"""The store behind its interface, and snapshots."""

@@ -1,0 +1,242 @@
+"""The value objects of the public contract: frozen, slotted, with no behaviour beyond derived numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias, get_args
+
+__all__ = [
+    "ACTORS",
+    "Actor",
+    "Command",
+    "Evidence",
+    "Level",
+    "Outcome",
+    "OutcomeExplanation",
+    "Prediction",
+    "SimilarPattern",
+    "StepInfluence",
+    "WorkflowPattern",
+]
+
+Outcome: TypeAlias = Literal["success", "failure"] | None
+"""How a session ended; ``None`` is unknown."""
+
+Level: TypeAlias = Literal["command", "template"]
+"""What a list of predictions is ranked by: exact command lines, or templates."""
+
+Actor: TypeAlias = Literal["human", "agent", "tool"]
+ACTORS: tuple[str, ...] = get_args(Actor)
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One command line as typed or as a tool ran it.
+
+    Attributes
+    ----------
+    command : str
+        The line itself; secrets are redacted before it is stored.
+    exit_code : int or None
+        Exit status, ``None`` when unknown.
+    cwd : str or None
+        Working directory in which it ran.
+    timestamp : float or None
+        Start, in seconds since the epoch.
+    duration_ms : float or None
+        Run time in milliseconds.
+    project : str or None
+        Project it belongs to: given, else the git root of `cwd`, else `cwd`.
+    source, actor, host, branch : str or None
+        Who told of the step, who ran it (human, agent or tool), where, and on which git branch.
+    """
+
+    command: str
+    exit_code: int | None = None
+    cwd: str | None = None
+    timestamp: float | None = None
+    duration_ms: float | None = None
+    project: str | None = None
+    source: str | None = None
+    actor: str | None = None
+    host: str | None = None
+    branch: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowPattern:
+    """A learned workflow: an ordered sequence of templates with its outcome counts.
+
+    Attributes
+    ----------
+    pattern_id : str
+        Hash of the template sequence: the same workflow has the same id in every memory.
+    command_sequence : tuple of str
+        The command lines of the newest session that followed this pattern, redacted.
+    templates : tuple of str
+        The normalised commands.
+    success_count, failure_count, unknown_count : int
+        Sessions by outcome.
+    avg_duration_ms : float or None
+        Mean of the known session durations, in milliseconds.
+    confidence : float
+        Posterior mean of the success rate under a Beta(1, 1) prior: one success gives 2/3, not certainty.
+    group : str
+        Id of the near-duplicate group: the first pattern id (in id order) of those that share tools and order.
+    """
+
+    pattern_id: str
+    command_sequence: tuple[str, ...]
+    templates: tuple[str, ...]
+    success_count: int
+    failure_count: int
+    unknown_count: int
+    avg_duration_ms: float | None
+    confidence: float
+    group: str = ""
+
+    @property
+    def command_count(self) -> int:
+        """Number of steps."""
+        return len(self.templates)
+
+    @property
+    def success_rate(self) -> float:
+        """Successes / (successes + failures), 0.0 when no outcome is known."""
+        known = self.success_count + self.failure_count
+        return self.success_count / known if known else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class SimilarPattern:
+    """A pattern that resembles a sequence of commands.
+
+    Attributes
+    ----------
+    pattern_id : str
+    similarity : float
+        Ordered-alignment similarity in 0..1.
+    start, end : int
+        The matched part of the pattern is ``templates[start:end]``.
+    pattern : WorkflowPattern
+    """
+
+    pattern_id: str
+    similarity: float
+    start: int
+    end: int
+    pattern: WorkflowPattern
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What one expert contributed to a prediction.
+
+    Attributes
+    ----------
+    expert : str
+        Name of the expert.
+    probability : float
+        What this expert alone gave the template.
+    weight : float
+        Its share in the blend.
+    context : tuple of str
+        The templates it matched, oldest first.
+    details : mapping
+        Its counts: ``count``, ``total``, ``sessions``, ``successes``, ``failures``, ``pattern_id`` …
+    """
+
+    expert: str
+    probability: float
+    weight: float
+    context: tuple[str, ...] = ()
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """One predicted next action.
+
+    Attributes
+    ----------
+    next_command : str
+        The command line; with a placeholder left in it when no value is known (then `runnable` is False).
+    template : str
+        The template it comes from.
+    probability : float
+        Calibrated probability that exactly this line is next. Orders the list at ``level="command"``.
+    template_probability : float
+        The same for the template. Orders the list at ``level="template"``.
+    confidence : float
+        How well this path has worked before: pattern confidence x similarity of the best supporting pattern
+        (a bare transition is a pattern of two steps with similarity 1).
+    reason : str
+        One plain sentence, generated from `evidence`.
+    similar_patterns : tuple of str
+        Ids of the patterns that support it, best first.
+    auto_suggestions : tuple of str
+        What usually follows this command, from the workflow graph.
+    evidence : tuple of Evidence
+        What each expert contributed.
+    runnable : bool
+        False while a placeholder is left in `next_command`.
+    destructive : bool
+        True when the line can lose data (``rm -rf``, ``git reset --hard``, ``DROP TABLE``, …).
+    """
+
+    next_command: str
+    template: str
+    probability: float
+    template_probability: float
+    confidence: float
+    reason: str
+    similar_patterns: tuple[str, ...] = ()
+    auto_suggestions: tuple[str, ...] = ()
+    evidence: tuple[Evidence, ...] = ()
+    runnable: bool = True
+    destructive: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StepInfluence:
+    """How one step of a context goes together with the outcome of a session. Association, not proof of cause.
+
+    Attributes
+    ----------
+    step : str
+        The template, or ``first -> second`` for a causal chain.
+    successes, failures : int
+        Sessions with this step, by outcome.
+    log_odds : float
+        Log of the ratio of the odds of success with and without the step, each count plus one half.
+    low, high : float
+        95 % interval of `log_odds` (Woolf).
+    """
+
+    step: str
+    successes: int
+    failures: int
+    log_odds: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeExplanation:
+    """Which steps of a context raise or lower the odds of success.
+
+    Attributes
+    ----------
+    base_rate : float
+        Posterior mean success rate of all sessions with a known outcome.
+    raises, lowers : tuple of StepInfluence
+        Steps by strength, strongest first.
+    sessions : int
+        Sessions with a known outcome.
+    """
+
+    base_rate: float
+    raises: tuple[StepInfluence, ...]
+    lowers: tuple[StepInfluence, ...]
+    sessions: int
