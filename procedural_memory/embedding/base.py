@@ -25,7 +25,7 @@ class Embedder(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """Name of the vector space: backend-independent model, revision or weights hash, pooling, dimension."""
+        """Name of the vector space, the same on every backend: model, weights hash, pooling, dimension."""
         ...
 
     def embed(self, texts: Sequence[str]) -> Vectors:
