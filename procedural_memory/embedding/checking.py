@@ -23,9 +23,7 @@ def checked_texts(texts: Sequence[str]) -> list[str]:
         If it is a single string, no sequence, or an item is no string.
     """
     if isinstance(texts, str | bytes):
-        raise InvalidTypeError(
-            f"texts must be a sequence of strings, not one {type(texts).__name__}: {shown(texts)}"
-        )
+        raise InvalidTypeError(f"texts must be a sequence of strings, not one {type(texts).__name__}: {shown(texts)}")
     try:
         items = list(texts)
     except TypeError:
@@ -34,9 +32,7 @@ def checked_texts(texts: Sequence[str]) -> list[str]:
         ) from None
     for index, item in enumerate(items):
         if not isinstance(item, str):
-            raise InvalidTypeError(
-                f"texts[{index}] must be a string, not {type(item).__name__}: {shown(item)}"
-            )
+            raise InvalidTypeError(f"texts[{index}] must be a string, not {type(item).__name__}: {shown(item)}")
     return items
 
 
@@ -69,25 +65,19 @@ def unit_rows(values: Any, count: int, dimension: int | None, source: str) -> Ve
         If they are no numbers, have another shape, are not finite, or a row has length zero.
     """
     try:
-        rows: NDArray[np.float64] = np.asarray(values, dtype=np.float64)
+        given: NDArray[Any] = np.asarray(values)
     except (TypeError, ValueError, OverflowError) as error:
         raise EmbeddingError(f"{source} gave vectors that are no numeric array: {error}") from None
+    if given.dtype.kind not in "fiu":  # also texts that look like numbers
+        raise EmbeddingError(f"{source} gave vectors of {given.dtype}, expected numbers")
+    rows: NDArray[np.float64] = given.astype(np.float64)
     if count == 0 and rows.size == 0:
         return np.zeros((0, dimension or 0), dtype=np.float32)
     wanted = (count, dimension if dimension is not None else "d")
-    if (
-        rows.ndim != 2
-        or rows.shape[0] != count
-        or rows.shape[1] == 0
-        or dimension not in (None, rows.shape[1])
-    ):
-        raise EmbeddingError(
-            f"{source} gave vectors of shape {rows.shape}, expected {wanted[0]} x {wanted[1]}"
-        )
+    if rows.ndim != 2 or rows.shape[0] != count or rows.shape[1] == 0 or dimension not in (None, rows.shape[1]):
+        raise EmbeddingError(f"{source} gave vectors of shape {rows.shape}, expected {wanted[0]} x {wanted[1]}")
     if not np.isfinite(rows).all():
-        raise EmbeddingError(
-            f"{source} gave a vector with NaN or infinity (row {_first(~np.isfinite(rows))})"
-        )
+        raise EmbeddingError(f"{source} gave a vector with NaN or infinity (row {_first(~np.isfinite(rows))})")
     largest = np.abs(rows).max(axis=1)
     if not largest.all():
         raise EmbeddingError(f"{source} gave a vector of length zero (row {int(np.argmin(largest))})")
@@ -138,9 +128,7 @@ class CheckedEmbedder:
         """
         fingerprint = self._inner.fingerprint
         if not isinstance(fingerprint, str) or not fingerprint:
-            raise EmbeddingError(
-                f"{self._name}.fingerprint must be a non-empty string, not {shown(fingerprint)}"
-            )
+            raise EmbeddingError(f"{self._name}.fingerprint must be a non-empty string, not {shown(fingerprint)}")
         return fingerprint
 
     def __repr__(self) -> str:

@@ -33,16 +33,12 @@ PIPE_STEP: Final = 0.7  # a program that is fed by a pipe, against the first one
 CHANGE_DIRECTORY: Final = 0.25  # "cd somewhere && real-work" is about the real work
 
 # Every alternative matches at least one character and none can fail late, so the scan is linear in any input.
-_TOKEN: Final = re.compile(
-    r"<[A-Z_]+>|\"[^\"]*\"?|'[^']*'?|`[^`]*`?|&&|\|\|?|[;&()\n]|\d*[<>]+&?\d*|[^\s\"'`|;&()<>]+"
-)
+_TOKEN: Final = re.compile(r"<[A-Z_]+>|\"[^\"]*\"?|'[^']*'?|`[^`]*`?|&&|\|\|?|[;&()\n]|\d*[<>]+&?\d*|[^\s\"'`|;&()<>]+")
 _SEPARATORS: Final = frozenset({"|", "||", "&&", ";", "&", "(", ")", "\n"})
 _ASSIGNMENT: Final = re.compile(r"[A-Za-z_]\w*=")
 _PLAIN_WORD: Final = re.compile(r"[A-Za-z][\w:-]*\Z")
 _PIECE: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|\d+|[^\W\d_a-zA-Z]+")
-_WRAPPERS: Final = frozenset(
-    {"sudo", "doas", "time", "env", "nohup", "exec", "command", "nice", "npx", "!", "{"}
-)
+_WRAPPERS: Final = frozenset({"sudo", "doas", "time", "env", "nohup", "exec", "command", "nice", "npx", "!", "{"})
 # First words after these are arguments, never sub-commands.
 _NO_SUBCOMMAND: Final = frozenset(
     """
@@ -83,9 +79,7 @@ class LexicalEmbedder:
 
     def __init__(self, dimension: int = 256) -> None:
         if isinstance(dimension, bool) or not isinstance(dimension, int):
-            raise InvalidTypeError(
-                f"dimension must be an int, not {type(dimension).__name__}: {shown(dimension)}"
-            )
+            raise InvalidTypeError(f"dimension must be an int, not {type(dimension).__name__}: {shown(dimension)}")
         if not 16 <= dimension <= 8192:
             raise InvalidInputError(f"dimension must be 16 to 8192, not {dimension}")
         self._dimension: Final = dimension
@@ -237,9 +231,7 @@ def _subfeatures(role: str, token: str) -> Iterator[tuple[str, float]]:
             yield f"gram={gram}", 0.6 / len(grams) ** 0.5
 
 
-def _hashed(
-    features: Iterator[tuple[str, float]] | list[tuple[str, float]], dimension: int
-) -> NDArray[np.float64]:
+def _hashed(features: Iterator[tuple[str, float]] | list[tuple[str, float]], dimension: int) -> NDArray[np.float64]:
     vector = np.zeros(dimension, dtype=np.float64)
     for name, weight in features:
         digest = blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest()

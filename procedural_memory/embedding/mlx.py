@@ -72,9 +72,7 @@ class MLXEmbedder(LocalModelEmbedder):
                 for row, index in enumerate(batch):
                     tokens[row, : len(ids[index])] = ids[index]
                     mask[row, : len(ids[index])] = 1.0
-                vectors = _pooled(
-                    loaded.forward(mx.array(tokens), mx.array(mask)), mx.array(mask), files.pooling
-                )
+                vectors = _pooled(loaded.forward(mx.array(tokens), mx.array(mask)), mx.array(mask), files.pooling)
                 rows[batch] = np.array(vectors.astype(mx.float32))
         return rows
 
@@ -132,15 +130,12 @@ def _check_supported(files: ModelFiles) -> None:
         )
     if files.pooling != "lasttoken" and files.is_decoder:
         raise ModelFormatError(
-            f"{place}: a decoder ({files.architecture}) needs pooling lasttoken, found {files.pooling}; "
-            f"{otherwise}"
+            f"{place}: a decoder ({files.architecture}) needs pooling lasttoken, found {files.pooling}; {otherwise}"
         )
     if not files.include_prompt and (files.document_prompt or files.query_prompt):
         raise ModelFormatError(f"{place}: prompts left out of the pooling are not supported; {otherwise}")
     if files.config.get("is_causal") is False or files.config.get("use_bidirectional_attention"):
-        raise ModelFormatError(
-            f"{place / 'config.json'}: expected causal attention, found both ways; {otherwise}"
-        )
+        raise ModelFormatError(f"{place / 'config.json'}: expected causal attention, found both ways; {otherwise}")
 
 
 def _load_tokenizer(files: ModelFiles) -> Any:

@@ -58,9 +58,7 @@ class BertConfig:
             raise ModelFormatError(f"{place}: position_embedding_type must be absolute, found {shown(kind)}")
         name = config.get("hidden_act", "gelu")
         if name not in ACTIVATIONS:
-            raise ModelFormatError(
-                f"{place}: hidden_act must be one of {', '.join(ACTIVATIONS)}, found {shown(name)}"
-            )
+            raise ModelFormatError(f"{place}: hidden_act must be one of {', '.join(ACTIVATIONS)}, found {shown(name)}")
         width, heads = number("hidden_size"), number("num_attention_heads")
         if width % heads:
             raise ModelFormatError(f"{place}: hidden_size {width} is no multiple of {heads} attention heads")

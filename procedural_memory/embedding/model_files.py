@@ -158,9 +158,7 @@ def read_model_files(
     config = _read_json(folder, "config.json", needed=True)
     architecture = config.get("model_type")
     if not isinstance(architecture, str) or not architecture:
-        raise ModelFormatError(
-            f"{folder / 'config.json'}: model_type must be a name, found {shown(architecture)}"
-        )
+        raise ModelFormatError(f"{folder / 'config.json'}: model_type must be a name, found {shown(architecture)}")
     if not (folder / "tokenizer.json").is_file():
         raise _missing(folder, "tokenizer.json")
     weights = _weights(folder)
@@ -173,9 +171,7 @@ def read_model_files(
     output: int | None = None
     for module in modules:
         if not isinstance(module, dict) or not isinstance(module.get("type"), str):
-            raise ModelFormatError(
-                f"{folder / 'modules.json'}: expected modules with a type, found {shown(module)}"
-            )
+            raise ModelFormatError(f"{folder / 'modules.json'}: expected modules with a type, found {shown(module)}")
         kind = module["type"].rpartition(".")[2]
         if kind == "Pooling":
             pooling_config = _read_json(folder, f"{module.get('path')}/config.json", needed=True)
@@ -193,8 +189,7 @@ def read_model_files(
     prompts = stated.get("prompts") or {}
     if not isinstance(prompts, dict) or not all(isinstance(value, str) for value in prompts.values()):
         raise ModelFormatError(
-            f"{folder / 'config_sentence_transformers.json'}: prompts must map names to texts, found "
-            f"{shown(prompts)}"
+            f"{folder / 'config_sentence_transformers.json'}: prompts must map names to texts, found {shown(prompts)}"
         )
     default = prompts.get(stated.get("default_prompt_name") or "", "")
     return ModelFiles(
@@ -246,8 +241,7 @@ def read_header(path: Path) -> Mapping[str, Tensor]:
         raise ModelFormatError(f"{path}: the safetensors header cannot be read ({error!r})") from None
     if end != size - 8 - length:
         raise ModelFormatError(
-            f"{path}: expected {8 + length + end} bytes, found {size}: the file is damaged; fetch the "
-            "model again"
+            f"{path}: expected {8 + length + end} bytes, found {size}: the file is damaged; fetch the model again"
         )
     return tensors
 
@@ -274,15 +268,11 @@ def _weights(folder: Path) -> tuple[Path, ...]:
         raise _missing(folder, "model.safetensors")
     names = index.get("weight_map")
     if not isinstance(names, dict) or not all(isinstance(name, str) for name in names.values()):
-        raise ModelFormatError(
-            f"{folder / 'model.safetensors.index.json'}: weight_map must map tensors to files"
-        )
+        raise ModelFormatError(f"{folder / 'model.safetensors.index.json'}: weight_map must map tensors to files")
     shards = sorted(set(names.values()))
     for shard in shards:
         if Path(shard).name != shard:
-            raise ModelFormatError(
-                f"{folder / 'model.safetensors.index.json'}: {shown(shard)} is no plain file name"
-            )
+            raise ModelFormatError(f"{folder / 'model.safetensors.index.json'}: {shown(shard)} is no plain file name")
         if not (folder / shard).is_file():
             raise _missing(folder, shard)
     return tuple(folder / shard for shard in shards)
@@ -307,10 +297,7 @@ def _read_json(folder: Path, name: str, needed: bool = False, kind: type = dict)
 def _missing(folder: Path, name: str) -> ModelNotFoundError:
     hint = "fetch the model again (procedural-memory model fetch) or give another folder"
     if name == "model.safetensors" and (folder / "pytorch_model.bin").is_file():
-        hint = (
-            "pickled weights (pytorch_model.bin) are not read, they may run code; "
-            "save the model as safetensors"
-        )
+        hint = "pickled weights (pytorch_model.bin) are not read, they may run code; save the model as safetensors"
     return ModelNotFoundError(f"model folder {folder} has no {name}; {hint}")
 
 
@@ -333,9 +320,7 @@ def _max_length(
     if isinstance(positions, int) and config.get("model_type") in ("roberta", "camembert", "xlm-roberta"):
         positions -= 1 + int(config.get("pad_token_id") or 0)  # these count positions from the padding id
     stated = limits.get("max_seq_length") or tokenizer.get("model_max_length")
-    known = [
-        int(n) for n in (stated, positions) if isinstance(n, int | float) and n == n and n < float("inf")
-    ]
+    known = [int(n) for n in (stated, positions) if isinstance(n, int | float) and n == n and n < float("inf")]
     length = min([MAX_TOKENS, *known])
     if length < 2:
         raise ModelFormatError(f"{folder}: the token limit must be at least 2, found {length}")
@@ -345,9 +330,7 @@ def _max_length(
 def _positive(config: Mapping[str, Any], key: str, folder: Path) -> int:
     value = config.get(key)
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ModelFormatError(
-            f"{folder / 'config.json'}: {key} must be a positive number, found {shown(value)}"
-        )
+        raise ModelFormatError(f"{folder / 'config.json'}: {key} must be a positive number, found {shown(value)}")
     return value
 
 

@@ -102,9 +102,7 @@ def find_model(model: str | Path) -> Path | None:
         If it is a path, and nothing is there.
     """
     if not isinstance(model, str | Path):
-        raise InvalidTypeError(
-            f"model must be a folder or a hub id, not {type(model).__name__}: {shown(model)}"
-        )
+        raise InvalidTypeError(f"model must be a folder or a hub id, not {type(model).__name__}: {shown(model)}")
     if not str(model) or "\0" in str(model):
         raise InvalidInputError(f"model must be a folder or a hub id, not {shown(str(model))}")
     path = Path(model).expanduser()
@@ -113,12 +111,7 @@ def find_model(model: str | Path) -> Path | None:
             return path
     except OSError as error:
         raise ModelNotFoundError(f"model folder {shown(str(model))} cannot be read: {error}") from None
-    if (
-        isinstance(model, Path)
-        or model.startswith((".", "/", "~", "\\"))
-        or path.is_absolute()
-        or path.exists()
-    ):
+    if isinstance(model, Path) or model.startswith((".", "/", "~", "\\")) or path.is_absolute() or path.exists():
         read_model_files(path)  # raises, and says what is wrong with the path
         raise ModelNotFoundError(f"model folder {path} does not exist")  # pragma: no cover - a race
     name = KNOWN_MODELS.get(model, model)
@@ -253,9 +246,7 @@ def _snapshot(entry: Path) -> Path | None:
     except (OSError, ValueError):
         main = ""
     try:
-        snapshots = sorted(
-            (entry / "snapshots").iterdir(), key=lambda path: path.stat().st_mtime, reverse=True
-        )
+        snapshots = sorted((entry / "snapshots").iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
     except OSError:
         return None
     snapshots.sort(key=lambda path: path.name != main)

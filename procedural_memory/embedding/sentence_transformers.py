@@ -82,9 +82,7 @@ class SentenceTransformerEmbedder(LocalModelEmbedder):
 
     def _encode(self, loaded: Any, texts: list[str]) -> Any:
         # The prompt already stands in front; "" keeps the library from adding its default one.
-        return loaded.encode(
-            texts, batch_size=_BATCH, show_progress_bar=False, normalize_embeddings=True, prompt=""
-        )
+        return loaded.encode(texts, batch_size=_BATCH, show_progress_bar=False, normalize_embeddings=True, prompt="")
 
 
 @contextmanager
