@@ -1,0 +1,453 @@
+"""Similarity that knows order: of single commands, and of workflows by ordered alignment.
+
+Two commands are compared by what they do (`procedural_memory.memory.families`), refined by the cosine of
+their vectors where there are any. Two workflows are compared by semi-global alignment: Needleman-Wunsch
+(1970) with free ends in the pattern, as in Smith-Waterman (1981), so that a short workflow is found anywhere
+within a long session. With a linear gap cost the recurrence along the pattern is a running maximum, which
+numpy computes for all patterns at once: one pass for each command of the query, no loop over steps or
+patterns.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple, TypeAlias
+from zlib import crc32
+
+import numpy as np
+from numpy.typing import NDArray
+
+from procedural_memory.memory.families import LOOKING, OPPOSITES, read
+
+__all__ = ["Alignment", "CommandSimilarity", "Scale", "align", "continuations", "measure_scale"]
+
+Floats: TypeAlias = NDArray[np.float32]
+Indices: TypeAlias = NDArray[np.intp]
+Cosines: TypeAlias = Callable[[Sequence[str], Sequence[str]], Floats | None]
+
+# -- how alike two acts are, by what they share
+SAME_PROGRAM: Final = 0.90  # program, verb and object; flags and arguments make up the rest
+SAME_JOB: Final = 0.85  # an equivalent tool
+SAME_VERB: Final = 0.55  # family and verb, another object: `kubectl get pods`, `kubectl get events`
+COMMON_VERB: Final = 0.40  # another family: `npm run build`, `cargo build`
+COMMON_PROGRAM: Final = 0.20  # `git log`, `git tag`
+COMMON_FAMILY: Final = 0.10
+DETAILS: Final = 0.10  # at most this for equal flags and arguments
+FORCED: Final = 0.5  # factor where one of the two overrides a safety check
+
+# -- what vectors may add: they see words, neither effect nor order, so they never carry a pair to the
+# threshold alone
+LIFT: Final = 0.6
+CEILING: Final = 0.75
+
+# -- alignment
+GAP: Final = 0.12  # for a step of the pattern within the match that answers no command of the query
+LOOK: Final = 0.5  # weight of a command that only looks, against one that changes something
+RECENCY: Final = 0.6  # weight of each command of a context against the next newer one
+
+_DETAIL_BUCKETS: Final = 32
+_CAPACITY: Final = 16_384
+_ACTS: Final = 4
+_COLUMNS: Final = ("_identity", "_codes", "_sides", "_details", "_weight", "_flags", "_used")
+
+
+class Scale(NamedTuple):
+    """Where an embedder's cosines lie: `low` between unrelated commands, `high` between equivalent ones."""
+
+    low: float
+    high: float
+
+    def apply(self, cosines: Floats) -> Floats:
+        """Return cosines on the common scale: 0 at `low` or below, 1 at `high` or above; NaN stays NaN."""
+        scaled: Floats = np.clip((cosines - self.low) / (self.high - self.low), 0.0, 1.0)
+        return scaled
+
+
+_REFERENCE: Final = (
+    ("git commit -m <STR>", "hg commit -m <STR>"),
+    ("git checkout <BRANCH>", "git switch <BRANCH>"),
+    ("pytest -q", "python -m pytest -q"),
+    ("pip install <PKG>", "uv pip install <PKG>"),
+    ("npm run build", "yarn build"),
+    ("docker ps -a", "podman ps -a"),
+    ("kubectl get pods", "oc get pods"),
+    ("terraform plan", "tofu plan"),
+    ("sudo systemctl restart <SERVICE>", "sudo service <SERVICE> restart"),
+    ("tar -xzf <FILE>", "unzip <FILE>"),
+    ("curl -O <URL>", "wget <URL>"),
+    ("grep -rn <STR> <FILE>", "rg -n <STR> <FILE>"),
+    ("vim <FILE>", "nano <FILE>"),
+    ("rm -rf <FILE>", "rm -r <FILE>"),
+    ("psql -c <STR>", "mysql -e <STR>"),
+    ("ps aux", "top"),
+    ("mkdir -p <FILE>", "install -d <FILE>"),
+    ("ssh <HOST>", "mosh <HOST>"),
+)
+"""Pairs of equivalent commands; commands of different pairs are unrelated."""
+
+
+def measure_scale(embed: Callable[[Sequence[str]], Floats]) -> Scale:
+    """Return the scale of an embedder, measured on a fixed set of equivalent and unrelated commands.
+
+    `low` is the upper quartile of the cosines of unrelated commands, `high` that of equivalent ones. It
+    depends on the embedder alone, never on what is stored, so that every process and every store agrees on
+    it.
+
+    Parameters
+    ----------
+    embed : callable
+        Texts to unit-length rows, as ``Embedder.embed``.
+    """
+    rows = embed([text for pair in _REFERENCE for text in pair])
+    cosines = np.asarray(rows @ rows.T, dtype=np.float64)
+    pair = np.arange(len(cosines)) // 2
+    low = float(np.quantile(cosines[pair[:, None] != pair], 0.75))
+    high = float(np.quantile(cosines[0::2, 1::2].diagonal(), 0.75))
+    return Scale(round(low, 3), round(max(high, low + 0.05), 3))
+
+
+class CommandSimilarity:
+    """Similarity of single commands, given as templates.
+
+    What two commands do decides: the same program, verb and object; an equivalent tool of the same family;
+    opposite verbs (0); one of them forced (half). Where the tables know no answer, vectors may lift the
+    similarity, never to more than `CEILING`. Thread-safe; features of the templates used last are kept, a
+    bounded number.
+
+    Parameters
+    ----------
+    cosines : callable, optional
+        ``cosines(first, second)`` returns float32 of shape (len(first), len(second)): cosines of the
+        templates' vectors, NaN where one has none; or None when there are none at all. Without it structure
+        alone counts.
+    scale : Scale or callable returning one, optional
+        The embedder's scale, see `measure_scale`; a callable is asked at each use. Default: that of MiniLM.
+    """
+
+    def __init__(self, cosines: Cosines | None = None, scale: Scale | Callable[[], Scale | None] | None = None) -> None:
+        self._cosines = cosines
+        self._scale = scale
+        self._lock = threading.Lock()
+        self._features = _Features()
+
+    def matrix(self, query: Sequence[str], others: Sequence[str]) -> Floats:
+        """Return similarities of two lists of templates: float32 in 0..1, shape (len(query), len(others)).
+
+        Equal templates have similarity 1. Symmetric up to rounding.
+        """
+        if not len(query) or not len(others):
+            return np.zeros((len(query), len(others)), dtype=np.float32)
+        with self._lock:
+            left, right = self._features.take(query), self._features.take(others)
+        scores, barred = _structure(left, right)
+        cosines = self._cosines(query, others) if self._cosines is not None else None
+        if cosines is not None:
+            near = np.nan_to_num(self._current_scale().apply(cosines), nan=0.0)
+            room = np.maximum(CEILING - scores, 0.0)
+            room[barred] = 0.0
+            scores += LIFT * near * room
+        scores[left.forced[:, None] != right.forced] *= FORCED
+        scores[left.identity[:, None] == right.identity] = 1.0
+        return scores
+
+    def weights(self, templates: Sequence[str]) -> Floats:
+        """Return what each command of a workflow counts in `align`: 1, or `LOOK` where it only looks."""
+        with self._lock:
+            return np.where(self._features.take(templates).looks, np.float32(LOOK), np.float32(1.0))
+
+    def _current_scale(self) -> Scale:
+        scale = self._scale() if callable(self._scale) else self._scale
+        return scale or MINILM
+
+
+MINILM: Final = Scale(0.3, 0.8)
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Features of templates: per template, and per act; `starts` is where each template's acts begin."""
+
+    identity: NDArray[np.int64]
+    looks: NDArray[np.bool_]
+    forced: NDArray[np.bool_]
+    starts: Indices
+    codes: NDArray[np.int64]  # (acts, 4): program, family, verb, job
+    sides: NDArray[np.int64]  # (acts, 2): bit sets, left and right side of the pairs in OPPOSITES
+    details: Floats  # (acts, buckets), rows of unit length
+    weight: Floats  # (acts,), sums to 1 in each template
+
+
+class _Features:
+    """Features of templates, kept for those used last. Not thread-safe."""
+
+    def __init__(self) -> None:
+        self._clear(256)
+
+    def _clear(self, size: int) -> None:
+        self._slots: dict[str, int] = {}
+        self._codes = np.zeros((size, _ACTS, 4), dtype=np.int64)
+        self._sides = np.zeros((size, _ACTS, 2), dtype=np.int64)
+        self._details = np.zeros((size, _ACTS, _DETAIL_BUCKETS), dtype=np.float32)
+        self._weight = np.zeros((size, _ACTS), dtype=np.float32)
+        self._flags = np.zeros((size, 2), dtype=np.bool_)
+        self._identity = np.zeros(size, dtype=np.int64)
+        self._used = np.zeros(size, dtype=np.int64)
+        self._clock = 0
+
+    def take(self, templates: Sequence[str]) -> _Batch:
+        """Return the features of `templates`."""
+        if len(templates) > _CAPACITY // 2:
+            # More than the table is meant to hold: read them in a table of their own, which is then dropped.
+            own = _Features()
+            return own._gather([own._add(t) if (s := own._slots.get(t)) is None else s for t in templates])
+        missing = {t for t in templates if t not in self._slots}
+        if len(self._slots) + len(missing) > _CAPACITY:
+            self._forget()
+            missing = {t for t in templates if t not in self._slots}
+        for template in missing:
+            self._add(template)
+        slots = [self._slots[t] for t in templates]
+        self._clock += 1
+        self._used[slots] = self._clock
+        return self._gather(slots)
+
+    def _gather(self, slots: list[int]) -> _Batch:
+        rows = np.array(slots, dtype=np.int64)
+        weight = self._weight[rows]
+        present = weight > 0
+        counts = present.sum(axis=1)
+        owner, act = np.nonzero(present)
+        place = rows[owner]
+        return _Batch(
+            identity=self._identity[rows],
+            looks=self._flags[rows, 0],
+            forced=self._flags[rows, 1],
+            starts=np.concatenate(([0], np.cumsum(counts[:-1]))).astype(np.intp),
+            codes=self._codes[place, act],
+            sides=self._sides[place, act],
+            details=self._details[place, act],
+            weight=weight[present],
+        )
+
+    def _add(self, template: str) -> int:
+        slot = len(self._slots)
+        if slot == len(self._used):
+            for name in _COLUMNS:
+                old = getattr(self, name)
+                setattr(self, name, np.concatenate([old, np.zeros_like(old)]))
+        acts = read(template)
+        total = sum(act.weight for act in acts)
+        for i, act in enumerate(acts):
+            job = f"{act.family}\0{act.verb}\0{act.object}"
+            # A verb that is not named is shared by nobody.
+            self._codes[slot, i] = (
+                _code(act.program),
+                _code(act.family),
+                _code(act.verb) if act.verb else -1,
+                _code(job),
+            )
+            self._sides[slot, i] = _SIDES.get(act.verb, (0, 0))
+            self._weight[slot, i] = act.weight / total
+            row = self._details[slot, i]
+            for detail in act.details:
+                row[_code(detail) % _DETAIL_BUCKETS] += 1.0 if detail[0] == "-" else 0.5
+            length = float(np.sqrt(row @ row))
+            if length:
+                row /= length
+            else:
+                row[_DETAIL_BUCKETS - 1] = 1.0
+        heavy = [act for act in acts if act.weight >= 0.5] or acts
+        self._flags[slot] = all(act.verb in LOOKING for act in heavy), any(act.forced for act in acts)
+        self._identity[slot] = hash(template)
+        self._slots[template] = slot
+        return slot
+
+    def _forget(self) -> None:
+        """Drop the half that was used longest ago."""
+        order = np.argsort(-self._used[: len(self._slots)], kind="stable")[: len(self._slots) // 2]
+        names = list(self._slots)
+        for name in _COLUMNS:
+            old = getattr(self, name)
+            new = np.zeros_like(old)
+            new[: len(order)] = old[order]
+            setattr(self, name, new)
+        self._slots = {names[slot]: i for i, slot in enumerate(order)}
+
+
+def _code(text: str) -> int:
+    return crc32(text.encode("utf-8", "surrogatepass"))
+
+
+def _sides() -> dict[str, tuple[int, int]]:
+    table: dict[str, tuple[int, int]] = {}
+    for bit, (left, right) in enumerate(OPPOSITES):
+        for verbs, side in ((left, 0), (right, 1)):
+            for verb in verbs.split():
+                masks = list(table.get(verb, (0, 0)))
+                masks[side] |= 1 << bit
+                table[verb] = (masks[0], masks[1])
+    return table
+
+
+_SIDES: Final = _sides()
+
+
+def _structure(left: _Batch, right: _Batch) -> tuple[Floats, NDArray[np.bool_]]:
+    """Return similarity by structure, and which pairs hold opposite acts."""
+    program, family, verb, job = ((left.codes[:, i, None] == right.codes[:, i]) for i in range(4))
+    verb &= left.codes[:, 2, None] >= 0
+    opposite = ((left.sides[:, 0, None] & right.sides[:, 1]) | (left.sides[:, 1, None] & right.sides[:, 0])) != 0
+    acts = np.zeros(job.shape, dtype=np.float32)
+    acts[family] = COMMON_FAMILY
+    acts[program] = COMMON_PROGRAM
+    acts[verb] = COMMON_VERB
+    acts[verb & family] = SAME_VERB
+    acts[job] = SAME_JOB
+    acts[job & program] = SAME_PROGRAM
+    acts[opposite] = 0.0
+    acts += np.where(job & ~opposite, DETAILS * (left.details @ right.details.T), 0.0).astype(np.float32)
+    # Each act of either line looks for its best answer in the other: a list or pipeline is as alike as its
+    # parts.
+    forth = np.maximum.reduceat(acts, right.starts, axis=1) * left.weight[:, None]
+    back = np.maximum.reduceat(acts, left.starts, axis=0) * right.weight
+    scores = (np.add.reduceat(forth, left.starts, axis=0) + np.add.reduceat(back, right.starts, axis=1)) / 2
+    opposite &= (left.weight[:, None] > 0.3) & (right.weight > 0.3)
+    barred = np.logical_or.reduceat(np.logical_or.reduceat(opposite, left.starts, axis=0), right.starts, axis=1)
+    return np.clip(scores, 0.0, 1.0), barred
+
+
+# -- alignment
+
+
+@dataclass(frozen=True, slots=True)
+class Alignment:
+    """How a query aligns with each of P patterns.
+
+    Attributes
+    ----------
+    similarity : float32 of shape (P,)
+        0..1.
+    start, end : intp of shape (P,)
+        The matched part is ``steps[start:end]``, counted from the pattern's own beginning; empty where
+        nothing matches.
+    """
+
+    similarity: Floats
+    start: Indices
+    end: Indices
+
+
+def align(similarities: Floats, steps: Indices, offsets: Indices, weights: Floats | None = None) -> Alignment:
+    """Align a query with patterns: in order, anywhere in a pattern, with gaps and substitutions.
+
+    The similarity is the weighted mean, over the commands of the query, of the similarity to the step each is
+    aligned with, less `GAP` mean weights for each step of the pattern that stands between matched ones. A
+    command of the query that is aligned with nothing counts 0. Steps before and after the match cost nothing,
+    so a query is found within a long session; the other way round a short pattern covers a long query only in
+    part.
+
+    Parameters
+    ----------
+    similarities : float32 of shape (m, U)
+        Of the query's commands to the distinct templates.
+    steps : intp of shape (N,)
+        The patterns' steps one after the other, as columns of `similarities`.
+    offsets : intp of shape (P + 1,)
+        Pattern p is ``steps[offsets[p]:offsets[p + 1]]``.
+    weights : float32 of shape (m,), optional
+        What each command of the query counts (`CommandSimilarity.weights`); equal by default.
+    """
+    m = len(similarities)
+    lengths = np.diff(offsets)
+    similarity = np.zeros(len(lengths), dtype=np.float32)
+    start = np.zeros(len(lengths), dtype=np.intp)
+    end = np.zeros(len(lengths), dtype=np.intp)
+    filled = np.flatnonzero(lengths)
+    if not m or not len(filled):
+        return Alignment(similarity, start, end)
+    share = np.full(m, 1.0) if weights is None else np.asarray(weights, dtype=np.float64)
+    scan = _Scan(similarities, steps, offsets, share / share.sum())
+    best, first = scan.best, scan.first
+    for row in range(m):
+        scan.advance(row)
+        best, first = scan.best, scan.first
+    begins = offsets[:-1][filled]
+    top = np.maximum.reduceat(best, begins)
+    place = np.arange(len(steps))
+    at_top = np.where(best >= np.repeat(top, lengths[filled]), place, len(steps))
+    last = np.minimum.reduceat(at_top, begins)
+    matched = top > 0.0
+    similarity[filled] = np.clip(top, 0.0, 1.0)
+    start[filled] = np.where(matched, first[last] - begins, 0)
+    end[filled] = np.where(matched, last + 1 - begins, 0)
+    return Alignment(similarity, start, end)
+
+
+def continuations(similarities: Floats, steps: Indices, offsets: Indices) -> Floats:
+    """Return how well a context ends on each step of the patterns: float32 in 0..1 of shape (N,).
+
+    The context's last command sits on the step; the earlier ones lie before it, in order, with gaps and
+    substitutions as in `align`. Each command weighs `RECENCY` times the next newer one, so that what was done
+    last counts most. The step after a high value is what may come next.
+
+    Parameters
+    ----------
+    similarities, steps, offsets
+        As in `align`; the rows are the context, newest last.
+    """
+    m = len(similarities)
+    if not m or not len(steps):
+        return np.zeros(len(steps), dtype=np.float32)
+    share = RECENCY ** np.arange(m - 1, -1, -1, dtype=np.float64)
+    scan = _Scan(similarities, steps, offsets, share / share.sum())
+    for row in range(m - 1):
+        scan.advance(row)
+    return np.clip(scan.ending(m - 1), 0.0, 1.0).astype(np.float32)
+
+
+class _Scan:
+    """The alignment of one query with all patterns, one command of the query after the other.
+
+    `best[j]` is the score of the best alignment that ends at or before step j of its pattern, less the gap
+    from its end to j; `first[j]` is where that alignment begins.
+    """
+
+    def __init__(self, similarities: Floats, steps: Indices, offsets: Indices, share: NDArray[np.float64]) -> None:
+        self._rows = similarities[:, steps] * share[:, None]
+        n = len(steps)
+        owner = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+        self._place = np.arange(n)
+        self._heads = offsets[:-1][np.diff(offsets) > 0]
+        gap = GAP / len(share)
+        # With the gap cost added up along a pattern, "the best so far less its distance" is a running
+        # maximum; a rise from pattern to pattern, larger than any score, keeps that maximum from running over
+        # into the next one.
+        self._ramp = gap * self._place + owner * 2.0
+        self.best: NDArray[np.float64] = np.zeros(n)
+        self.first: Indices = np.zeros(n, dtype=np.intp)
+
+    def ending(self, row: int) -> NDArray[np.float64]:
+        """Return the scores of alignments in which command `row` sits on each step."""
+        before = np.empty_like(self.best)
+        before[1:] = self.best[:-1]
+        before[self._heads] = 0.0
+        np.maximum(before, 0.0, out=before)
+        scores: NDArray[np.float64] = self._rows[row] + before
+        return scores
+
+    def advance(self, row: int) -> None:
+        """Take command `row` of the query into account."""
+        scores = self.ending(row)
+        begins = np.empty_like(self.first)
+        begins[1:] = self.first[:-1]
+        fresh = scores <= self._rows[row]  # nothing before it
+        begins[fresh] = self._place[fresh]
+        lifted = scores + self._ramp
+        running = np.maximum.accumulate(lifted)
+        source = np.maximum.accumulate(np.where(lifted >= running, self._place, 0))
+        running -= self._ramp
+        taken = running > self.best
+        self.best = np.where(taken, running, self.best)
+        self.first = np.where(taken, begins[source], self.first)
