@@ -39,13 +39,11 @@ class Token(NamedTuple):
     end: int
 
 
-KEYWORDS: Final = frozenset(
-    "if then elif else fi for while until do done case esac select function in ! { }".split()
-)
+KEYWORDS: Final = frozenset(["if", "then", "elif", "else", "fi", "for", "while", "until", "do", "done", "case", "esac", "select", "function", "in", "!", "{", "}"])
 """Reserved words where a command may start."""
 
 # Reserved words after which a command may start again.
-_OPENERS: Final = frozenset("if then elif else while until do ! {".split())
+_OPENERS: Final = frozenset(["if", "then", "elif", "else", "while", "until", "do", "!", "{"])
 
 _BLANK: Final = re.compile(r"(?:[ \t]|\\\n)+")
 _OPERATOR: Final = re.compile(r";;&?|;&|&&|\|\||\|&|[;|\n]|&(?!>)")

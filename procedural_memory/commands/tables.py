@@ -1,0 +1,723 @@
+"""What is known about programs, as data: sub-commands, flags that take a value, and what each argument is.
+
+An argument class is one of
+
+- a placeholder kind (``FILE``, ``STR``, ``NUM``, ``NAME``, ``BRANCH``, ``PKG``, ``IMAGE``, ``TEST``, ``CODE``, ``URL``, ``VAL``, ``HOST``): the argument is
+  that, whatever it looks like (within reason: a URL stays a URL, a placeholder stays itself, ``.`` and ``-`` stay literal);
+- ``AUTO``: judged by its looks;
+- ``LIT``: kept as it is, unless its looks say it is a path, a number, …;
+- ``SED``: a line range or a script; ``REF``: a git revision, branch or path; ``REMOTE``: ``host:path`` or a path;
+- ``CMD``: the rest is a command of its own.
+
+A specification lists the classes of the arguments in order; the last one goes for all that follow.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+__all__ = [
+    "ALIASES",
+    "COMMON_FLAGS",
+    "CREATES",
+    "DIGIT_FLAGS",
+    "DISTINCT",
+    "FLAGS",
+    "GROUPS",
+    "KINDS",
+    "POSITIONAL",
+    "SUBCOMMANDS",
+    "WRAPPERS",
+    "WRITING_FLAGS",
+    "Wrapper",
+]
+
+KINDS: Final = ["FILE", "URL", "NUM", "STR", "HASH", "IP", "HOST", "BRANCH", "TAG", "VAL", "GLOB", "PKG", "IMAGE", "HEREDOC", "RANGE", "CODE", "TEST", "DATE", "EMAIL", "UUID", "VAR", "NAME", "SECRET", "REST", "TEXT"]
+"""Every placeholder there is, without its angle brackets."""
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+def _each(*rows: tuple[str, str]) -> dict[str, tuple[str, ...]]:
+    """Turn rows of (programs, specification) into one entry per program; ``_`` joins program and sub-command."""
+    return {name.replace("_", " "): tuple(spec.split()) for names, spec in rows for name in names.split()}
+
+
+def _flags(*rows: tuple[str, str]) -> dict[str, dict[str, str]]:
+    """Turn rows of (programs, "-f -g:CLASS …") into program -> flag -> class."""
+    table: dict[str, dict[str, str]] = {}
+    for names, spec in rows:
+        entry: dict[str, str] = {}
+        waiting: list[str] = []
+        for word in spec.split():
+            flag, _, kind = word.rpartition(":")
+            waiting.append(flag or word)
+            if flag:
+                entry.update(dict.fromkeys(waiting, kind))
+                waiting = []
+        for name in names.split():
+            table.setdefault(name.replace("_", " "), {}).update(entry)
+    return table
+
+
+ALIASES: Final = {
+    "python2": "python",
+    "python3": "python",
+    "py": "python",
+    "ipython3": "ipython",
+    "pip2": "pip",
+    "pip3": "pip",
+    "nodejs": "node",
+    "vi": "vim",
+    "nvim": "vim",
+    "egrep": "grep",
+    "fgrep": "grep",
+    "zgrep": "grep",
+    "gsed": "sed",
+    "gawk": "awk",
+    "mawk": "awk",
+    "apt-get": "apt",
+    "py.test": "pytest",
+    "pyright-python": "pyright",
+    "gmake": "make",
+    "batcat": "bat",
+    "fdfind": "fd",
+}
+"""Other spellings of the same program."""
+
+SUBCOMMANDS: Final = _words(
+    """
+    git hg svn jj docker podman nerdctl docker-compose podman-compose kubectl oc k3s helm minikube kind argocd flux eksctl gh glab hub
+    aws gcloud gsutil az doctl heroku fly flyctl vercel netlify firebase supabase wrangler serverless sls sam cdk pulumi terraform
+    tofu terragrunt packer vagrant ansible-galaxy ansible-vault nomad consul vault
+    npm pnpm yarn bun deno nx turbo lerna ng vue vite next nuxt expo prisma ionic cap tauri rush wasm-pack
+    pip pipx poetry uv pdm hatch rye conda mamba micromamba pipenv pyenv rbenv nvm asdf mise volta sdk goenv
+    cargo rustup go dotnet swift flutter dart gem bundle rails composer mix stack cabal opam zig luarocks
+    apt brew dnf yum zypper snap flatpak apk emerge port nix choco winget scoop
+    systemctl launchctl ip nmcli ufw loginctl timedatectl hostnamectl bluetoothctl pm2 supervisorctl
+    manage.py django-admin artisan flask alembic dbt airflow dvc mlflow wandb huggingface-cli hf ollama celery scrapy jupyter
+    streamlit prefect dagster tmux adb fastboot pod fastlane msfdb virsh lxc multipass restic borg rclone openssl
+    bazel bazelisk buck2 pants conan vcpkg pre-commit coverage twine mkdocs act circleci sops chezmoi direnv atuin certbot caddy
+    """
+)
+"""Programs whose first argument is a sub-command."""
+
+GROUPS: Final = frozenset(
+    f"{program} {name}"
+    for program, names in {
+        "git": "remote stash submodule worktree bisect notes flow lfs reflog bundle sparse-checkout",
+        "docker": "compose image container volume network system buildx context builder swarm service stack node secret manifest",
+        "podman": "compose image container volume network system pod machine",
+        "kubectl": "get describe delete create edit rollout config set top auth label annotate patch explain",
+        "kubectl rollout": "",
+        "oc": "get describe delete create edit adm rollout",
+        "gh": "pr issue repo run workflow release auth gist secret variable label project codespace extension cache search config",
+        "glab": "mr issue repo ci auth",
+        "aws": "s3 s3api ec2 iam lambda ecr ecs eks logs sts cloudformation dynamodb rds sqs sns ssm secretsmanager route53 "
+        "configure cloudwatch sso kms apigateway events",
+        "gcloud": "compute container auth config projects run functions app builds sql services iam artifacts storage logging "
+        "secrets pubsub components",
+        "gcloud compute": "instances disks networks firewall-rules addresses images zones",
+        "gcloud container": "clusters images",
+        "gcloud sql": "instances databases",
+        "gcloud run": "services jobs",
+        "gcloud auth": "application-default",
+        "gcloud iam": "service-accounts roles",
+        "gcloud artifacts": "repositories docker",
+        "az": "vm aks acr group account storage webapp functionapp network ad keyvault sql container deployment",
+        "az storage": "account blob container",
+        "npm": "run run-script config cache pkg dist-tag",
+        "pnpm": "run store",
+        "yarn": "run workspace config cache",
+        "bun": "run pm",
+        "deno": "task",
+        "pip": "cache config index",
+        "uv": "pip tool python cache",
+        "uv tool": "",
+        "poetry": "env self cache source config",
+        "hatch": "env",
+        "conda": "env config",
+        "mamba": "env",
+        "rustup": "component target toolchain",
+        "go": "mod work tool",
+        "dotnet": "ef tool nuget sln",
+        "swift": "package",
+        "flutter": "pub",
+        "dart": "pub",
+        "terraform": "state workspace providers",
+        "tofu": "state workspace",
+        "pulumi": "stack config",
+        "helm": "repo dependency plugin get show registry",
+        "argocd": "app cluster",
+        "flux": "get create",
+        "minikube": "addons config",
+        "vault": "kv auth secrets policy operator",
+        "ip": "addr address a link route r neigh netns rule",
+        "nmcli": "con connection dev device radio",
+        "brew": "services bundle",
+        "nix": "flake profile store",
+        "airflow": "dags tasks db users",
+        "dvc": "remote",
+        "prisma": "migrate db",
+        "supabase": "db functions migration",
+        "heroku": "config addons pg ps",
+        "fly": "secrets apps",
+        "flyctl": "secrets apps",
+        "vercel": "env",
+        "firebase": "functions",
+        "wrangler": "kv secret",
+        "flask": "db",
+    }.items()
+    for name in names.split()
+)
+"""Sub-commands that are followed by one more."""
+
+
+class Wrapper(NamedTuple):
+    """A program that runs another command given after its own flags and operands."""
+
+    valued: frozenset[str]
+    """Flags that take a value."""
+    operands: tuple[str, ...] = ()
+    """Classes of the operands before the command."""
+
+
+def _wrapper(valued: str = "", operands: str = "") -> Wrapper:
+    return Wrapper(_words(valued), tuple(operands.split()))
+
+
+WRAPPERS: Final = {
+    "sudo": _wrapper("-u -g -h -p -C -D -R -T -U --user --group --host --prompt"),
+    "doas": _wrapper("-u -C"),
+    "env": _wrapper("-u -C -S --unset --chdir"),
+    "time": _wrapper("-o -f --format --output"),
+    "nohup": _wrapper(),
+    "nice": _wrapper("-n --adjustment"),
+    "ionice": _wrapper("-c -n -p"),
+    "chrt": _wrapper("", "NUM"),
+    "taskset": _wrapper("", "AUTO"),
+    "timeout": _wrapper("-s -k --signal --kill-after", "NUM"),
+    "gtimeout": _wrapper("-s -k", "NUM"),
+    "watch": _wrapper("-n --interval"),
+    "xargs": _wrapper("-I -n -P -L -d -a -s -E --max-args --max-procs --delimiter --replace"),
+    "parallel": _wrapper("-j --jobs -a -N"),
+    "exec": _wrapper("-a"),
+    "command": _wrapper(),
+    "builtin": _wrapper(),
+    "noglob": _wrapper(),
+    "stdbuf": _wrapper("-i -o -e"),
+    "unbuffer": _wrapper(),
+    "setsid": _wrapper(),
+    "caffeinate": _wrapper("-t -w"),
+    "strace": _wrapper("-e -o -p -s -f"),
+    "ltrace": _wrapper("-e -o -p -s"),
+    "chroot": _wrapper("", "FILE"),
+    "fakeroot": _wrapper(),
+    "dotenv": _wrapper("-f"),
+    "sshpass": _wrapper("-p -f -e"),
+    "proxychains": _wrapper("-f"),
+    "proxychains4": _wrapper("-f"),
+    "torsocks": _wrapper(),
+    "xvfb-run": _wrapper("-s -n"),
+    "direnv exec": _wrapper("", "FILE"),
+    "npx": _wrapper("-p --package -c"),
+    "bunx": _wrapper(),
+    "pnpx": _wrapper(),
+    "pnpm exec": _wrapper(),
+    "pnpm dlx": _wrapper(),
+    "yarn dlx": _wrapper(),
+    "yarn exec": _wrapper(),
+    "npm exec": _wrapper("-p --package -c"),
+    "bun x": _wrapper(),
+    "uv run": _wrapper(
+        "--with --python -p --extra --group --package --directory --env-file --project --with-requirements"
+    ),
+    "uvx": _wrapper("--from --with --python -p"),
+    "uv tool run": _wrapper("--from --with --python"),
+    "pipx run": _wrapper("--spec --python"),
+    "poetry run": _wrapper(),
+    "pipenv run": _wrapper(),
+    "pdm run": _wrapper("-p"),
+    "rye run": _wrapper(),
+    "hatch run": _wrapper(),
+    "conda run": _wrapper("-n -p --name --prefix --cwd"),
+    "mamba run": _wrapper("-n -p --name --prefix"),
+    "micromamba run": _wrapper("-n -p --name --prefix"),
+    "bundle exec": _wrapper(),
+    "rbenv exec": _wrapper(),
+    "pyenv exec": _wrapper(),
+    "mise exec": _wrapper(),
+    "nix-shell --run": _wrapper(),
+    "coverage run": _wrapper("--source --omit --include --rcfile --data-file --context --concurrency -m"),
+    "docker exec": _wrapper("-e --env -u --user -w --workdir --env-file", "NAME"),
+    "podman exec": _wrapper("-e --env -u --user -w --workdir", "NAME"),
+    "docker compose exec": _wrapper("-e --env -u --user -w --workdir --index", "LIT"),
+    "docker compose run": _wrapper("-e --env -u --user -w --workdir --name -v -p --entrypoint", "LIT"),
+    "docker-compose exec": _wrapper("-e --env -u --user -w --workdir --index", "LIT"),
+    "docker-compose run": _wrapper("-e --env -u --user -w --workdir --name -v -p --entrypoint", "LIT"),
+    "then": _wrapper(),
+    "do": _wrapper(),
+    "else": _wrapper(),
+    "coproc": _wrapper(),
+}
+"""Programs (and sub-commands) that run another command; it decides what the step is."""
+
+FLAGS: Final = _flags(
+    ("git", "-C --git-dir --work-tree:FILE -c:VAL"),
+    (
+        "git_commit git_tag git_notes git_stash git_merge",
+        "-m --message:STR -F --file:FILE --author --date:STR -C -c --fixup --squash:REF -u:NAME",
+    ),
+    ("git_checkout git_switch", "-b -B -c -C --orphan:BRANCH -t --track:BRANCH"),
+    ("git_branch", "-d -D -m -M -c -u --set-upstream-to --delete --move --contains --merged --no-merged:BRANCH"),
+    (
+        "git_log git_show git_diff git_shortlog git_blame",
+        "--author --grep --since --until --after --before --format --pretty -S -G:STR -n --max-count:NUM -L:RANGE",
+    ),
+    ("git_clone", "-b --branch:BRANCH --depth:NUM -o:NAME"),
+    ("git_worktree_add", "-b -B:BRANCH"),
+    ("git_rebase", "--onto:REF -x --exec:STR"),
+    ("git_push", "-d --delete:BRANCH -o:STR"),
+    ("git_cherry-pick git_revert", "-m:NUM"),
+    (
+        "git_grep grep rg ag ack",
+        "-e --regexp:STR -f --file:FILE -A -B -C -m --max-count --context:NUM --include --exclude --exclude-dir -g --glob:GLOB -t --type:LIT",
+    ),
+    ("sed", "-e --expression:SED -f --file:FILE"),
+    ("awk", "-F -v:STR -f:FILE"),
+    (
+        "find",
+        "-name -iname -path -ipath -wholename -regex -iregex -not-path:GLOB -type -user -group -perm:LIT "
+        "-newer:FILE -maxdepth -mindepth -mtime -mmin -atime -ctime -size:NUM -printf:STR -exec -execdir -ok:CMD",
+    ),
+    ("fd", "-e --extension -t --type:LIT -d --max-depth:NUM -x -X --exec --exec-batch:CMD -E --exclude -g:GLOB"),
+    ("head tail", "-n -c --lines --bytes:NUM"),
+    ("cut", "-d -f -c -b --delimiter --fields:STR"),
+    ("sort", "-k -t --key:STR -o:FILE -S:NUM -T:FILE"),
+    ("tr xargs paste join column", "-d -t -s:STR"),
+    ("xargs", "-I -i:LIT -n -P -L:NUM"),
+    ("python ipython", "-c:CODE -m:MODULE -W -X:LIT"),
+    ("bash sh zsh dash fish ksh", "-c:CODE -o:LIT"),
+    ("node perl ruby php lua Rscript osascript bun deno", "-e -p -pe -ne --eval --print -r:CODE"),
+    ("psql", "-c --command:CODE -f --file -o:FILE -h --host:HOST -U --username -d --dbname -v:NAME -p --port:NUM"),
+    ("mysql mysqldump mariadb", "-e --execute:CODE -h --host:HOST -u --user -D --database:NAME -P --port:NUM"),
+    ("sqlite3", "-cmd:CODE"),
+    ("mongosh mongo", "--eval:CODE"),
+    ("redis-cli", "-h:HOST -p -n:NUM"),
+    (
+        "pytest",
+        "-k -m -o:STR -n --maxfail --timeout --durations --lf-count:NUM -c --rootdir --junitxml --ignore --confcutdir:FILE -p:NAME --deselect:TEST --cov:AUTO --tb:LIT",
+    ),
+    ("unittest", "-k:STR -s:FILE -p:GLOB"),
+    (
+        "mypy ruff black flake8 isort pylint",
+        "-p -m:NAME --config --config-file -c:FILE -l --line-length:NUM -t --target-version --select --ignore --extend-select:LIT",
+    ),
+    (
+        "pip uv_pip",
+        "-r -c --requirement --constraint -e --editable -t --target:FILE -i --index-url --extra-index-url -f:URL",
+    ),
+    (
+        "pip_install pip3_install uv_pip_install",
+        "-r -c --requirement --constraint -e --editable -t --target:FILE -i --index-url --extra-index-url -f:URL",
+    ),
+    (
+        "conda conda_create conda_install conda_activate mamba",
+        "-n --name:NAME -p --prefix -f --file:FILE -c --channel:LIT",
+    ),
+    (
+        "docker_run podman_run docker_create",
+        "--name --network --hostname -h --restart -u --user --platform:NAME -e --env:VAL -v --volume --mount --env-file -w --workdir:FILE "
+        "-p --publish --expose -m --memory --cpus:NUM --gpus:LIT --entrypoint:LIT",
+    ),
+    (
+        "docker_exec docker_compose_exec docker_compose_run docker-compose_exec",
+        "-e --env:VAL -u --user:NAME -w --workdir --env-file:FILE",
+    ),
+    (
+        "docker_build docker_buildx_build podman_build",
+        "-t --tag:IMAGE -f --file:FILE --build-arg --label --secret:VAL --target --platform --progress:LIT",
+    ),
+    (
+        "docker_compose docker-compose docker_compose_up",
+        "-f --file --env-file --project-directory:FILE -p --project-name --profile:NAME",
+    ),
+    (
+        "docker_logs docker_compose_logs docker-compose_logs kubectl_logs",
+        "--tail --since -n:NUM -c --container:NAME -l:STR",
+    ),
+    ("docker_login", "-u --username:NAME -p --password:SECRET"),
+    ("docker_ps docker_images", "--filter -f --format:STR"),
+    (
+        "kubectl oc",
+        "-n --namespace -c --container --context:NAME -f --filename -k --kubeconfig:FILE -l --selector:STR -o --output:LIT --replicas:NUM -p:STR",
+    ),
+    ("kubectl_logs", "-f --follow:NONE"),
+    ("test [ [[", "-f -d -e -r -w -x -s -L -h -nt -ot:FILE -n -z:STR -eq -ne -gt -lt -ge -le:NUM"),
+    ("helm", "-n --namespace:NAME -f --values:FILE --set --set-string:VAL --version:NUM"),
+    ("terraform tofu", "-var:VAL -var-file -out -state:FILE -target:NAME"),
+    (
+        "gh",
+        "-t --title -b --body --search -q --jq --json:STR -F --body-file:FILE -R --repo -B --base -H --head:BRANCH -l --label -a --assignee:NAME -L --limit:NUM -s --state:LIT",
+    ),
+    ("gh_api", "-f -F --field -H --jq -q:STR -X --method:LIT"),
+    (
+        "aws",
+        "--profile --region --bucket --key --function-name --stack-name --cluster --instance-ids:NAME --output:LIT --query --filters:STR",
+    ),
+    ("gcloud", "--project --zone --region --cluster:NAME --format --filter:STR"),
+    ("az", "-g --resource-group -n --name -l --location:NAME -o --output:LIT --query:STR"),
+    (
+        "curl",
+        "-X --request:LIT -H --header -d --data --data-raw --data-binary --data-urlencode -F --form -A --user-agent -w --write-out -e --referer -b --cookie --json:STR "
+        "-o --output -T --upload-file -c --cookie-jar -K --cacert --cert --key:FILE -u --user -x --proxy:STR -m --max-time --connect-timeout --retry:NUM",
+    ),
+    (
+        "wget",
+        "-O -o -P --output-document --directory-prefix -i:FILE --header --user-agent -U --post-data:STR -t -T --tries --timeout:NUM",
+    ),
+    ("http https", "-a --auth:STR"),
+    ("ssh", "-i -F -E -S:FILE -p:NUM -l:NAME -o -L -R -D -J -W:STR"),
+    ("scp sftp", "-i -F:FILE -P -l:NUM -o:STR -J:HOST"),
+    ("rsync", "-e --rsh:STR --exclude --include:GLOB --exclude-from --include-from --files-from:FILE --bwlimit:NUM"),
+    ("ssh-keygen", "-t:LIT -b:NUM -C -N -P:STR -f -R:FILE"),
+    ("tar bsdtar gtar", "-f -C --directory --file -T -X:FILE --exclude:GLOB"),
+    ("zip unzip 7z", "-d -x:FILE -P:SECRET"),
+    (
+        "gcc g++ cc c++ clang clang++ ld nvcc gfortran",
+        "-o -I -L -include -isystem -T:FILE -D -U -arch -framework -target -x:LIT",
+    ),
+    ("make ninja", "-C -f --directory --file:FILE -j --jobs:NUM"),
+    ("cmake", "-S -B --build --install -C --prefix -P:FILE -G:STR --target -t --config --preset:LIT -j --parallel:NUM"),
+    (
+        "cargo",
+        "-p --package --bin --example --test --bench --features -F --target --profile:NAME --manifest-path --path --target-dir:FILE -j --jobs:NUM",
+    ),
+    (
+        "go_build go_test go_run go_install go_vet",
+        "-o -C -coverprofile -modfile:FILE -run -bench -tags -ldflags -gcflags -skip:STR -timeout -count -parallel:NUM",
+    ),
+    ("npm pnpm yarn", "--prefix -C --dir --cwd:FILE -w --workspace --filter -F:NAME"),
+    ("jq yq", "--arg --argjson:STR -f --from-file:FILE --indent:NUM"),
+    ("tmux", "-t -s -n:NAME -c:FILE"),
+    ("screen", "-S -r -x:NAME"),
+    ("systemctl journalctl", "-u --unit:NAME -n --lines:NUM --since --until:STR -p -o -t:LIT"),
+    ("useradd usermod adduser groupadd", "-s -d -m-d:FILE -G -g -u -c:NAME"),
+    ("chown chgrp chmod touch truncate", "--reference:FILE -s --size:NUM -d -t:STR"),
+    ("install", "-m -o -g:LIT -t:FILE"),
+    ("date", "-d --date:STR -r:FILE"),
+    ("nc ncat netcat telnet", "-p -w -i:NUM -e -c:FILE -s:HOST"),
+    ("nmap masscan", "-p --top-ports --min-rate:NUM -oN -oA -oX -oG -iL:FILE --script -D:NAME"),
+    ("hydra medusa", "-l -p:NAME -L -P -C -o:FILE -s -t -w:NUM"),
+    ("john", "--wordlist -w:FILE --format:LIT"),
+    ("hashcat", "-m -a:NUM -o -r:FILE"),
+    ("fcrackzip", "-p:FILE -l:NUM -c:LIT"),
+    ("gobuster ffuf dirb nikto sqlmap wfuzz", "-u --url -h:URL -w -o:FILE -t:NUM -x -H:STR"),
+    ("ping", "-c -i -W -w -s -t:NUM -I:NAME"),
+    ("dig nslookup host", "-t:LIT -p:NUM"),
+    ("ps kill pkill pgrep top htop lsof", "-p:NUM -u -U -C:NAME -o -s --sort:LIT -i:AUTO"),
+    (
+        "openssl",
+        "-in -out -inkey -CA -CAkey -CAfile -key -keyout -config:FILE -days:NUM -subj -pass -passin -passout:STR -connect:HOST",
+    ),
+    ("gpg gpg2", "-o --output:FILE -r -u --recipient --local-user --keyserver:NAME"),
+    (
+        "ffmpeg ffprobe",
+        "-i:FILE -c -c:v -c:a -f -vcodec -acodec -preset:LIT -ss -to -t -r -b -b:v -crf:NUM -vf -af -filter_complex -map -s:STR",
+    ),
+    ("manage.py django-admin", "--settings:NAME -k:STR --pythonpath:FILE"),
+    (
+        "uvicorn gunicorn hypercorn flask streamlit",
+        "--host -h -b --bind:HOST --port -p --workers -w -t --timeout:NUM -k --app:NAME",
+    ),
+    ("alembic", "-m --message:STR -c:FILE"),
+    ("celery", "-A -Q -n:NAME -c:NUM -l --loglevel:LIT"),
+    (
+        "ansible ansible-playbook",
+        "-i --inventory --vault-password-file --private-key:FILE -m --module-name -u --user -l --limit -t --tags:NAME -a -e --args --extra-vars:STR",
+    ),
+    ("sphinx-build", "-b:LIT -c -d:FILE -D -A:VAL -j:NUM"),
+    ("vim nano emacs code subl less more view", "-c:STR"),
+    ("dd", ":AUTO"),
+    ("read", "-p -d:STR -t -n:NUM"),
+    ("ls tree du df", "-I -P:GLOB -L -d --max-depth:NUM"),
+    ("patch", "-p:NUM -i -d -o:FILE"),
+    ("diff", "-I:STR -x:GLOB -U:NUM"),
+    ("base64 fold nl split", "-w -l -b -n:NUM"),
+    ("xxd hexdump od strings", "-l -s -n -N -c:NUM -e -A -t:LIT"),
+    ("mvn gradle gradlew", "-pl -P -p -f:FILE"),
+    ("dotnet", "-c --configuration -f --framework -r --runtime:LIT -o --output --project:FILE --filter:STR"),
+    ("xcodebuild", "-project -workspace:FILE -scheme -sdk -configuration -destination:STR"),
+    ("adb", "-s:NAME"),
+    ("crontab", "-u:NAME"),
+    ("useradd", "-s:FILE"),
+    ("open_file open edit", "-a:STR"),
+)
+"""Class of the value of a flag, by program or by program and sub-command."""
+
+COMMON_FLAGS: Final = {
+    "-o": "AUTO",
+    "--output": "AUTO",
+    "--config": "FILE",
+    "--file": "FILE",
+    "--name": "NAME",
+    "--message": "STR",
+    "--title": "STR",
+    "--description": "STR",
+    "--body": "STR",
+    "--port": "NUM",
+    "--host": "HOST",
+    "--user": "NAME",
+    "--username": "NAME",
+    "--password": "VAL",
+    "--token": "VAL",
+    "--env": "VAL",
+    "--branch": "BRANCH",
+    "--tag": "NAME",
+    "--format": "LIT",
+    "--level": "LIT",
+    "--log-level": "LIT",
+    "--color": "LIT",
+    "--type": "LIT",
+}
+"""Class of the value of a flag that means the same nearly everywhere; a value that looks like another flag is none."""
+
+POSITIONAL: Final = _each(
+    (
+        "cat less more bat head tail wc nl tac sort uniq file stat touch rm rmdir mkdir ls ll la l dir tree du df source . vim nano emacs "
+        "code subl gedit view micro helix hx open xdg-open realpath readlink basename dirname md5sum sha1sum sha256sum shasum cksum "
+        "cd pushd z j cp mv ln diff cmp comm meld unlink shred strings xxd hexdump od zcat gunzip gzip bzip2 bunzip2 xz unxz zstd "
+        "unzip zip unrar 7z tar chmod-x pycodestyle flake8 pylint mypy pyright black isort ruff-x eslint prettier tsc-x node ruby perl php Rscript lua "
+        "bash sh zsh dash ksh fish tee truncate shellcheck shfmt cloc wget-x nbconvert tidy xmllint yamllint hadolint mkfifo "
+        "open_file create edit_file view_file str_replace_editor cat_file read_file write_file delete_file "
+        "type-x del copy move md rd Get-Content Set-Location Remove-Item Get-ChildItem New-Item Copy-Item Move-Item "
+        "feh eog evince zathura mpv vlc play aplay insmod rmmod blkid mount umount fsck swapon badblocks "
+        "rustc javac java-x kotlinc ghc ocaml racket sbcl guile pdflatex xelatex latexmk pandoc sphinx-quickstart sphinx-build sphinx-apidoc "
+        "john fcrackzip binwalk steghide exiftool identify convert magick ffmpeg ffprobe mogrify jpegoptim pngquant",
+        "FILE",
+    ),
+    ("grep egrep rg ag ack git_grep zgrep", "STR FILE"),
+    ("sed", "SED FILE"),
+    ("awk", "STR FILE"),
+    ("jq yq", "STR FILE"),
+    ("tr", "STR"),
+    ("perl", "FILE"),
+    ("fd", "STR FILE"),
+    ("locate mlocate apropos", "STR"),
+    ("find", "FILE"),
+    ("split csplit", "FILE"),
+    ("echo printf print write-host Write-Host Write-Output logger wall say notify-send read-x", "STR"),
+    ("export declare local readonly typeset set setenv", "VAL"),
+    ("unset unalias", "NAME"),
+    ("alias", "VAL"),
+    ("chmod", "MODE FILE"),
+    ("chown chgrp", "NAME FILE"),
+    ("kill", "NUM"),
+    ("man which whereis type command-v info tldr help hash where whatis", "NAME"),
+    ("pkill killall pgrep", "NAME"),
+    ("su id passwd finger groups chsh login last", "NAME"),
+    ("adduser useradd userdel usermod deluser groupadd groupdel", "NAME"),
+    ("service", "NAME LIT"),
+    ("systemctl", "NAME"),
+    ("ping ping6 traceroute tracepath mtr dig nslookup host whois arping fping", "HOST"),
+    ("nmap masscan nikto", "HOST"),
+    ("ssh mosh sftp ftp ssh-copy-id ssh-keyscan rlogin rdesktop", "HOST CMD"),
+    ("telnet nc ncat netcat", "HOST AUTO"),
+    ("tar bsdtar gtar", "BUNDLE FILE"),
+    ("scp rsync", "REMOTE"),
+    ("curl wget http https aria2c httpie lynx w3m links firefox chromium google-chrome youtube-dl yt-dlp", "URL"),
+    ("python ipython", "FILE AUTO"),
+    ("node deno_run bun_run-x ts-node tsx php ruby perl lua Rscript bash sh zsh", "FILE AUTO"),
+    ("java", "NAME AUTO"),
+    ("pytest py.test nose2 nosetests jest vitest mocha ava", "TESTFILE"),
+    ("unittest runtests.py bin/test manage.py_test", "TEST"),
+    ("tox nox", "AUTO"),
+    (
+        "make gmake just task rake ninja invoke inv fab gradle gradlew mvn mvnw gulp grunt ant scons meson sbt mill lein fastlane",
+        "LIT",
+    ),
+    ("npm_run pnpm_run yarn_run bun_run npm_run-script deno_task composer_run", "LIT AUTO"),
+    (
+        "npm_install npm_i npm_add npm_uninstall npm_remove npm_update npm_view npm_info npm_ci npm_link npm_outdated npm_rm npm_un "
+        "yarn_add yarn_remove yarn_upgrade yarn_global yarn_why pnpm_add pnpm_install pnpm_remove pnpm_update pnpm_i bun_add bun_install bun_remove "
+        "pip_install pip_uninstall pip_show pip_download pip_wheel pipx_install pipx_uninstall pipx_upgrade uv_add uv_remove uv_pip_install "
+        "uv_pip_uninstall uv_pip_show uv_tool_install poetry_add poetry_remove poetry_show poetry_update pdm_add pdm_remove rye_add pipenv_install "
+        "pipenv_uninstall conda_install conda_remove conda_update mamba_install hatch_add "
+        "apt_install apt_remove apt_purge apt_search apt_show apt_policy apt_reinstall apt-cache aptitude dpkg-query brew_install brew_uninstall brew_upgrade "
+        "brew_info brew_search brew_reinstall dnf_install dnf_remove dnf_search yum_install yum_remove yum_search zypper_install zypper_in apk_add apk_del "
+        "snap_install snap_remove flatpak_install choco_install winget_install scoop_install port_install emerge pacman yay paru xbps-install "
+        "cargo_add cargo_remove cargo_install go_get go_install gem_install gem_uninstall bundle_add composer_require composer_remove "
+        "dotnet_add cpan cpanm luarocks_install opam_install stack_install cabal_install nix-env asdf_install asdf_plugin Install-Module",
+        "PKG",
+    ),
+    (
+        "git_add git_rm git_mv git_restore git_apply git_am git_blame git_ls-files git_check-ignore git_clean git_update-index",
+        "FILE",
+    ),
+    (
+        "git_checkout git_switch git_merge git_rebase git_revert git_cherry-pick git_merge-base git_rev-parse "
+        "git_rev-list git_describe git_shortlog git_cherry git_branch git_cat-file git_difftool git_format-patch git_bisect_good git_bisect_bad "
+        "git_bisect_start git_range-diff git_archive git_ls-tree git_stash_branch git_name-rev git_reflog_show git_diff-tree",
+        "REF",
+    ),
+    ("git_diff git_log git_show git_reset", "PATHREF"),
+    ("git_push git_pull git_fetch", "LIT REF"),
+    ("git_remote_add git_remote_set-url", "LIT URL"),
+    ("git_remote_remove git_remote_show git_remote_rename git_remote_get-url", "LIT"),
+    ("git_clone git_submodule_add", "URL FILE"),
+    ("git_tag", "TAG REF"),
+    ("git_config", "LIT VAL"),
+    ("git_init", "FILE"),
+    ("git_worktree_add git_worktree_remove", "FILE REF"),
+    ("git_stash_push", "FILE"),
+    ("git_stash_pop git_stash_apply git_stash_drop git_stash_show", "LIT"),
+    ("git_ls-remote", "LIT REF"),
+    ("docker_run docker_create podman_run docker_compose-x", "IMAGE CMD"),
+    (
+        "docker_pull docker_push docker_rmi docker_tag docker_save docker_history docker_scan docker_image_rm docker_image_inspect docker_image_pull "
+        "podman_pull podman_push podman_rmi kind_load-x",
+        "IMAGE",
+    ),
+    (
+        "docker_stop docker_start docker_restart docker_rm docker_kill docker_logs docker_inspect docker_attach docker_top docker_stats docker_port "
+        "docker_wait docker_pause docker_unpause docker_commit docker_rename docker_container_rm docker_container_stop docker_volume_rm docker_volume_create "
+        "docker_volume_inspect docker_network_create docker_network_rm docker_network_inspect docker_network_connect podman_stop podman_rm podman_logs",
+        "NAME",
+    ),
+    ("docker_cp podman_cp kubectl_cp", "REMOTE"),
+    ("docker_build podman_build docker_buildx_build docker_load docker_import", "FILE"),
+    (
+        "docker_compose_up docker_compose_logs docker_compose_restart docker_compose_build docker_compose_stop docker_compose_start docker_compose_rm "
+        "docker_compose_pull docker_compose_ps docker_compose_down docker_compose_kill docker-compose_up docker-compose_logs docker-compose_restart "
+        "docker-compose_build docker-compose_stop docker-compose_start docker-compose_rm docker-compose_pull docker-compose_ps docker-compose_down",
+        "LIT",
+    ),
+    ("docker_login docker_logout", "HOST"),
+    (
+        "kubectl_logs kubectl_exec kubectl_port-forward kubectl_attach kubectl_run kubectl_cordon kubectl_drain kubectl_uncordon",
+        "NAME AUTO",
+    ),
+    ("kubectl oc", "NAME"),
+    ("kubectl_rollout_status kubectl_rollout_restart kubectl_rollout_undo kubectl_scale", "NAME"),
+    ("helm_install helm_upgrade helm_template", "NAME AUTO"),
+    ("helm_uninstall helm_rollback helm_status helm_history helm_get helm_delete", "NAME NUM"),
+    ("helm_repo_add", "NAME URL"),
+    (
+        "terraform_import terraform_state_rm terraform_state_show terraform_workspace_select terraform_workspace_new terraform_taint terraform_untaint",
+        "NAME",
+    ),
+    (
+        "aws_s3_cp aws_s3_mv aws_s3_sync aws_s3_ls aws_s3_rm aws_s3_mb gsutil_cp gsutil_ls gsutil_rm gsutil_rsync rclone_copy rclone_sync",
+        "REMOTE",
+    ),
+    (
+        "gh_pr_view gh_pr_checkout gh_pr_merge gh_pr_close gh_pr_review gh_pr_diff gh_pr_checks gh_issue_view gh_issue_close gh_issue_edit gh_run_view "
+        "gh_run_watch gh_run_rerun gh_pr_edit gh_pr_ready gh_issue_comment gh_pr_comment",
+        "NUM",
+    ),
+    (
+        "gh_repo_clone gh_repo_view gh_repo_create gh_repo_fork gh_release_create gh_release_view gh_release_download gh_secret_set gh_api",
+        "NAME",
+    ),
+    ("psql createdb dropdb createuser pg_dump pg_restore mysql mysqldump mysqladmin mariadb mongosh mongo", "NAME"),
+    ("sqlite3", "FILE CODE"),
+    ("redis-cli", "LIT NAME"),
+    (
+        "conda_activate workon deactivate pyenv_local pyenv_global pyenv_install pyenv_activate nvm_use nvm_install nvm_alias rbenv_local rustup_default "
+        "rustup_target_add rustup_component_add conda_create sdk_use sdk_install asdf_global asdf_local mise_use fnm virtualenvwrapper tmux screen",
+        "NAME",
+    ),
+    ("venv virtualenv uv_venv pdb cProfile py_compile compileall timeit trace http.server ensurepip json.tool", "FILE"),
+    (
+        "manage.py_migrate manage.py_makemigrations manage.py_sqlmigrate manage.py_startapp manage.py_loaddata manage.py_showmigrations manage.py_dumpdata",
+        "NAME",
+    ),
+    ("manage.py_runserver", "HOST"),
+    ("rails_generate rails_g", "LIT NAME"),
+    ("rails_db rails_server", "LIT"),
+    ("uvicorn gunicorn hypercorn celery", "NAME"),
+    ("streamlit_run flet_run manim locust", "FILE"),
+    ("alembic_upgrade alembic_downgrade alembic_stamp", "NAME"),
+    ("ollama_run ollama_pull ollama_rm ollama_show huggingface-cli_download hf_download", "NAME FILE"),
+    ("go_run go_fmt go_vet go_test go_build go_generate", "FILE"),
+    ("cargo_new cargo_init", "FILE"),
+    ("cargo_test cargo_bench", "NAME"),
+    (
+        "rustfmt gofmt goimports clang-format clang-tidy autopep8 yapf stylelint standard biome ruff_check ruff_format",
+        "FILE",
+    ),
+    ("ruff", "LIT FILE"),
+    ("gcc g++ cc c++ clang clang++ ld nvcc gfortran ar nm objdump readelf ldd strip gdb lldb valgrind perf-x", "FILE"),
+    ("openssl_x509 openssl_rsa openssl_req openssl_genrsa openssl_enc openssl_dgst", "AUTO"),
+    ("tmux_attach tmux_new tmux_kill-session tmux_new-session tmux_ls tmux_a", "NAME"),
+    ("crontab", "FILE"),
+    ("date cal sleep seq yes factor bc expr", "AUTO"),
+    ("dd", "AUTO"),
+    ("tar_x", "FILE"),
+    ("ansible", "NAME"),
+    ("ansible-playbook packer_build", "FILE"),
+    ("vagrant_up vagrant_ssh vagrant_halt vagrant_destroy", "NAME"),
+    ("history fg bg jobs disown wait", "AUTO"),
+    ("cut paste column join fmt fold pr rev expand", "FILE"),
+    ("gpg gpg2 age", "FILE"),
+    ("hydra medusa", "AUTO"),
+    ("edit goto scroll_down scroll_up submit", "AUTO"),
+    ("find_file search_dir search_file grep_search codebase_search", "STR FILE"),
+    ("ip_a ip_addr ip_link ip_route", "LIT NAME"),
+    ("ifconfig iwconfig ethtool ifup ifdown tcpdump", "NAME"),
+    ("exit return shift break continue umask ulimit", "AUTO"),
+    ("test [ [[", "AUTO"),
+    ("trap", "STR LIT"),
+    ("eval", "STR"),
+    ("read", "NAME"),
+    ("modprobe lsmod dpkg rpm", "AUTO"),
+    (
+        "Set-ExecutionPolicy Get-Process Stop-Process Get-Service Where-Object ForEach-Object Select-Object Sort-Object Import-Module",
+        "AUTO",
+    ),
+)
+"""Classes of the arguments, by program or by program and sub-command."""
+
+DISTINCT: Final = _words(
+    "cp mv ln diff cmp comm scp rsync install link rename git_mv join meld sdiff vimdiff ssh nc convert gsutil_cp aws_s3_cp aws_s3_sync aws_s3_mv"
+    " docker_cp kubectl_cp docker_tag Copy-Item Move-Item copy move git_diff git_merge-base git_rebase python node bash sh"
+    " aws s3 test [ [[ seq git_push git_worktree_add"
+) | frozenset(
+    {
+        "git mv",
+        "aws s3 cp",
+        "aws s3 sync",
+        "aws s3 mv",
+        "docker cp",
+        "kubectl cp",
+        "docker tag",
+        "git diff",
+        "git rebase",
+        "gsutil cp",
+    }
+)
+"""Programs whose last argument means something else than those before it: a run of arguments keeps its last one apart."""
+
+DIGIT_FLAGS: Final = _words(
+    "kill pkill killall gzip bzip2 xz zstd zip 7z ls ssh scp curl wget ping nmap gcc g++ clang clang++ cc rsync tree sort comm paste"
+)
+"""Programs whose flags of one digit are flags (``kill -9``, ``ls -1``), not counts (``head -5``)."""
+
+CREATES: Final = {
+    **dict.fromkeys(
+        _words(
+            "touch mkdir tee truncate mkfifo vim nano emacs code subl gedit micro helix hx open_file create edit_file write_file New-Item md"
+        ),
+        "all",
+    ),
+    **dict.fromkeys(_words("cp mv ln install rsync scp Copy-Item Move-Item copy move"), "last"),
+    **dict.fromkeys(("git clone", "git init", "cargo new", "venv", "virtualenv", "uv venv", "git worktree add"), "all"),
+}
+"""Programs that write the files they name: ``all`` of them or only the ``last``."""
+
+WRITING_FLAGS: Final = _words(
+    "-o -O --output --output-document --out -out --outfile --output-file -coverprofile --junitxml -cf -czf -cvf -czvf"
+)
+"""Flags whose value is a file that the program writes."""
