@@ -1,1 +1,130 @@
-"""Procedural memory: learns workflows from command sequences and predicts the next step."""
+"""Procedural memory: learns workflows from command sequences and predicts the next step, in process.
+
+>>> from procedural_memory import ProceduralMemoryEngine
+>>> engine = ProceduralMemoryEngine(embedder="lexical")
+>>> _ = engine.learn_workflow(["npm ci", "npm test", "git push"], session_outcome="success")
+>>> engine.predict_next_action(["npm ci", "npm test"])[0].next_command
+'git push'
+
+Names are imported when they are first used: importing the package loads no heavy library.
+"""
+
+from __future__ import annotations
+
+# `TYPE_CHECKING` is spelled out, because importing typing would double the time of a bare import.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from procedural_memory.commands.normalize import normalize
+    from procedural_memory.commands.redact import redact
+    from procedural_memory.embedding.base import Embedder
+    from procedural_memory.embedding.lexical import LexicalEmbedder
+    from procedural_memory.embedding.mlx import MLXEmbedder
+    from procedural_memory.embedding.remote import RemoteEmbedder
+    from procedural_memory.embedding.sentence_transformers import SentenceTransformerEmbedder
+    from procedural_memory.engine import ProceduralMemoryEngine
+    from procedural_memory.errors import (
+        ClosedError,
+        EmbeddingError,
+        EmbeddingServiceError,
+        InvalidInputError,
+        InvalidTypeError,
+        MissingExtraError,
+        ModelFormatError,
+        ModelNotFoundError,
+        ProceduralMemoryError,
+        SessionConflictError,
+        SnapshotError,
+        SnapshotNotFoundError,
+        StorageError,
+    )
+    from procedural_memory.session import Session
+    from procedural_memory.types import (
+        Command,
+        Evidence,
+        OutcomeExplanation,
+        Prediction,
+        SimilarPattern,
+        StepInfluence,
+        WorkflowPattern,
+    )
+
+__version__ = "0.1.0"
+
+_MODULES = {
+    "ProceduralMemoryEngine": "engine",
+    "Session": "session",
+    "normalize": "commands.normalize",
+    "redact": "commands.redact",
+    "Command": "types",
+    "Evidence": "types",
+    "OutcomeExplanation": "types",
+    "Prediction": "types",
+    "SimilarPattern": "types",
+    "StepInfluence": "types",
+    "WorkflowPattern": "types",
+    "Embedder": "embedding.base",
+    "LexicalEmbedder": "embedding.lexical",
+    "MLXEmbedder": "embedding.mlx",
+    "RemoteEmbedder": "embedding.remote",
+    "SentenceTransformerEmbedder": "embedding.sentence_transformers",
+    "ClosedError": "errors",
+    "EmbeddingError": "errors",
+    "EmbeddingServiceError": "errors",
+    "InvalidInputError": "errors",
+    "InvalidTypeError": "errors",
+    "MissingExtraError": "errors",
+    "ModelFormatError": "errors",
+    "ModelNotFoundError": "errors",
+    "ProceduralMemoryError": "errors",
+    "SessionConflictError": "errors",
+    "SnapshotError": "errors",
+    "SnapshotNotFoundError": "errors",
+    "StorageError": "errors",
+}
+
+__all__ = [
+    "ClosedError",
+    "Command",
+    "Embedder",
+    "EmbeddingError",
+    "EmbeddingServiceError",
+    "Evidence",
+    "InvalidInputError",
+    "InvalidTypeError",
+    "LexicalEmbedder",
+    "MLXEmbedder",
+    "MissingExtraError",
+    "ModelFormatError",
+    "ModelNotFoundError",
+    "OutcomeExplanation",
+    "Prediction",
+    "ProceduralMemoryEngine",
+    "ProceduralMemoryError",
+    "RemoteEmbedder",
+    "SentenceTransformerEmbedder",
+    "Session",
+    "SessionConflictError",
+    "SimilarPattern",
+    "SnapshotError",
+    "SnapshotNotFoundError",
+    "StepInfluence",
+    "StorageError",
+    "WorkflowPattern",
+    "normalize",
+    "redact",
+]
+
+
+def __getattr__(name: str) -> object:
+    module = _MODULES.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(f"{__name__}.{module}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

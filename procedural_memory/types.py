@@ -82,8 +82,6 @@ class WorkflowPattern:
         Mean of the known session durations, in milliseconds.
     confidence : float
         Posterior mean of the success rate under a Beta(1, 1) prior: one success gives 2/3, not certainty.
-    group : str
-        Id of the near-duplicate group: the first pattern id (in id order) of those that share tools and order.
     """
 
     pattern_id: str
@@ -94,7 +92,6 @@ class WorkflowPattern:
     unknown_count: int
     avg_duration_ms: float | None
     confidence: float
-    group: str = ""
 
     @property
     def command_count(self) -> int:

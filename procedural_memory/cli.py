@@ -1,0 +1,392 @@
+"""The command line: ``procedural-memory``. A thin layer over the engine; every command takes ``--json``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from procedural_memory import __version__
+from procedural_memory.errors import ProceduralMemoryError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from procedural_memory.engine import ProceduralMemoryEngine
+    from procedural_memory.types import Prediction
+
+__all__ = ["main"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+
+
+def _store_options(function: F) -> F:
+    function = click.option(
+        "--embedder",
+        default="auto",
+        show_default=True,
+        help="auto, lexical, mlx, sentence-transformers or remote.",
+    )(function)
+    return click.option(
+        "--path",
+        default="default",
+        show_default=True,
+        envvar="PROCEDURAL_MEMORY_PATH",
+        help="File of the memory; 'default' is the user's data folder.",
+    )(function)
+
+
+class _Group(click.Group):
+    """Shows the package's own errors as one clear line, and leaves a closed pipe quietly."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ProceduralMemoryError as error:
+            raise click.ClickException(str(error)) from error
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="procedural-memory")
+def main() -> None:
+    """Learn workflows from command sequences and predict the next step."""
+
+
+def _engine(path: str | None, embedder: str) -> ProceduralMemoryEngine:
+    from procedural_memory.engine import ProceduralMemoryEngine
+
+    return ProceduralMemoryEngine(path=path, embedder=embedder)
+
+
+def _print_json(value: Any) -> None:
+    click.echo(json.dumps(value, ensure_ascii=False, indent=2, default=str))
+
+
+def _console(stderr: bool = False) -> Console:
+    from rich.console import Console
+
+    # A pipe has no width; a table cut at 80 columns would lose what matters.
+    console = Console(stderr=stderr, highlight=False, emoji=False)
+    if not console.is_terminal:
+        console = Console(stderr=stderr, highlight=False, emoji=False, width=140)
+    return console
+
+
+def _table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=title, title_justify="left", expand=False)
+    for column in columns:
+        number = column.startswith("#") or column.endswith("%")
+        table.add_column(column.lstrip("#"), justify="right" if number else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*[cell if isinstance(cell, Text) else Text(str(cell)) for cell in row])
+    _console().print(table)
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.0f} %"
+
+
+def _one_line(command: str, limit: int = 70) -> str:
+    line = " ".join(command.split())
+    return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+@main.command()
+@click.option("--history", is_flag=True, help="Also learn your own bash and zsh history (stays in memory).")
+@_json_option
+def demo(history: bool, as_json: bool) -> None:
+    """Learn sample sessions and predict a new one, step by step. Nothing is stored or downloaded."""
+    from procedural_memory.samples import load_demo_session, load_sessions
+    from procedural_memory.sources.shell_history import find_histories, read_history
+
+    live = load_demo_session()
+    with _engine(None, "lexical") as engine:
+        engine.learn_many(load_sessions())
+        own = [session for path in find_histories() for session in read_history(path)] if history else []
+        engine.learn_many(own)
+        engine.flush()
+        stats = engine.stats()
+        steps = []
+        with engine.session(cwd=live["cwd"], project=live["project"]) as session:
+            for step in live["commands"]:
+                predictions = session.predict(top_k=3)
+                steps.append({"command": step["command"], "predictions": [asdict(p) for p in predictions]})
+                session.record(step)
+    hits = {k: sum(s["command"] in [p["next_command"] for p in s["predictions"][:k]] for s in steps) for k in (1, 3)}
+    forms = sum(
+        _template(step["command"]) in [prediction["template"] for prediction in step["predictions"]] for step in steps
+    )
+    if as_json:
+        _print_json({"stats": stats, "description": live.get("description"), "steps": steps, "hits": hits})
+        return
+    _demo_table(live, stats, len(own), steps)
+    click.echo(
+        f"Exactly right: {hits[1]} of {len(steps)} at first place, {hits[3]} among the first three; "
+        f"right command with other arguments included: {forms} of {len(steps)}."
+    )
+    if not history:
+        click.echo("Your own history: procedural-memory demo --history   (nothing leaves this machine)")
+
+
+def _demo_table(live: dict[str, Any], stats: dict[str, Any], own: int, steps: list[dict[str, Any]]) -> None:
+    from rich.text import Text
+
+    click.echo(
+        f"Learned {stats['session_count']} sessions"
+        + (f" ({own} of them from your shell history)" if own else "")
+        + f": {stats['command_count']} commands, {stats['pattern_count']} patterns, "
+        f"{stats['graph_node_count']} templates, {stats['graph_edge_count']} transitions "
+        f"({stats['total_successes']} ended well, {stats['total_failures']} failed)."
+    )
+    click.echo(f"Now a session it has never seen: {live['description']}\n")
+    rows: list[Sequence[Any]] = []
+    for number, step in enumerate(steps, 1):
+        for rank, prediction in enumerate(step["predictions"]):
+            right = prediction["next_command"] == step["command"]
+            mark = "✓ " if right else "  "
+            command = Text(mark + _one_line(prediction["next_command"], 48), style="bold green" if right else "")
+            if prediction["destructive"]:
+                command.append("  ⚠ destructive", style="red")
+            rows.append(
+                (
+                    number if rank == 0 else "",
+                    _one_line(step["command"], 44) if rank == 0 else "",
+                    command,
+                    _percent(prediction["probability"]),
+                    prediction["reason"] if rank == 0 else "",
+                )
+            )
+        if not step["predictions"]:
+            rows.append((number, _one_line(step["command"], 44), "(no idea)", "", ""))
+    _table("Predicted before each step", ("#step", "what was typed", "predicted", "prob. %", "why (first)"), rows)
+
+
+def _template(command: str) -> str:
+    from procedural_memory.commands.normalize import normalize
+
+    return normalize(command)
+
+
+@main.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--outcome", type=click.Choice(["success", "failure"]), help="Of sessions that name none.")
+@_store_options
+@_json_option
+def learn(files: tuple[Path, ...], outcome: str | None, path: str, embedder: str, as_json: bool) -> None:
+    """Learn the sessions of FILES: JSON, JSONL (also .gz) or plain text, one command a line."""
+    from procedural_memory.sources.files import read_sessions
+
+    report = []
+    with _engine(path, embedder) as engine:
+        for file in files:
+            sessions = list(read_sessions(file, outcome))
+            before = engine.stats()
+            _learn_with_bar(engine, file.name, sessions)
+            after = engine.stats()
+            report.append(
+                {
+                    "file": str(file),
+                    "sessions": len(sessions),
+                    "new_sessions": after["session_count"] - before["session_count"],
+                    "new_commands": after["command_count"] - before["command_count"],
+                    "new_patterns": after["pattern_count"] - before["pattern_count"],
+                }
+            )
+        engine.flush()
+        stats = engine.stats()
+    if as_json:
+        _print_json({"files": report, "stats": stats})
+        return
+    for item in report:
+        click.echo(
+            f"{item['file']}: {item['new_sessions']} of {item['sessions']} sessions were new "
+            f"({item['new_commands']} commands, {item['new_patterns']} new patterns)"
+        )
+    click.echo(f"Memory: {stats['path']}")
+
+
+def _learn_with_bar(engine: ProceduralMemoryEngine, name: str, sessions: list[dict[str, Any]]) -> None:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=_console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task(name, total=len(sessions))
+        engine.learn_many(sessions, progress=lambda done: bar.update(task, completed=done))
+
+
+@main.command()
+@click.argument("commands", nargs=-1)
+@click.option("-k", "--top-k", default=5, show_default=True, type=click.IntRange(1), help="How many predictions.")
+@click.option("--level", type=click.Choice(["command", "template"]), default="command", show_default=True)
+@click.option("--min-probability", default=0.0, show_default=True, type=click.FloatRange(0, 1))
+@click.option("--cwd", help="Working directory of the commands.")
+@_store_options
+@_json_option
+def predict(
+    commands: tuple[str, ...],
+    top_k: int,
+    level: Any,
+    min_probability: float,
+    cwd: str | None,
+    path: str,
+    embedder: str,
+    as_json: bool,
+) -> None:
+    """Predict what follows COMMANDS, one argument each: predict -- 'git add .' 'git commit -m wip'."""
+    with _engine(path, embedder) as engine:
+        context = [{"command": command, "cwd": cwd} for command in commands]
+        found = engine.predict_next_action(context, top_k, level=level, min_probability=min_probability)
+        learned = engine.stats()["session_count"]
+    if as_json:
+        _print_json({"predictions": [asdict(prediction) for prediction in found]})
+    elif not found:
+        hint = "" if learned else "; the memory is empty: procedural-memory learn FILE"
+        click.echo(f"No prediction{hint}")
+    else:
+        _predictions_table(found, level)
+
+
+def _predictions_table(found: list[Prediction], level: str) -> None:
+    rows = [
+        (
+            rank,
+            (p.template if level == "template" else p.next_command) + ("  ⚠ destructive" if p.destructive else ""),
+            _percent(p.template_probability if level == "template" else p.probability),
+            f"{p.confidence:.2f}",
+            p.reason,
+        )
+        for rank, p in enumerate(found, 1)
+    ]
+    _table("What comes next", ("#", "command", "prob. %", "#confidence", "why"), rows)
+
+
+@main.command()
+@click.option("-n", "--limit", default=20, show_default=True, type=click.IntRange(1))
+@_store_options
+@_json_option
+def patterns(limit: int, path: str, embedder: str, as_json: bool) -> None:
+    """List the learned patterns, most frequent first."""
+    with _engine(path, embedder) as engine:
+        found = sorted(
+            engine.patterns.values(),
+            key=lambda p: (-(p.success_count + p.failure_count + p.unknown_count), -p.confidence, p.pattern_id),
+        )
+    if as_json:
+        shown = [{**asdict(p), "success_rate": p.success_rate} for p in found[:limit]]
+        _print_json({"patterns": shown, "total": len(found)})
+        return
+    rows = [
+        (
+            p.pattern_id[:12],
+            _one_line(" → ".join(p.templates), 90),
+            p.command_count,
+            p.success_count,
+            p.failure_count,
+            p.unknown_count,
+            f"{p.confidence:.2f}",
+        )
+        for p in found[:limit]
+    ]
+    columns = ("pattern", "steps", "#length", "#success", "#failure", "#unknown", "#confidence")
+    _table(f"{len(found)} patterns", columns, rows)
+
+
+@main.command()
+@_store_options
+@_json_option
+def stats(path: str, embedder: str, as_json: bool) -> None:
+    """Show sizes, outcome totals, and the embedder with the reason it was chosen."""
+    with _engine(path, embedder) as engine:
+        found = engine.stats()
+    if as_json:
+        _print_json(found)
+        return
+    embedder_rows = {f"embedder {name}": value for name, value in found.pop("embedder").items()}
+    flat = {**found, **embedder_rows}
+    _table("Memory", ("what", "value"), flat.items())
+
+
+@main.command()
+@click.option("-n", "--limit", default=30, show_default=True, type=click.IntRange(1), help="Strongest transitions.")
+@click.option("--dot", is_flag=True, help="Print Graphviz DOT instead of a table.")
+@_store_options
+@_json_option
+def graph(limit: int, dot: bool, path: str, embedder: str, as_json: bool) -> None:
+    """Show the workflow graph: which template follows which, how often and how well."""
+    with _engine(path, embedder) as engine:
+        whole = engine.workflow_graph
+    edges = sorted(whole.edges(data=True), key=lambda edge: (-edge[2]["weight"], edge[0], edge[1]))[:limit]
+    if as_json:
+        from networkx import node_link_data
+
+        _print_json(node_link_data(whole.edge_subgraph([edge[:2] for edge in edges]), edges="edges"))
+    elif dot:
+        click.echo("digraph workflow {")
+        for first, second, data in edges:
+            click.echo(f"  {json.dumps(first)} -> {json.dumps(second)} [label={data['weight']}];")
+        click.echo("}")
+    else:
+        rows = [
+            (_one_line(a), _one_line(b), d["weight"], d["success"], d["failure"], _percent(d["success_rate"]))
+            for a, b, d in edges
+        ]
+        title = f"{whole.number_of_nodes()} templates, {whole.number_of_edges()} transitions"
+        _table(title, ("from", "to", "#weight", "#success", "#failure", "success %"), rows)
+
+
+@main.command("normalize")
+@click.argument("commands", nargs=-1)
+@_json_option
+def normalize_command(commands: tuple[str, ...], as_json: bool) -> None:
+    """Show the template of each of COMMANDS, or of each line of standard input."""
+    lines = list(commands) or [line.rstrip("\n") for line in click.get_text_stream("stdin") if line.strip()]
+    found = [{"command": line, "template": _template(line)} for line in lines]
+    if as_json:
+        _print_json(found)
+    else:
+        for item in found:
+            click.echo(item["template"])
+
+
+@main.group()
+def model() -> None:
+    """Model weights for semantic similarity: list what is on this machine, fetch what is not."""
+
+
+@model.command("list")
+@_json_option
+def list_models(as_json: bool) -> None:
+    """List the models that are on this machine."""
+    from procedural_memory.embedding.models import list_models as listed
+
+    found = [asdict(item) for item in listed()]
+    if as_json:
+        _print_json(found)
+    elif not found:
+        click.echo("No model is on this machine; procedural-memory model fetch brings the default one")
+    else:
+        _table("Models", tuple(found[0]), [tuple(item.values()) for item in found])
+
+
+@model.command("fetch")
+@click.argument("name", required=False)
+@_json_option
+def fetch_model(name: str | None, as_json: bool) -> None:
+    """Download a model (default: all-MiniLM-L6-v2) into the local cache."""
+    from procedural_memory.embedding.models import fetch
+
+    folder = fetch(name) if name else fetch()
+    if as_json:
+        _print_json({"path": str(folder)})
+    else:
+        click.echo(str(folder))

@@ -1,0 +1,750 @@
+"""The engine: wires the rooms together and holds no algorithm of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import astuple
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, get_args
+
+from procedural_memory.commands.normalize import normalize
+from procedural_memory.commands.redact import redact
+from procedural_memory.errors import (
+    ClosedError,
+    InvalidInputError,
+    InvalidTypeError,
+    SessionConflictError,
+    StorageError,
+    shown,
+)
+from procedural_memory.memory.patterns import PatternIndex, Patterns
+from procedural_memory.memory.sequences import Deriver
+from procedural_memory.prediction.context import SessionContext
+from procedural_memory.session import Session
+from procedural_memory.storage.base import Store
+from procedural_memory.types import (
+    Command,
+    Level,
+    Outcome,
+    OutcomeExplanation,
+    Prediction,
+    SimilarPattern,
+    WorkflowPattern,
+)
+from procedural_memory.validation import (
+    CommandLike,
+    as_command,
+    as_commands,
+    as_outcome,
+    as_positive_int,
+    as_probability,
+    as_text,
+    as_timestamp,
+)
+
+if TYPE_CHECKING:
+    import networkx as nx
+
+    from procedural_memory.embedding.base import Embedder
+    from procedural_memory.storage.snapshot import SessionRecord
+
+__all__ = ["ProceduralMemoryEngine"]
+
+
+class ProceduralMemoryEngine:
+    """Learns workflows from command sequences and predicts the next step, in process.
+
+    Safe to use from several threads. A call that raises leaves the memory as it was.
+
+    Parameters
+    ----------
+    embedding_service_url : str, optional
+        Use a running OmniMemory embedding service instead of a model in this process. While it is down, predictions
+        use counts alone, and `stats` says so.
+    path : str or path, optional
+        Where the memory lives. None: in memory. ``"default"``: the user's data folder.
+    embedder : {"auto", "mlx", "sentence-transformers", "lexical", "remote"} or Embedder
+        ``"auto"`` takes the best that is on this machine and never downloads.
+    model : str or path, optional
+        Model folder or hub id for ``"mlx"`` and ``"sentence-transformers"``.
+    similarity_threshold : float
+        Least ordered-alignment similarity of a pattern that counts as similar.
+    min_commands : int
+        A shorter batch learns nothing; a shorter live session forms no pattern.
+
+    Examples
+    --------
+    >>> engine = ProceduralMemoryEngine(embedder="lexical")
+    >>> _ = engine.learn_workflow(["git add .", "git commit -m wip", "git push"], session_outcome="success")
+    >>> engine.predict_next_action(["git add .", "git commit -m wip"], top_k=1)[0].next_command
+    'git push'
+    """
+
+    def __init__(
+        self,
+        embedding_service_url: str | None = None,
+        *,
+        path: str | os.PathLike[str] | None = None,
+        embedder: str | Embedder = "auto",
+        model: str | os.PathLike[str] | None = None,
+        similarity_threshold: float = 0.7,
+        min_commands: int = 3,
+    ) -> None:
+        from procedural_memory.embedding.select import select_embedder
+        from procedural_memory.memory.similarity import CommandSimilarity
+        from procedural_memory.memory.vectors import VectorIndex
+        from procedural_memory.prediction.blend import Blend
+        from procedural_memory.prediction.experts import CountsExpert, PatternExpert, RecencyExpert, SemanticExpert
+        from procedural_memory.prediction.predictor import Predictor
+        from procedural_memory.storage.sqlite import SQLiteStore
+
+        self._threshold = as_probability("similarity_threshold", similarity_threshold)
+        self._min_commands = as_positive_int("min_commands", min_commands)
+        self._lock = threading.RLock()
+        self._closed = False
+        self._last_start = 0.0
+        self._store: Store = SQLiteStore(_resolve(path))
+        recorded = self._store.meta("embedder")
+        self._selection = select_embedder(
+            embedder, None if model is None else os.fspath(model), embedding_service_url, recorded
+        )
+        # Only an embedder that was asked for by name may change the space of a store; "auto" never does.
+        keeps = embedder == "auto" and embedding_service_url is None
+        self._vectors = VectorIndex(self._store, self._selection, recorded if keeps else None)
+        self._deriver = Deriver(self._store, self._min_commands)
+        self._patterns = Patterns(self._store, self._refresh)
+        # Prediction must not wait for a model, so its similarity knows stored vectors only.
+        self._stored_similarity = CommandSimilarity(self._vectors.stored_cosines, self._vectors.scale)
+        self._full_similarity = CommandSimilarity(self._vectors.cosines, self._vectors.scale)
+        self._index = PatternIndex(self._store, self._stored_similarity)
+        self._search = PatternIndex(self._store, self._full_similarity)
+        experts = (
+            CountsExpert(),
+            PatternExpert(self._index, self._threshold),
+            SemanticExpert(self._vectors.neighbours),
+            RecencyExpert(),
+        )
+        self._predictor = Predictor(self._store, Blend(experts))
+
+    # -- learning
+
+    def learn_workflow(
+        self,
+        session_commands: Sequence[CommandLike],
+        session_outcome: Outcome = "success",
+        session_id: str | None = None,
+        source: str | None = None,
+    ) -> str | None:
+        """Learn a finished session.
+
+        Parameters
+        ----------
+        session_commands : list of str, mapping or Command
+            In order. A mapping has a ``"command"`` and optionally the other fields of `Command`.
+        session_outcome : {"success", "failure", None}
+            None is unknown.
+        session_id : str, optional
+            A fresh one unless given. The same id with the same content is learned once.
+        source : str, optional
+            Who told of the session.
+
+        Returns
+        -------
+        str or None
+            The pattern id; None, and nothing is learned, when there are fewer than `min_commands` commands.
+
+        Raises
+        ------
+        InvalidInputError
+            A command, the outcome or another value breaks a rule.
+        SessionConflictError
+            `session_id` is taken by a session with different content.
+        """
+        item = {
+            "commands": session_commands,
+            "outcome": session_outcome,
+            "session_id": session_id,
+            "source": source,
+        }
+        with self._writing():
+            pattern_id = self._learn(_SessionInput("", item))
+            self._catch_up()
+        return pattern_id
+
+    def learn_many(
+        self,
+        sessions: Iterable[Mapping[str, Any] | Sequence[CommandLike]],
+        progress: Callable[[int], object] | None = None,
+    ) -> list[str | None]:
+        """Learn many sessions as one transaction: all of them, or none when one is invalid.
+
+        Parameters
+        ----------
+        sessions : iterable
+            Mappings with ``commands`` (or ``session_commands``) and optionally ``outcome`` (or ``session_outcome``;
+            unknown when absent), ``session_id`` (or ``session``), ``source``, ``project``; or plain lists of commands.
+        progress : callable, optional
+            Called with the number of sessions learned so far.
+
+        Returns
+        -------
+        list of (str or None)
+            The pattern id of each session, as from `learn_workflow`.
+        """
+        learned = []
+        with self._writing():
+            with self._store.transaction():
+                for i, item in enumerate(sessions):
+                    learned.append(self._learn(_SessionInput(f"sessions[{i}].", item)))
+                    if progress is not None:
+                        progress(i + 1)
+            self._catch_up()
+        return learned
+
+    async def alearn_workflow(
+        self,
+        session_commands: Sequence[CommandLike],
+        session_outcome: Outcome = "success",
+        session_id: str | None = None,
+        source: str | None = None,
+    ) -> str | None:
+        """`learn_workflow` in a thread, so that the event loop goes on."""
+        return await asyncio.to_thread(self.learn_workflow, session_commands, session_outcome, session_id, source)
+
+    def session(
+        self,
+        *,
+        cwd: str | None = None,
+        session_id: str | None = None,
+        project: str | None = None,
+        source: str | None = None,
+        actor: str | None = None,
+        host: str | None = None,
+        branch: str | None = None,
+    ) -> Session:
+        """Start a live session; its steps are learned as they are recorded.
+
+        Parameters
+        ----------
+        cwd, project, source, actor, host, branch : str, optional
+            For every step that does not say otherwise; see `Command`.
+        session_id : str, optional
+            A fresh one unless given.
+        """
+        defaults = {"cwd": cwd, "project": project, "source": source, "actor": actor, "host": host, "branch": branch}
+        probe = as_command("session", "true", defaults=defaults)
+        name = as_text("session_id", session_id, optional=True) or uuid.uuid4().hex
+        with self._writing(), self._store.transaction():
+            if self._store.find_session(name) is not None:
+                raise SessionConflictError(f"session_id: {name!r} is taken; leave it out to get a fresh one")
+            number = self._store.add_session(name, self._now(), probe.source)
+        return Session(self, number, name, defaults, SessionContext(project=probe.project))
+
+    def _record(
+        self,
+        number: int,
+        context: SessionContext,
+        item: CommandLike,
+        defaults: Mapping[str, Any],
+        output: str | None,
+    ) -> Command:
+        command = as_command("command", item, defaults=defaults)
+        text = as_text("output", output, optional=True)
+        with self._writing():
+            self._store.add_steps(number, self._store.next_step(number), [command])
+            context.add(command)
+            if text is not None:
+                context.values.observe_output(redact(text))
+        return command
+
+    def _close_session(self, number: int, outcome: Outcome) -> str | None:
+        from procedural_memory.memory.sequences import pattern_id_of
+
+        result = as_outcome(outcome)
+        with self._writing():
+            commands = self._store.steps(number)
+            self._store.close_session(number, result, _digest(commands, result))
+            if len(commands) < self._min_commands:
+                return None
+            return pattern_id_of([normalize(command.command) for command in commands])
+
+    def _learn(self, session: _SessionInput) -> str | None:
+        from procedural_memory.memory.sequences import pattern_id_of
+
+        if len(session.commands) < self._min_commands:
+            return None
+        digest = _digest(session.commands, session.outcome)
+        with self._store.transaction():
+            name = session.session_id or uuid.uuid4().hex
+            if not self._is_known(name, digest):
+                start = next((c.timestamp for c in session.commands if c.timestamp is not None), None)
+                number = self._store.add_session(name, self._now() if start is None else start, session.source)
+                self._store.add_steps(number, 0, session.commands)
+                self._store.close_session(number, session.outcome, digest)
+        return pattern_id_of([normalize(command.command) for command in session.commands])
+
+    def _is_known(self, session_id: str, digest: bytes) -> bool:
+        known = self._store.find_session(session_id)
+        if known is None:
+            return False
+        if known.digest != digest:
+            raise SessionConflictError(
+                f"session_id: {session_id!r} is taken by a session with different content; "
+                "use another id, or forget that session first"
+            )
+        return True
+
+    # -- predicting
+
+    def predict_next_action(
+        self,
+        current_context: Sequence[CommandLike] = (),
+        top_k: int = 3,
+        *,
+        level: Level = "command",
+        min_probability: float = 0.0,
+    ) -> list[Prediction]:
+        """Predict what comes next.
+
+        Parameters
+        ----------
+        current_context : list of str, mapping or Command
+            The commands of the current session so far, newest last. Empty: how sessions start.
+        top_k : int
+            At most this many predictions.
+        level : {"command", "template"}
+            Rank command lines by `Prediction.probability`, or distinct templates by
+            `Prediction.template_probability`.
+        min_probability : float
+            Leave out what is less probable.
+
+        Returns
+        -------
+        list of Prediction
+            Most probable first; empty when nothing was learned or nothing is probable enough.
+        """
+        return self._predict(
+            SessionContext.of(as_commands("current_context", current_context)), top_k, level, min_probability
+        )
+
+    async def apredict_next_action(
+        self,
+        current_context: Sequence[CommandLike] = (),
+        top_k: int = 3,
+        *,
+        level: Level = "command",
+        min_probability: float = 0.0,
+    ) -> list[Prediction]:
+        """`predict_next_action` in a thread, so that the event loop goes on."""
+        return await asyncio.to_thread(
+            self.predict_next_action, current_context, top_k, level=level, min_probability=min_probability
+        )
+
+    def _predict(self, context: SessionContext, top_k: int, level: Level, min_probability: float) -> list[Prediction]:
+        k = as_positive_int("top_k", top_k)
+        floor = as_probability("min_probability", min_probability)
+        if level not in get_args(Level):
+            raise InvalidInputError(f"level: must be 'command' or 'template', got {shown(level)}")
+        with self._reading():
+            return self._predictor.predict(context, k, level, floor)
+
+    def similar_patterns(
+        self, commands: Sequence[CommandLike], k: int = 5, threshold: float | None = None
+    ) -> list[SimilarPattern]:
+        """Return the patterns that resemble a sequence of commands, in order, best first.
+
+        Parameters
+        ----------
+        commands : list of str, mapping or Command
+            Matched at any place of a pattern, with gaps and substitutions. Of more than 256 the newest count.
+        k : int
+            At most this many.
+        threshold : float, optional
+            Least similarity in 0..1; `similarity_threshold` unless given.
+        """
+        wanted = as_positive_int("k", k)
+        floor = self._threshold if threshold is None else as_probability("threshold", threshold)
+        templates = [normalize(command.command) for command in as_commands("commands", commands)]
+        with self._reading():
+            return self._search.similar(templates, wanted, floor) if templates else []
+
+    def pattern_groups(self, threshold: float = 0.9) -> list[tuple[str, ...]]:
+        """Return groups of near-duplicate patterns: ids connected by similarity of at least `threshold`.
+
+        A view computed when asked for: two memories with the same sessions give the same groups.
+        """
+        floor = as_probability("threshold", threshold)
+        with self._reading():
+            return self._index.groups(floor)
+
+    def explain_outcome(self, context: Sequence[CommandLike], limit: int = 5) -> OutcomeExplanation:
+        """Return which steps of a context go together with success or failure, with counts and an interval.
+
+        Association, not proof of cause.
+
+        Parameters
+        ----------
+        context : list of str, mapping or Command
+        limit : int
+            At most this many steps on each side.
+        """
+        from procedural_memory.memory.causal import explain_outcome
+
+        most = as_positive_int("limit", limit)
+        templates = [normalize(command.command) for command in as_commands("context", context)]
+        with self._reading():
+            return explain_outcome(self._store, templates, most)
+
+    # -- what is remembered
+
+    @property
+    def patterns(self) -> Mapping[str, WorkflowPattern]:
+        """The learned patterns by id: a live, read-only mapping."""
+        return self._patterns
+
+    @property
+    def workflow_graph(self) -> nx.DiGraph:
+        """The transitions as a directed graph, up to date when read; changing it changes no memory."""
+        from procedural_memory.memory.graph import workflow_graph
+
+        with self._reading():
+            return workflow_graph(self._store)
+
+    @property
+    def causal_chains(self) -> dict[str, list[dict[str, str | int | None]]]:
+        """What followed each template, with outcome and count: association, not proof of cause."""
+        from procedural_memory.memory.graph import causal_chains
+
+        with self._reading():
+            return causal_chains(self._store)
+
+    def stats(self) -> dict[str, Any]:
+        """Return sizes, outcome totals, and the embedder with the reason it was chosen."""
+        with self._reading():
+            totals = self._store.totals()
+            return {
+                **totals,
+                "graph_node_count": totals["template_count"],
+                "causal_chain_count": sum(map(len, self.causal_chains.values())),
+                "path": self._store.path,
+                "min_commands": self._min_commands,
+                "similarity_threshold": self._threshold,
+                "embedder": self._vectors.status(),
+            }
+
+    def __len__(self) -> int:
+        """Return the number of patterns."""
+        return len(self._patterns)
+
+    def __bool__(self) -> bool:
+        """An engine is true, also when it has learned nothing."""
+        return True
+
+    def __repr__(self) -> str:
+        where = self._store.path or "in memory"
+        if self._closed:
+            return f"<ProceduralMemoryEngine {where}, closed>"
+        totals = self.stats()
+        return (
+            f"<ProceduralMemoryEngine {where}, {totals['pattern_count']} patterns, "
+            f"{totals['session_count']} sessions, {totals['command_count']} commands, "
+            f"embedder {self._selection.name}>"
+        )
+
+    # -- keeping and moving
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the memory to a ``.pkl`` or ``.json`` file of plain containers, atomically, private to the user."""
+        from procedural_memory.storage.snapshot import write_snapshot
+
+        with self._reading():
+            return write_snapshot(self._store, path)
+
+    def load(self, path: str | os.PathLike[str], mode: str | None = None) -> int:
+        """Read a file written by `save`.
+
+        Parameters
+        ----------
+        path : str or path
+            A hostile or damaged file raises, and nothing in it is run.
+        mode : {"replace", "merge"}, optional
+            ``"replace"`` (the default in memory) puts the file in place of what was learned; ``"merge"`` adds the
+            sessions that are not known yet. A durable store wants ``"merge"``: it is never emptied by a load.
+
+        Returns
+        -------
+        int
+            Number of sessions taken over.
+        """
+        from procedural_memory.storage.snapshot import read_snapshot
+
+        if mode not in (None, "replace", "merge"):
+            raise InvalidInputError(f"mode: must be 'replace' or 'merge', got {shown(mode)}")
+        if self._store.path is not None and mode != "merge":
+            raise InvalidInputError(f"mode: a durable store takes 'merge' only, got {shown(mode)}")
+        records, vectors = read_snapshot(path)
+        with self._writing(), self._store.transaction():
+            if mode != "merge":
+                self._store.delete_sessions([row.id for row in self._store.sessions()])
+                self._deriver.rebuild()
+            added = self._take_in(records)
+            self._deriver.catch_up()
+            self._vectors.restore(vectors)
+        self._vectors.notify()
+        return added
+
+    def merge(self, other: ProceduralMemoryEngine | str | os.PathLike[str]) -> int:
+        """Learn every session of another memory, or of a file written by `save`, that is not known yet.
+
+        The result is what learning the union of the sessions gives, in whatever order merges happen.
+
+        Returns
+        -------
+        int
+            Number of sessions added.
+
+        Raises
+        ------
+        SessionConflictError
+            A session id stands for different content in the two memories; nothing was merged.
+        """
+        from procedural_memory.storage.snapshot import SessionRecord, read_snapshot, sessions_of
+
+        if isinstance(other, ProceduralMemoryEngine):
+            if other is self:
+                return 0
+            with other._reading():
+                records = [SessionRecord("session", item) for item in sessions_of(other._store)]
+        else:
+            records, _ = read_snapshot(other)
+        with self._writing(), self._store.transaction():
+            added = self._take_in(records)
+        self._refresh()
+        return added
+
+    def _take_in(self, records: Iterable[SessionRecord]) -> int:
+        added = 0
+        for record in records:
+            digest = _digest(record.commands, record.outcome)
+            if self._is_known(record.session_id, digest if record.closed else b""):
+                continue
+            number = self._store.add_session(record.session_id, record.start, record.source)
+            self._store.add_steps(number, 0, record.commands)
+            if record.closed:
+                self._store.close_session(number, record.outcome, digest)
+            added += 1
+        return added
+
+    def forget(
+        self,
+        *,
+        session_id: str | None = None,
+        pattern_id: str | None = None,
+        template: str | None = None,
+        containing: str | None = None,
+        project: str | None = None,
+        source: str | None = None,
+        before: float | str | None = None,
+    ) -> int:
+        """Forget steps, as if they had never been learned. All conditions given must hold for a step.
+
+        Parameters
+        ----------
+        session_id, source : str, optional
+            Steps of that session, or of sessions that came from that source.
+        pattern_id : str, optional
+            Steps of the sessions that followed that pattern.
+        template : str, optional
+            Steps with that template.
+        containing : str, optional
+            Steps whose command line holds this text.
+        project : str, optional
+            Steps of that project.
+        before : float or str, optional
+            Steps that began before this time (the session's start where a step has none).
+
+        Returns
+        -------
+        int
+            Number of steps forgotten.
+        """
+        from procedural_memory.memory.sequences import pattern_id_of
+
+        texts = {"session_id": session_id, "pattern_id": pattern_id, "template": template, "containing": containing}
+        texts |= {"project": project, "source": source}
+        texts = {name: as_text(name, value, optional=value is None) for name, value in texts.items()}
+        limit = as_timestamp("before", before)
+        if limit is None and not any(texts.values()):
+            raise InvalidInputError("forget: give at least one condition, such as session_id= or containing=")
+        forgotten = 0
+        with self._writing(), self._store.transaction():
+            gone = []
+            for row in list(self._store.sessions()):
+                if texts["session_id"] not in (None, row.session_id) or texts["source"] not in (None, row.source):
+                    continue
+                commands = self._store.steps(row.id)
+                if texts["pattern_id"] is not None and texts["pattern_id"] != pattern_id_of(
+                    [normalize(command.command) for command in commands]
+                ):
+                    continue
+                kept = [
+                    command
+                    for command in commands
+                    if (texts["template"] not in (None, normalize(command.command)))
+                    or (texts["containing"] is not None and texts["containing"] not in command.command)
+                    or (texts["project"] not in (None, command.project))
+                    or (limit is not None and (row.start if command.timestamp is None else command.timestamp) >= limit)
+                ]
+                if len(kept) == len(commands) and commands:
+                    continue
+                forgotten += len(commands) - len(kept)
+                if kept:
+                    self._store.replace_steps(row.id, kept, _digest(kept, row.outcome))
+                else:
+                    gone.append(row.id)
+            self._store.delete_sessions(gone)
+            if forgotten or gone:
+                self._deriver.rebuild()
+        self._vectors.notify()
+        return forgotten
+
+    def rebuild(self) -> None:
+        """Derive everything again from the session log: the result is what was there."""
+        with self._writing():
+            self._deriver.rebuild()
+
+    def flush(self) -> int:
+        """Finish what goes on in the background: learn the log's tail and embed new templates.
+
+        Returns
+        -------
+        int
+            How many templates are still without a vector; more than 0 when the embedder fails, see `stats`.
+        """
+        with self._reading():
+            pass
+        return self._vectors.flush()
+
+    def close(self) -> None:
+        """Stop the background work and release the store. Closing again changes nothing."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+        # Outside the lock: the worker may be in the middle of a batch.
+        self._vectors.close()
+        self._store.close()
+
+    def __enter__(self) -> ProceduralMemoryEngine:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # -- inside
+
+    def _writing(self) -> _Guard:
+        return _Guard(self, refresh=False)
+
+    def _reading(self) -> _Guard:
+        return _Guard(self, refresh=True)
+
+    def _catch_up(self) -> None:
+        if self._deriver.catch_up():
+            self._vectors.notify()
+
+    def _refresh(self) -> None:
+        with self._reading():
+            pass
+
+    def _now(self) -> float:
+        """Return the time, later than ever before: sessions without a time keep the order in which they came."""
+        self._last_start = max(time.time(), self._last_start + 1e-6)
+        return self._last_start
+
+
+class _Guard:
+    """Holds the engine's lock, refuses a closed engine, and catches up with the log before a read."""
+
+    __slots__ = ("_engine", "_refresh")
+
+    def __init__(self, engine: ProceduralMemoryEngine, refresh: bool) -> None:
+        self._engine = engine
+        self._refresh = refresh
+
+    def __enter__(self) -> None:
+        engine = self._engine
+        engine._lock.acquire()
+        try:
+            if engine._closed:
+                raise ClosedError("the engine is closed; make a new ProceduralMemoryEngine")
+            if self._refresh:
+                engine._catch_up()
+        except BaseException:
+            engine._lock.release()
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        self._engine._lock.release()
+
+
+class _SessionInput:
+    """A session handed in by a caller, checked and redacted."""
+
+    __slots__ = ("commands", "outcome", "session_id", "source")
+
+    def __init__(self, prefix: str, item: Any) -> None:
+        if not isinstance(item, Mapping):
+            item = {"commands": item}
+        for name, other in (
+            ("commands", "session_commands"),
+            ("outcome", "session_outcome"),
+            ("session_id", "session"),
+        ):
+            if name not in item and other in item:
+                item = {**item, name: item[other]}
+        if "commands" not in item:
+            raise InvalidInputError(f"{prefix}commands: must be given, got the keys {shown(sorted(map(str, item)))}")
+        self.outcome = as_outcome(item.get("outcome"))
+        self.session_id: str | None = as_text(f"{prefix}session_id", item.get("session_id"), optional=True)
+        self.source: str | None = as_text(f"{prefix}source", item.get("source"), optional=True)
+        defaults = {"project": item.get("project"), "source": self.source}
+        name = f"{prefix}session_commands"
+        self.commands = as_commands(
+            name, item["commands"], defaults={k: v for k, v in defaults.items() if v is not None}
+        )
+
+
+def _digest(commands: Sequence[Command], outcome: Outcome) -> bytes:
+    """Return a hash that names the content of a session."""
+    content = json.dumps([outcome, [astuple(command) for command in commands]]).encode()
+    return hashlib.blake2b(content, digest_size=16).digest()
+
+
+def _resolve(path: str | os.PathLike[str] | None) -> str | None:
+    if path is None:
+        return None
+    if not isinstance(path, (str, os.PathLike)):
+        raise InvalidTypeError(f"path: must be a file name or None, not {type(path).__name__} ({shown(path)})")
+    if path == "default":
+        import platformdirs
+
+        path = Path(platformdirs.user_data_dir("omnimemory-procedural", appauthor=False)) / "memory.sqlite3"
+    target = Path(path).expanduser()
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        # Made by us first, so that the file is private to the user from its first byte.
+        os.close(os.open(target, os.O_CREAT | os.O_RDWR, 0o600))
+    except OSError as error:
+        raise StorageError(f"path {str(target)!r}: the store cannot be opened ({error})") from error
+    return str(target)

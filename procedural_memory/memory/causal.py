@@ -1,0 +1,56 @@
+"""Which steps go together with success or failure of a session: counted association, not proof of cause."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+from procedural_memory.storage.base import Store, context_key
+from procedural_memory.types import OutcomeExplanation, StepInfluence
+
+__all__ = ["explain_outcome"]
+
+_Z95 = 1.959963984540054
+
+
+def explain_outcome(store: Store, templates: Sequence[str], limit: int) -> OutcomeExplanation:
+    """Compare the odds of success of sessions with and without each step and causal chain of a context.
+
+    The log odds ratio has half a session added to each cell (Haldane 1956, Anscombe 1956); its 95 % interval is
+    Woolf's (1955). A step is listed as raising (lowering) the odds only when the ratio is above (below) one.
+
+    Parameters
+    ----------
+    store : Store
+    templates : sequence of str
+        The context, oldest first.
+    limit : int
+        At most this many steps on each side.
+    """
+    totals = store.totals()
+    good_all, bad_all = totals["total_successes"], totals["total_failures"]
+    influences = []
+    for name, good, bad in _counts(store, templates):
+        cells = (good, bad, good_all - good, bad_all - bad)
+        a, b, c, d = (cell + 0.5 for cell in cells)
+        log_odds = math.log(a * d / (b * c))
+        margin = _Z95 * math.sqrt(1 / a + 1 / b + 1 / c + 1 / d)
+        influences.append(StepInfluence(name, good, bad, log_odds, log_odds - margin, log_odds + margin))
+    # Strength is how surely the interval stays away from "no difference".
+    influences.sort(key=lambda i: -abs(i.log_odds) / (i.high - i.low))
+    return OutcomeExplanation(
+        base_rate=(good_all + 1) / (good_all + bad_all + 2),
+        raises=tuple([i for i in influences if i.log_odds > 0][:limit]),
+        lowers=tuple([i for i in influences if i.log_odds < 0][:limit]),
+        sessions=good_all + bad_all,
+    )
+
+
+def _counts(store: Store, templates: Sequence[str]) -> Iterator[tuple[str, int, int]]:
+    ids = store.template_ids(templates)
+    for template in dict.fromkeys(templates):
+        if template in ids and (row := store.follower(context_key(()), ids[template])) and row.good + row.bad:
+            yield template, row.good, row.bad
+    for first, second in dict.fromkeys(zip(templates, templates[1:], strict=False)):
+        if second in ids and (row := store.follower(context_key((first,)), ids[second])) and row.good + row.bad:
+            yield f"{first} -> {second}", row.good, row.bad

@@ -1,0 +1,206 @@
+"""Learned patterns: the mapping that users see, and the search for those that resemble a sequence of commands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from procedural_memory.memory.families import fold
+from procedural_memory.storage.base import PatternCounts, PatternRow, Store, hash64
+from procedural_memory.types import SimilarPattern, WorkflowPattern
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from procedural_memory.memory.similarity import CommandSimilarity
+
+__all__ = ["CANDIDATES", "Continuation", "PatternIndex", "Patterns", "index_keys", "to_pattern"]
+
+CANDIDATES = 200
+"""At most this many patterns are aligned with a query."""
+
+MAX_QUERY = 256
+"""Of a longer query its newest steps are aligned."""
+
+MAX_STEPS = 200_000
+"""Patterns are aligned until they hold this many steps together: bounds time and memory of one search."""
+
+
+@lru_cache(maxsize=65_536)
+def index_keys(template: str) -> tuple[int, ...]:
+    """Return the keys under which patterns with this template are found: its programs, tool families folded."""
+    return tuple(hash64(part) for part in fold(template))
+
+
+def to_pattern(row: PatternRow) -> WorkflowPattern:
+    """Return the public view of a stored pattern."""
+    return WorkflowPattern(
+        pattern_id=row.pattern_id,
+        command_sequence=row.example,
+        templates=row.templates,
+        success_count=row.success,
+        failure_count=row.failure,
+        unknown_count=row.unknown,
+        avg_duration_ms=row.duration_ms / row.timed if row.timed else None,
+        confidence=PatternCounts(row.pattern_id, row.success, row.failure).confidence,
+    )
+
+
+class Patterns(Mapping[str, WorkflowPattern]):
+    """A live, read-only mapping: pattern id -> `WorkflowPattern`.
+
+    Parameters
+    ----------
+    store : Store
+    refresh : callable
+        Called before each read, so that the mapping is up to date.
+    """
+
+    def __init__(self, store: Store, refresh: Callable[[], object]) -> None:
+        self._store = store
+        self._refresh = refresh
+
+    def __getitem__(self, pattern_id: str) -> WorkflowPattern:
+        self._refresh()
+        row = self._store.pattern(pattern_id) if isinstance(pattern_id, str) else None
+        if row is None:
+            raise KeyError(pattern_id)
+        return to_pattern(row)
+
+    def __iter__(self) -> Iterator[str]:
+        self._refresh()
+        return iter(self._store.pattern_ids())
+
+    def __len__(self) -> int:
+        self._refresh()
+        return self._store.totals()["pattern_count"]
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} patterns>"
+
+
+@dataclass(frozen=True, slots=True)
+class Continuation:
+    """A step that follows the place where a context matches a pattern."""
+
+    template: int
+    similarity: float
+    pattern: PatternCounts
+
+
+@dataclass(frozen=True, slots=True)
+class _Aligned:
+    """What is aligned: patterns, their steps as columns of `similarities`, and where each pattern begins."""
+
+    ids: list[int]
+    templates: NDArray[np.intp]
+    similarities: NDArray[np.float32]
+    steps: NDArray[np.intp]
+    offsets: NDArray[np.intp]
+
+
+class PatternIndex:
+    """Finds patterns by ordered alignment.
+
+    Parameters
+    ----------
+    store : Store
+    similarity : CommandSimilarity
+        Similarity of single commands.
+    """
+
+    def __init__(self, store: Store, similarity: CommandSimilarity) -> None:
+        self._store = store
+        self._similarity = similarity
+
+    def similar(self, templates: Sequence[str], k: int, threshold: float) -> list[SimilarPattern]:
+        """Return the `k` patterns most similar to `templates`, best first, none below `threshold`."""
+        from procedural_memory.memory.similarity import align
+
+        query = templates[-MAX_QUERY:]
+        work = self._prepare(query, CANDIDATES)
+        if work is None:
+            return []
+        aligned = align(work.similarities, work.steps, work.offsets, self._similarity.weights(query))
+        ranked = sorted(range(len(work.ids)), key=lambda i: (-aligned.similarity[i], work.ids[i]))
+        matches = []
+        for i in ranked[:k]:
+            if (score := float(aligned.similarity[i])) < threshold:
+                break
+            row = self._store.pattern(work.ids[i])
+            assert row is not None
+            matches.append(
+                SimilarPattern(row.pattern_id, score, int(aligned.start[i]), int(aligned.end[i]), to_pattern(row))
+            )
+        return matches
+
+    def continuations(self, templates: Sequence[str], candidates: int, threshold: float) -> list[Continuation]:
+        """Return the steps that follow where `templates` (a context, newest last) matches a pattern."""
+        import numpy as np
+
+        from procedural_memory.memory.similarity import continuations
+
+        work = self._prepare(templates, candidates)
+        if work is None:
+            return []
+        scores = continuations(work.similarities, work.steps, work.offsets)
+        scores[work.offsets[1:] - 1] = 0.0  # nothing follows a last step
+        owners: dict[int, PatternCounts] = {}
+        found = []
+        for place in np.flatnonzero(scores >= threshold):
+            owner = int(np.searchsorted(work.offsets, place, side="right")) - 1
+            if owner not in owners:
+                owners[owner] = self._store.pattern_counts(work.ids[owner])
+            template = int(work.templates[work.steps[place + 1]])
+            found.append(Continuation(template, float(scores[place]), owners[owner]))
+        return found
+
+    def groups(self, threshold: float) -> list[tuple[str, ...]]:
+        """Return groups of near-duplicate patterns: connected by mutual similarity of at least `threshold`."""
+        parent: dict[str, str] = {}
+
+        def root(name: str) -> str:
+            while parent.setdefault(name, name) != name:
+                name = parent[name]
+            return name
+
+        for pattern_id in self._store.pattern_ids():
+            row = self._store.pattern(pattern_id)
+            assert row is not None
+            for match in self.similar(row.templates, CANDIDATES, threshold):
+                # A short workflow inside a long one is no duplicate of it: the match must cover both.
+                if match.end - match.start >= threshold * len(match.pattern.templates):
+                    first, second = sorted((root(pattern_id), root(match.pattern_id)))
+                    parent[second] = first
+        groups: dict[str, list[str]] = {}
+        for pattern_id in sorted(parent):
+            groups.setdefault(root(pattern_id), []).append(pattern_id)
+        return [tuple(group) for group in groups.values() if len(group) > 1]
+
+    def _prepare(self, templates: Sequence[str], candidates: int) -> _Aligned | None:
+        import numpy as np
+
+        keys = [key for template in templates for key in index_keys(template)]
+        ids: list[int] = []
+        parts: list[tuple[int, ...]] = []
+        size = 0
+        for number, steps in self._store.pattern_templates(self._store.patterns_with(keys, candidates)):
+            if ids and size + len(steps) > MAX_STEPS:
+                break
+            ids.append(number)
+            parts.append(steps)
+            size += len(steps)
+        if not ids:
+            return None
+        universe, steps_of = np.unique(np.concatenate([np.array(p, dtype=np.intp) for p in parts]), return_inverse=True)
+        texts = [self._store.template_text(int(number)) for number in universe]
+        return _Aligned(
+            ids,
+            universe,
+            self._similarity.matrix(templates, texts),
+            steps_of.astype(np.intp),
+            np.cumsum([0, *map(len, parts)]).astype(np.intp),
+        )

@@ -1,0 +1,188 @@
+"""Derives counts, patterns and outcomes from the session log.
+
+The one way in which anything is learned: rows of the log become a `Delta` of integers. A batch and a live session
+pass through the same code, so both give the same memory; so does any order of the sessions.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+
+from procedural_memory.commands.ground import SessionValues
+from procedural_memory.commands.normalize import analyze
+from procedural_memory.memory.patterns import index_keys
+from procedural_memory.storage.base import START, Delta, LogRow, PatternRow, SessionRow, Store, context_key, moment
+from procedural_memory.types import Command
+
+__all__ = ["MAX_ORDER", "Deriver", "context_keys", "pattern_id_of"]
+
+MAX_ORDER = 4
+"""Longest context that is counted."""
+
+_BATCH = 4000
+_LIVE_SESSIONS = 64
+_COUNT, _SESSIONS, _SUCCESS, _FAILURE, _GOOD, _BAD = range(6)
+
+
+def context_keys(templates: Sequence[str]) -> list[int]:
+    """Return the keys of the contexts of order 0, 1, … that end a session that began with `templates`."""
+    padded = (START, *templates[-MAX_ORDER:]) if len(templates) < MAX_ORDER else tuple(templates[-MAX_ORDER:])
+    return [context_key(padded[len(padded) - order :]) for order in range(min(MAX_ORDER, len(padded)) + 1)]
+
+
+def pattern_id_of(templates: Sequence[str]) -> str:
+    """Return the id of the pattern with these templates: the same in every memory."""
+    return blake2b("\x1e".join(templates).encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
+
+
+@dataclass(slots=True)
+class _State:
+    """What must be remembered of a session while its steps arrive."""
+
+    row: SessionRow
+    templates: list[str] = field(default_factory=list)
+    commands: list[str] = field(default_factory=list)
+    seen: set[tuple[int, str]] = field(default_factory=set)
+    unjudged: list[tuple[list[int], str]] = field(default_factory=list)
+    values: SessionValues = field(default_factory=SessionValues)
+    duration_ms: float = 0.0
+    first: float | None = None
+    last: float | None = None
+
+
+class Deriver:
+    """Keeps the derived state of a store up to its log.
+
+    Parameters
+    ----------
+    store : Store
+    min_commands : int
+        A session with fewer steps forms no pattern.
+    """
+
+    def __init__(self, store: Store, min_commands: int) -> None:
+        self._store = store
+        self._min_commands = min_commands
+        self._live: OrderedDict[int, _State] = OrderedDict()
+
+    def catch_up(self) -> int:
+        """Learn what the log holds beyond the derived state; return the number of rows learned."""
+        learned = 0
+        while self._store.tail(1):
+            try:
+                # In one transaction, so that no two processes derive the same rows.
+                with self._store.transaction():
+                    learned += self._learn(self._store.tail(_BATCH))
+            except BaseException:
+                self._live.clear()
+                raise
+        return learned
+
+    def _learn(self, rows: Sequence[LogRow]) -> int:
+        delta = Delta()
+        for row in rows:
+            state = self._state(row.session, row.step)
+            if row.command is None:
+                self._close(state, delta)
+                del self._live[row.session]
+            else:
+                self._step(state, row.command, delta)
+        if rows:
+            self._store.apply(delta, rows[-1].seq)
+        return len(rows)
+
+    def forget(self) -> None:
+        """Drop what is remembered of live sessions; it is read back from the log when needed."""
+        self._live.clear()
+
+    def rebuild(self) -> None:
+        """Derive everything again from the log."""
+        with self._store.transaction():
+            self.forget()
+            self._store.reset_derived()
+            self.catch_up()
+            self._store.drop_unused()
+
+    def _state(self, session: int, step: int) -> _State:
+        state = self._live.get(session)
+        if state is None or (step >= 0 and step != len(state.templates)):
+            # Begun by another process, or evicted: read the beginning back, counting nothing twice.
+            state = _State(self._store.get_session(session))
+            if step != 0:
+                steps = self._store.steps(session)
+                for command in steps if step < 0 else steps[:step]:
+                    self._step(state, command, Delta())
+            self._live[session] = state
+            if len(self._live) > _LIVE_SESSIONS:
+                self._live.popitem(last=False)
+        else:
+            self._live.move_to_end(session)
+        return state
+
+    def _step(self, state: _State, command: Command, delta: Delta) -> None:
+        analysis = analyze(command.command)
+        template = analysis.template
+        keys = context_keys(state.templates)
+        when = moment(state.row.start, state.row.session_id, len(state.templates))
+        for order, key in enumerate(keys):
+            delta.follow(key, template, _COUNT)
+            delta.recent.setdefault(key, []).append((when, template))
+            if order == 1 and state.templates:
+                delta.heads[key] = state.templates[-1]
+            if (key, template) not in state.seen:
+                state.seen.add((key, template))
+                delta.follow(key, template, _SESSIONS)
+            if command.exit_code is not None:
+                delta.follow(key, template, _FAILURE if command.exit_code else _SUCCESS)
+        if command.exit_code is None:
+            state.unjudged.append((keys, template))
+
+        line = (template, command.project or "", command.command)
+        count, newest = delta.lines.get(line, (0, b""))
+        delta.lines[line] = (count + 1, max(newest, when))
+        for rule, right in state.values.score(analysis, command.command):
+            counts = delta.rules.setdefault(rule, [0, 0])
+            counts[0] += 1
+            counts[1] += right
+        state.values.observe(analysis, command.command)
+
+        state.templates.append(template)
+        state.commands.append(command.command)
+        state.duration_ms += command.duration_ms or 0.0
+        if command.timestamp is not None:
+            state.first = command.timestamp if state.first is None else min(state.first, command.timestamp)
+            end = command.timestamp + (command.duration_ms or 0.0) / 1000
+            state.last = end if state.last is None else max(state.last, end)
+
+    def _close(self, state: _State, delta: Delta) -> None:
+        # The outcome is set when a session is closed, which may be after its first steps were read.
+        outcome = self._store.get_session(state.row.id).outcome
+        if outcome is not None:
+            for keys, template in state.unjudged:
+                for key in keys:
+                    delta.follow(key, template, _SUCCESS if outcome == "success" else _FAILURE)
+            for key, template in state.seen:
+                delta.follow(key, template, _GOOD if outcome == "success" else _BAD)
+        if len(state.templates) < self._min_commands:
+            return
+        pattern_id = pattern_id_of(state.templates)
+        row = delta.patterns.get(pattern_id)
+        if row is None:
+            templates = tuple(state.templates)
+            keys_of = frozenset(key for template in set(templates) for key in index_keys(template))
+            row = delta.patterns[pattern_id] = PatternRow(pattern_id, templates, keys_of)
+        row.success += outcome == "success"
+        row.failure += outcome == "failure"
+        row.unknown += outcome is None
+        elapsed = state.duration_ms
+        if state.first is not None and state.last is not None:
+            elapsed = max(elapsed, (state.last - state.first) * 1000)
+        if elapsed > 0:
+            row.duration_ms += round(elapsed)
+            row.timed += 1
+        when = moment(state.row.start, state.row.session_id, 0)
+        if when > row.newest:
+            row.newest, row.example = when, tuple(state.commands)

@@ -1,0 +1,268 @@
+"""Experts: sources of candidates with probabilities.
+
+Each expert reads the memory and the context and changes neither; what it knows is learned by the memory. The
+contract is `Expert`; every expert passes the same ``check_*`` suite.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from procedural_memory.memory.patterns import Continuation, PatternIndex
+from procedural_memory.memory.sequences import context_keys
+from procedural_memory.prediction.context import SessionContext
+from procedural_memory.storage.base import Context, Follower, Store, context_key
+
+__all__ = [
+    "CountsExpert",
+    "Expert",
+    "PatternExpert",
+    "Proposal",
+    "Query",
+    "RecencyExpert",
+    "SemanticExpert",
+    "Support",
+]
+
+DECAY = 0.97
+"""Weight of a follower relative to the one after it in the same context (findings: .97 beat none and .99)."""
+
+DISCOUNT = 0.75
+"""Absolute discount of the interpolated back-off (Ney, Essen and Kneser 1994)."""
+
+FOLLOWERS = 64
+"""How many followers of a context are read, beside the recent ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class Support:
+    """What an expert knows in favour of one candidate."""
+
+    context: tuple[str, ...] = ()
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Proposal:
+    """Candidates of one expert: template id -> probability (sum at most 1), and how to explain one of them."""
+
+    probabilities: dict[int, float]
+    explain: Callable[[int], Support]
+
+
+class Query:
+    """A context together with what is read of the memory for it; each row is read once for all experts."""
+
+    def __init__(self, store: Store, context: SessionContext) -> None:
+        self.store = store
+        self.context = context
+        templates = context.templates
+        self.keys = context_keys(templates)
+        self.ids = store.template_ids(templates)
+        self._contexts: dict[int, Context | None] = {}
+
+    def followers(self, key: int) -> Context | None:
+        """Return what followed a context."""
+        if key not in self._contexts:
+            self._contexts[key] = self.store.context(key, FOLLOWERS)
+        return self._contexts[key]
+
+
+class Expert(Protocol):
+    """Proposes candidates. Pure: the same memory and context give the same answer, and neither is changed."""
+
+    @property
+    def name(self) -> str:
+        """Name shown in `Evidence`."""
+        ...
+
+    def propose(self, query: Query) -> Proposal | None:
+        """Return candidates with probabilities, or None when there is nothing to say."""
+        ...
+
+
+def decayed(context: Context) -> tuple[dict[int, float], float]:
+    """Return the followers' counts, each weighted by ``DECAY`` to the power of its age, and their sum.
+
+    The age is the number of updates of this context since. Followers older than the recent ones that are stored
+    share the exact sum of the older weights by their counts.
+    """
+    weights: dict[int, float] = {}
+    weight = 1.0
+    for template in reversed(context.recent):
+        weights[template] = weights.get(template, 0.0) + weight
+        weight *= DECAY
+    total = (1.0 - weight) / (1.0 - DECAY)
+    older = context.total - len(context.recent)
+    if older > 0:
+        mass = weight * (1.0 - DECAY**older) / (1.0 - DECAY)
+        recent: dict[int, int] = {}
+        for template in context.recent:
+            recent[template] = recent.get(template, 0) + 1
+        for row in context.followers:
+            if extra := row.count - recent.get(row.template, 0):
+                weights[row.template] = weights.get(row.template, 0.0) + mass * extra / older
+        total += mass
+    return weights, total
+
+
+class CountsExpert:
+    """Order-0 to order-4 counts with decay, interpolated with absolute discounting."""
+
+    name = "counts"
+
+    def propose(self, query: Query) -> Proposal | None:
+        """Back off from the longest context that was seen to shorter ones."""
+        mixed: dict[int, float] = {}
+        for key in query.keys:
+            context = query.followers(key)
+            if context is None:
+                break
+            weights, total = decayed(context)
+            kept = {template: max(weight - DISCOUNT, 0.0) / total for template, weight in weights.items()}
+            left = 1.0 - sum(kept.values())
+            mixed = {template: left * p for template, p in mixed.items()}
+            for template, p in kept.items():
+                mixed[template] = mixed.get(template, 0.0) + p
+        if not mixed:
+            return None
+        return Proposal(mixed, lambda template: self._explain(query, template))
+
+    def _explain(self, query: Query, template: int) -> Support:
+        """Return the counts of the longest context that this candidate followed."""
+        for order in range(len(query.keys) - 1, -1, -1):
+            row = query.store.follower(query.keys[order], template)
+            if row is not None:
+                context = query.followers(query.keys[order])
+                matched = tuple(query.context.templates[-order:]) if order else ()
+                # A context one longer than the session so far includes its beginning.
+                at_start = order > len(query.context.templates)
+                details = {**counts_of(row), "total": context.total if context else row.count, "at_start": at_start}
+                return Support(matched, details)
+        return Support()
+
+
+def counts_of(row: Follower) -> dict[str, int]:
+    """Return the counts of a follower under the names used in `Evidence.details`."""
+    return {"count": row.count, "sessions": row.sessions, "successes": row.success, "failures": row.failure}
+
+
+class PatternExpert:
+    """Steps that follow the place where the context aligns with a learned pattern."""
+
+    name = "patterns"
+    LENGTH, CANDIDATES, SHARPNESS, PSEUDO = 6, 48, 6.0, 0.5
+
+    def __init__(self, index: PatternIndex, threshold: float) -> None:
+        self._index = index
+        self._threshold = threshold
+
+    def propose(self, query: Query) -> Proposal | None:
+        """Let each matching place in a pattern vote for the step after it."""
+        templates = query.context.templates[-self.LENGTH :]
+        if not templates:
+            return None
+        votes: dict[int, float] = {}
+        backers: dict[int, list[Continuation]] = {}
+        for found in self._index.continuations(templates, self.CANDIDATES, self._threshold):
+            votes[found.template] = votes.get(found.template, 0.0) + found.similarity**self.SHARPNESS
+            backers.setdefault(found.template, []).append(found)
+        if not votes:
+            return None
+        total = sum(votes.values()) + self.PSEUDO
+
+        def explain(template: int) -> Support:
+            best: dict[str, tuple[float, float]] = {}
+            for found in backers.get(template, []):
+                pattern = found.pattern
+                best[pattern.pattern_id] = max(
+                    best.get(pattern.pattern_id, (0.0, 0.0)), (found.similarity, pattern.confidence)
+                )
+            ranked = sorted(best, key=lambda name: (-best[name][0] * best[name][1], name))
+            if not ranked:
+                return Support()
+            similarity, confidence = best[ranked[0]]
+            return Support(
+                tuple(templates),
+                {
+                    "patterns": len(ranked),
+                    "pattern_ids": tuple(ranked[:5]),
+                    "similarity": round(similarity, 4),
+                    "confidence": similarity * confidence,
+                },
+            )
+
+        return Proposal({template: vote / total for template, vote in votes.items()}, explain)
+
+
+class SemanticExpert:
+    """What followed the templates that resemble the last command most, by their stored vectors."""
+
+    name = "semantic"
+    SHARPNESS, FLOOR = 4.0, 0.3
+
+    def __init__(self, neighbours: Callable[[int], list[tuple[int, float]]]) -> None:
+        self._neighbours = neighbours
+
+    def propose(self, query: Query) -> Proposal | None:
+        """Mix the followers of the nearest templates, weighted by cosine."""
+        last = query.ids.get(query.context.templates[-1]) if query.context.templates else None
+        if last is None:
+            return None
+        votes: dict[int, float] = {}
+        best: dict[int, tuple[float, int, int]] = {}
+        total = 0.0
+        for neighbour, cosine in self._neighbours(last):
+            if cosine < self.FLOOR:
+                break
+            context = query.followers(context_key((query.store.template_text(neighbour),)))
+            if context is None:
+                continue
+            weight = cosine**self.SHARPNESS
+            total += weight
+            for row in context.followers:
+                share = weight * row.count / context.total
+                votes[row.template] = votes.get(row.template, 0.0) + share
+                best[row.template] = max(best.get(row.template, (0.0, 0, 0)), (share, neighbour, row.count))
+        if not total:
+            return None
+        cosines = dict(self._neighbours(last))
+
+        def explain(template: int) -> Support:
+            if template not in best:
+                return Support()
+            _, neighbour, count = best[template]
+            return Support(
+                (query.store.template_text(neighbour),),
+                {"count": count, "similarity": round(cosines[neighbour], 4)},
+            )
+
+        return Proposal({template: vote / total for template, vote in votes.items()}, explain)
+
+
+class RecencyExpert:
+    """Steps of this session, the newer the more probable."""
+
+    name = "recency"
+    DECAY = 0.85
+
+    def propose(self, query: Query) -> Proposal | None:
+        """Weight each step of the session by its age."""
+        weights: dict[int, float] = {}
+        ages: dict[int, int] = {}
+        total = 0.0
+        for age, template in enumerate(reversed(query.context.templates), 1):
+            weight = self.DECAY**age
+            total += weight
+            number = query.ids.get(template)
+            if number is not None:
+                weights[number] = weights.get(number, 0.0) + weight
+                ages.setdefault(number, age)
+        if not weights:
+            return None
+        return Proposal(
+            {template: weight / total for template, weight in weights.items()},
+            lambda template: Support((), {"steps_ago": ages[template]} if template in ages else {}),
+        )

@@ -1,0 +1,94 @@
+"""Makes predictions: asks the blend for templates, grounds them, explains them."""
+
+from __future__ import annotations
+
+from procedural_memory.commands.danger import is_destructive
+from procedural_memory.commands.ground import Line, ground, placeholders
+from procedural_memory.commands.normalize import analyze
+from procedural_memory.prediction.blend import Blend, Candidate
+from procedural_memory.prediction.context import SessionContext
+from procedural_memory.prediction.experts import Proposal, Query
+from procedural_memory.prediction.reasons import reason
+from procedural_memory.storage.base import PatternCounts, Store, context_key
+from procedural_memory.types import Evidence, Level, Prediction
+
+__all__ = ["Predictor"]
+
+_LINES, _PAST_LINES, _SUGGESTIONS = 3, 8, 3
+_SPARE = 12
+
+
+class Predictor:
+    """Predicts from a store and a blend of experts.
+
+    Parameters
+    ----------
+    store : Store
+    blend : Blend
+    """
+
+    def __init__(self, store: Store, blend: Blend) -> None:
+        self._store = store
+        self._blend = blend
+
+    def predict(self, context: SessionContext, top_k: int, level: Level, min_probability: float) -> list[Prediction]:
+        """Return at most `top_k` predictions, most probable first, none below `min_probability`."""
+        query = Query(self._store, context)
+        candidates, shares = self._blend.propose(query)
+        rules = self._store.rules()
+        chosen: list[tuple[float, Candidate, Line]] = []
+        # A line is at most as probable as its template, so a few more templates than asked for are enough.
+        for candidate in candidates[: top_k if level == "template" else top_k + _SPARE]:
+            lines = self._lines(candidate.template, context, rules)
+            for line in lines[:1] if level == "template" else lines:
+                rank = candidate.probability * (1.0 if level == "template" else line.probability)
+                if rank >= min_probability:
+                    chosen.append((rank, candidate, line))
+        chosen.sort(key=lambda item: (-item[0], not item[2].runnable, item[2].command))
+        return [self._prediction(candidate, line, query, shares) for _, candidate, line in chosen[:top_k]]
+
+    def _lines(self, number: int, context: SessionContext, rules: dict[str, tuple[int, int]]) -> list[Line]:
+        template = self._store.template_text(number)
+        # File names of one project say nothing in another; commands without file names are the same everywhere.
+        project = (context.project or "") if "FILE" in placeholders(template) else None
+        past = self._store.lines(number, project, _PAST_LINES)
+        return ground(template, analyze(template).programs, context.values, past, rules, _LINES)
+
+    def _prediction(
+        self, candidate: Candidate, line: Line, query: Query, shares: dict[str, tuple[float, Proposal]]
+    ) -> Prediction:
+        template = self._store.template_text(candidate.template)
+        evidence = []
+        for name, (weight, proposal) in shares.items():
+            if probability := proposal.probabilities.get(candidate.template, 0.0):
+                support = proposal.explain(candidate.template)
+                evidence.append(Evidence(name, probability, weight, support.context, support.details))
+        evidence.sort(key=lambda item: -item.weight * item.probability)
+        patterns = next((e.details for e in evidence if e.expert == "patterns"), {})
+        return Prediction(
+            next_command=line.command,
+            template=template,
+            probability=min(1.0, candidate.probability * line.probability),
+            template_probability=min(1.0, candidate.probability),
+            confidence=max(patterns.get("confidence", 0.0), self._transition_confidence(candidate.template, query)),
+            reason=reason(evidence),
+            similar_patterns=patterns.get("pattern_ids", ()),
+            auto_suggestions=self._suggestions(template),
+            evidence=tuple(evidence),
+            runnable=line.runnable,
+            destructive=is_destructive(line.command),
+        )
+
+    def _transition_confidence(self, template: int, query: Query) -> float:
+        """Return the confidence of the bare transition: a pattern of two steps with similarity 1."""
+        if len(query.keys) < 2 or (row := self._store.follower(query.keys[1], template)) is None:
+            return 0.0
+        return PatternCounts("", row.success, row.failure).confidence
+
+    def _suggestions(self, template: str) -> tuple[str, ...]:
+        """Return what usually follows a template, from the workflow graph."""
+        following = self._store.context(context_key((template,)), _SUGGESTIONS)
+        if following is None:
+            return ()
+        best = sorted(following.followers, key=lambda row: (-row.count, self._store.template_text(row.template)))
+        return tuple(self._store.template_text(row.template) for row in best[:_SUGGESTIONS])

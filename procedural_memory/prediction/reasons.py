@@ -1,0 +1,83 @@
+"""Plain words for a prediction, made from its evidence and from nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from procedural_memory.types import Evidence
+
+__all__ = ["reason"]
+
+_SHOWN = 60
+
+
+def reason(evidence: Sequence[Evidence]) -> str:
+    """Return one sentence for what speaks most for a candidate.
+
+    Parameters
+    ----------
+    evidence : sequence of Evidence
+        Strongest contribution (weight x probability) first.
+    """
+    parts = [part for item in evidence if (part := _PARTS[item.expert](item))]
+    return "; ".join(parts[:3])
+
+
+def _counts(item: Evidence) -> str:
+    d = item.details
+    if not d:
+        return ""
+    after = f" after {_steps(item.context)}" if item.context else ""
+    if d["at_start"]:
+        after += " at the start of a session" if not item.context else ", the beginning of a session,"
+    known = d["successes"] + d["failures"]
+    ended = ""
+    if known:
+        ended = f", {d['successes']} ended well" if known == d["count"] else f", {d['successes']} of {known} ended well"
+    return f"seen {_times(d['count'])}{after} in {_many(d['sessions'], 'session')}{ended}".replace(",,", ",")
+
+
+def _patterns(item: Evidence) -> str:
+    d = item.details
+    if not d:
+        return ""
+    verb = "continues" if d["patterns"] == 1 else "continue"
+    return f"{_many(d['patterns'], 'similar workflow')} {verb} this way (best match {d['similarity']:.2f})"
+
+
+def _semantic(item: Evidence) -> str:
+    d = item.details
+    if not d:
+        return ""
+    return (
+        f"followed {_steps(item.context)}, which resembles the last step ({d['similarity']:.2f}), {_times(d['count'])}"
+    )
+
+
+def _recency(item: Evidence) -> str:
+    d = item.details
+    if not d:
+        return ""
+    return (
+        "the last step of this session" if d["steps_ago"] == 1 else f"used {d['steps_ago']} steps ago in this session"
+    )
+
+
+_PARTS = {"counts": _counts, "patterns": _patterns, "semantic": _semantic, "recency": _recency}
+
+
+def _steps(templates: Sequence[str]) -> str:
+    return " then ".join(f"`{_short(template)}`" for template in templates)
+
+
+def _short(template: str) -> str:
+    line = " ".join(template.split())
+    return line if len(line) <= _SHOWN else line[: _SHOWN - 1] + "…"
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
+
+
+def _many(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -1,0 +1,115 @@
+"""A live session: record a step, ask what comes next, close with the outcome."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from procedural_memory.errors import ClosedError
+from procedural_memory.types import Command, Level, Outcome, Prediction
+
+if TYPE_CHECKING:
+    from procedural_memory.engine import ProceduralMemoryEngine
+    from procedural_memory.prediction.context import SessionContext
+    from procedural_memory.validation import CommandLike
+
+__all__ = ["Session"]
+
+
+class Session:
+    """A session that is going on; made by `ProceduralMemoryEngine.session`.
+
+    Used as a context manager it is closed with an unknown outcome at the end of the block, unless it was closed before.
+
+    Attributes
+    ----------
+    session_id : str
+    """
+
+    def __init__(
+        self,
+        engine: ProceduralMemoryEngine,
+        number: int,
+        session_id: str,
+        defaults: dict[str, str | None],
+        context: SessionContext,
+    ) -> None:
+        self.session_id = session_id
+        self._engine = engine
+        self._number = number
+        self._defaults = defaults
+        self._context = context
+        self._closed = False
+        self._pattern_id: str | None = None
+
+    def record(
+        self,
+        command: CommandLike,
+        *,
+        exit_code: int | None = None,
+        output: str | None = None,
+        cwd: str | None = None,
+        timestamp: float | str | None = None,
+        duration_ms: float | None = None,
+        branch: str | None = None,
+    ) -> Command:
+        """Learn the next step at once.
+
+        Parameters
+        ----------
+        command : str, mapping or Command
+        exit_code, cwd, timestamp, duration_ms, branch : optional
+            As in `Command`; the session's own `cwd` and `branch` unless given.
+        output : str, optional
+            What the command printed. File names in it may fill placeholders of this session's predictions; it is
+            never stored.
+
+        Returns
+        -------
+        Command
+            The step as it was stored: redacted, with its project.
+        """
+        self._check_open()
+        given = {
+            "exit_code": exit_code,
+            "cwd": cwd,
+            "timestamp": timestamp,
+            "duration_ms": duration_ms,
+            "branch": branch,
+        }
+        defaults = {**self._defaults, **{name: value for name, value in given.items() if value is not None}}
+        return self._engine._record(self._number, self._context, command, defaults, output)
+
+    def predict(self, top_k: int = 5, *, level: Level = "command", min_probability: float = 0.0) -> list[Prediction]:
+        """Return the most probable next steps; see `ProceduralMemoryEngine.predict_next_action`."""
+        self._check_open()
+        return self._engine._predict(self._context, top_k, level, min_probability)
+
+    def close(self, outcome: Outcome = None) -> str | None:
+        """Close the session: credits the outcome and forms the pattern.
+
+        Returns
+        -------
+        str or None
+            The pattern id; None when the session is shorter than `min_commands`. Closing again changes nothing.
+        """
+        if not self._closed:
+            self._pattern_id = self._engine._close_session(self._number, outcome)
+            self._closed = True
+        return self._pattern_id
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ClosedError(f"session {self.session_id!r} is closed; start a new one with engine.session()")
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else "open"
+        return f"<Session {self.session_id!r}, {len(self._context.templates)} steps, {state}>"

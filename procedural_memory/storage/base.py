@@ -1,0 +1,358 @@
+"""The storage interface: what a store keeps, reads and writes.
+
+A store holds the *session log*, which is the truth, and *derived state*, which is only ever changed by applying a
+`Delta` of integers and keyed entries. Applying the deltas of a set of sessions in any order gives the same
+state, so that a merge equals learning the union and a rebuild equals what was there.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Any, Protocol
+
+from procedural_memory.types import Command, Outcome
+
+__all__ = [
+    "RECENT",
+    "START",
+    "Context",
+    "Delta",
+    "Follower",
+    "LogRow",
+    "PatternCounts",
+    "PatternRow",
+    "SessionRow",
+    "Store",
+    "context_key",
+    "hash64",
+    "moment",
+    "recent_templates",
+]
+
+START = ""
+"""The template that stands before the first step of a session in contexts; never a node of the graph."""
+
+RECENT = 64
+"""How many of the newest followers of a context are kept, for decay computed at read."""
+
+_MOMENT = struct.Struct(">d8sI")
+_ID = struct.Struct(">I")
+ENTRY = _MOMENT.size + _ID.size
+
+
+def hash64(*parts: str) -> int:
+    """Return a signed 64-bit hash of `parts`, equal in every process and on every platform."""
+    digest = blake2b("\x1f".join(parts).encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "big", signed=True)
+
+
+def context_key(templates: Sequence[str], scope: str = "") -> int:
+    """Return the key of the context made of `templates` (oldest first) within `scope`."""
+    return hash64(scope, str(len(templates)), *templates)
+
+
+def moment(start: float, session_id: str, step: int) -> bytes:
+    """Return the canonical place of a step: bytes that sort by session start, session, step.
+
+    Ties between sessions that start together are broken by a hash of the session id, which every memory agrees on.
+    """
+    return _MOMENT.pack(start, blake2b(session_id.encode("utf-8", "surrogatepass"), digest_size=8).digest(), step)
+
+
+def recent_entry(when: bytes, template: int) -> bytes:
+    """Return one packed entry of a context's recent followers."""
+    return when + _ID.pack(template)
+
+
+def merge_recent(blob: bytes, entries: Iterable[bytes]) -> bytes:
+    """Return `blob` with `entries` merged in: the `RECENT` newest, in canonical order, each once."""
+    new = sorted(entries)
+    if not blob or new[0] > blob[-ENTRY:]:
+        return (blob + b"".join(new))[-RECENT * ENTRY :]
+    old = [blob[i : i + ENTRY] for i in range(0, len(blob), ENTRY)]
+    return b"".join(sorted({*old, *new})[-RECENT:])
+
+
+def recent_templates(blob: bytes) -> list[int]:
+    """Return the template ids of a packed list of followers, oldest first."""
+    return [_ID.unpack_from(blob, i)[0] for i in range(_MOMENT.size, len(blob), ENTRY)]
+
+
+@dataclass(slots=True)
+class SessionRow:
+    """A session of the log. `start` places it in canonical order; `digest` names its content once closed."""
+
+    id: int
+    session_id: str
+    start: float
+    outcome: Outcome
+    closed: bool
+    source: str | None
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class LogRow:
+    """A row of the log: a step (`command` is set) or the close of its session (`command` is None)."""
+
+    seq: int
+    session: int
+    step: int
+    command: Command | None
+
+
+@dataclass(frozen=True, slots=True)
+class Follower:
+    """How often a template followed a context.
+
+    `success` and `failure` count transitions; `sessions` the sessions it was seen in, of which `good` ended in success
+    and `bad` in failure.
+    """
+
+    template: int
+    count: int
+    sessions: int
+    success: int
+    failure: int
+    good: int
+    bad: int
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What followed a context: its total, the newest followers (oldest first) and the most frequent ones."""
+
+    total: int
+    recent: tuple[int, ...]
+    followers: tuple[Follower, ...]
+
+
+@dataclass(slots=True)
+class PatternRow:
+    """A pattern as stored. `newest` is the moment of the session that `example` comes from."""
+
+    pattern_id: str
+    templates: tuple[str, ...]
+    keys: frozenset[int]
+    success: int = 0
+    failure: int = 0
+    unknown: int = 0
+    duration_ms: int = 0
+    timed: int = 0
+    newest: bytes = b""
+    example: tuple[str, ...] = ()
+    id: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PatternCounts:
+    """Id and outcome counts of a pattern."""
+
+    pattern_id: str
+    success: int
+    failure: int
+
+    @property
+    def confidence(self) -> float:
+        """Posterior mean of the success rate under a Beta(1, 1) prior."""
+        return (self.success + 1) / (self.success + self.failure + 2)
+
+
+@dataclass(slots=True)
+class Delta:
+    """Increments to the derived state. Every field merges commutatively into what is stored."""
+
+    followers: dict[tuple[int, str], list[int]] = field(default_factory=dict)
+    """(context key, template) -> [count, sessions, success, failure, good, bad]"""
+    recent: dict[int, list[tuple[bytes, str]]] = field(default_factory=dict)
+    """context key -> [(moment, template)]"""
+    heads: dict[int, str] = field(default_factory=dict)
+    """key of an order-1 context -> its template: the nodes of the graph"""
+    lines: dict[tuple[str, str, str], tuple[int, bytes]] = field(default_factory=dict)
+    """(template, project, command line) -> (count, newest moment)"""
+    patterns: dict[str, PatternRow] = field(default_factory=dict)
+    rules: dict[str, list[int]] = field(default_factory=dict)
+    """fill rule -> [offered, right]"""
+
+    def follow(self, key: int, template: str, column: int, amount: int = 1) -> None:
+        """Add `amount` to one column of a follower."""
+        row = self.followers.get((key, template))
+        if row is None:
+            row = self.followers[key, template] = [0] * 6
+        row[column] += amount
+
+
+class Store(Protocol):
+    """What every store does. One writer at a time; a transaction that fails leaves the store as it was."""
+
+    @property
+    def path(self) -> str | None:
+        """The file, or None in memory."""
+        ...
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """Run the body as one transaction, rolled back whole when it raises. Nested uses join the outer one."""
+        ...
+
+    def close(self) -> None:
+        """Release the store."""
+        ...
+
+    # -- the log
+    def add_session(self, session_id: str, start: float, source: str | None) -> int:
+        """Open a session and return its id."""
+        ...
+
+    def add_steps(self, session: int, first: int, commands: Sequence[Command]) -> None:
+        """Append steps to a session, numbered from `first`."""
+        ...
+
+    def next_step(self, session: int) -> int:
+        """Return the number of the next step of a session that is open."""
+        ...
+
+    def close_session(self, session: int, outcome: Outcome, digest: bytes) -> None:
+        """Close a session: sets its outcome and appends the close to the log."""
+        ...
+
+    def find_session(self, session_id: str) -> SessionRow | None:
+        """Return the session with this id."""
+        ...
+
+    def get_session(self, session: int) -> SessionRow:
+        """Return a session by its row id."""
+        ...
+
+    def sessions(self) -> Iterator[SessionRow]:
+        """Yield all sessions in canonical order."""
+        ...
+
+    def steps(self, session: int) -> list[Command]:
+        """Return the steps of a session in order."""
+        ...
+
+    def tail(self, limit: int) -> list[LogRow]:
+        """Return the next rows of the log that are not yet part of the derived state."""
+        ...
+
+    def replace_steps(self, session: int, commands: Sequence[Command], digest: bytes) -> None:
+        """Replace the steps of a session in the log (used by forgetting); wants a `reset_derived` after it."""
+        ...
+
+    def delete_sessions(self, sessions: Iterable[int]) -> None:
+        """Delete sessions from the log; wants a `reset_derived` after it."""
+        ...
+
+    # -- derived state
+    def apply(self, delta: Delta, upto: int) -> None:
+        """Merge a delta and mark the log as derived up to row `upto`."""
+        ...
+
+    def reset_derived(self) -> None:
+        """Drop the derived state, so that the whole log is its tail again. Vectors stay."""
+        ...
+
+    def drop_unused(self) -> None:
+        """Drop texts and vectors that neither the log nor the derived state refers to (after forgetting)."""
+        ...
+
+    def template_ids(self, templates: Iterable[str]) -> dict[str, int]:
+        """Return the ids of those `templates` that are known."""
+        ...
+
+    def template_text(self, template: int) -> str:
+        """Return a template by its id."""
+        ...
+
+    def context(self, key: int, limit: int) -> Context | None:
+        """Return what followed a context: at most `limit` followers by count, plus the recent ones."""
+        ...
+
+    def follower(self, key: int, template: int) -> Follower | None:
+        """Return the counts of one follower of a context."""
+        ...
+
+    def edges(self) -> Iterator[tuple[str, Follower]]:
+        """Yield the transitions: (template, what followed it)."""
+        ...
+
+    def template_counts(self) -> Iterator[tuple[str, int]]:
+        """Yield (template, how often it was seen), sorted by template."""
+        ...
+
+    def lines(self, template: int, project: str | None, limit: int) -> list[tuple[str, int]]:
+        """Return command lines of a template with their counts, most frequent first; of one project or of all."""
+        ...
+
+    def rules(self) -> dict[str, tuple[int, int]]:
+        """Return how often each fill rule offered a value and was right."""
+        ...
+
+    def patterns_with(self, keys: Sequence[int], limit: int) -> list[int]:
+        """Return at most `limit` ids of patterns that hold most of `keys`, rare keys weighing more, best first."""
+        ...
+
+    def pattern_templates(self, ids: Sequence[int]) -> Iterator[tuple[int, tuple[int, ...]]]:
+        """Yield (row id, template ids) of patterns."""
+        ...
+
+    def pattern_counts(self, number: int) -> PatternCounts:
+        """Return id and outcome counts of a pattern by row id."""
+        ...
+
+    def pattern(self, key: int | str) -> PatternRow | None:
+        """Return a pattern by row id or pattern id."""
+        ...
+
+    def pattern_ids(self) -> list[str]:
+        """Return all pattern ids, sorted."""
+        ...
+
+    def totals(self) -> dict[str, int]:
+        """Return the sizes shown by ``stats()``."""
+        ...
+
+    # -- vectors
+    def missing_vectors(self, fingerprint: str, limit: int) -> list[tuple[int, str]]:
+        """Return templates that have no vector of this fingerprint."""
+        ...
+
+    def count_missing(self, fingerprint: str) -> int:
+        """Return how many templates have no vector of this fingerprint."""
+        ...
+
+    def vectors_of(self, fingerprint: str, templates: Sequence[int]) -> dict[int, bytes]:
+        """Return the stored float32 vectors of some templates."""
+        ...
+
+    def put_vectors(self, fingerprint: str, vectors: Mapping[int, bytes]) -> None:
+        """Store float32 vectors by template id."""
+        ...
+
+    def vectors(self, fingerprint: str) -> Iterator[tuple[int, bytes]]:
+        """Yield (template id, float32 bytes) in id order."""
+        ...
+
+    def unlinked(self, fingerprint: str) -> list[int]:
+        """Return templates that have a vector but no neighbours yet."""
+        ...
+
+    def put_neighbours(self, fingerprint: str, neighbours: Mapping[int, Sequence[tuple[int, float]]]) -> None:
+        """Store the nearest templates of templates: (template id, cosine), nearest first."""
+        ...
+
+    def neighbours(self, fingerprint: str, template: int) -> list[tuple[int, float]]:
+        """Return the nearest templates of a template, nearest first; empty when not computed yet."""
+        ...
+
+    def meta(self, key: str) -> Any:
+        """Return a recorded setting, or None."""
+        ...
+
+    def set_meta(self, key: str, value: str | int | float | None) -> None:
+        """Record a setting."""
+        ...

@@ -1,0 +1,197 @@
+"""Snapshots: a memory as one file of plain containers, written whole or not at all.
+
+Format (version 1), the same in ``.pkl`` and ``.json``::
+
+    {"format": "procedural-memory", "version": 1,
+     "sessions": [{"session_id", "start", "outcome", "closed", "source", "commands": [{"command", …}, …]}, …],
+     "vectors": {fingerprint: {template: float32 bytes}}}          # .pkl only; a cache, may be absent
+
+The session log is all there is to keep: counts and patterns are derived from it again on load.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import tempfile
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+from typing import IO, Any
+
+from procedural_memory.errors import InvalidInputError, SnapshotError, SnapshotNotFoundError, StorageError, shown
+from procedural_memory.storage.base import Store
+from procedural_memory.types import Command
+from procedural_memory.validation import as_commands, as_outcome, as_text, as_timestamp
+
+__all__ = ["SessionRecord", "read_snapshot", "sessions_of", "write_snapshot"]
+
+_FORMAT, _VERSION = "procedural-memory", 1
+_SUFFIXES = (".pkl", ".pickle", ".json")
+_COMMAND_FIELDS = tuple(field.name for field in fields(Command))
+
+
+class SessionRecord:
+    """A session read from a snapshot or another memory, checked and redacted."""
+
+    __slots__ = ("closed", "commands", "outcome", "session_id", "source", "start")
+
+    def __init__(self, name: str, item: Any) -> None:
+        if not isinstance(item, dict):
+            raise SnapshotError(f"{name}: must be a mapping, not {type(item).__name__}")
+        self.session_id: str = as_text(f"{name}.session_id", item.get("session_id"))
+        start = as_timestamp(f"{name}.start", item.get("start"))
+        if start is None:
+            raise SnapshotError(f"{name}.start: must be epoch seconds, got None")
+        self.start = start
+        self.outcome = as_outcome(item.get("outcome"))
+        self.closed = bool(item.get("closed", True))
+        self.source: str | None = as_text(f"{name}.source", item.get("source"), optional=True)
+        self.commands = as_commands(f"{name}.commands", item.get("commands"))
+
+
+def sessions_of(store: Store) -> Iterator[dict[str, Any]]:
+    """Yield the sessions of a store as plain containers, in canonical order."""
+    for row in store.sessions():
+        commands = [
+            {name: value for name in _COMMAND_FIELDS if (value := getattr(command, name)) is not None}
+            for command in store.steps(row.id)
+        ]
+        yield {
+            "session_id": row.session_id,
+            "start": row.start,
+            "outcome": row.outcome,
+            "closed": row.closed,
+            "source": row.source,
+            "commands": commands,
+        }
+
+
+def write_snapshot(store: Store, path: str | os.PathLike[str]) -> Path:
+    """Write a snapshot; the file appears whole, readable by its owner only, or not at all.
+
+    Raises
+    ------
+    InvalidInputError
+        The suffix names no format.
+    StorageError
+        The file cannot be written; what stood there before is untouched.
+    """
+    target = _target(path)
+    content: dict[str, Any] = {"format": _FORMAT, "version": _VERSION, "sessions": list(sessions_of(store))}
+    temporary: str | None = None
+    try:
+        # mkstemp makes the file 0600; the same folder, so that the rename is atomic.
+        handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+        with os.fdopen(handle, "wb") as file:
+            if target.suffix == ".json":
+                file.write(json.dumps(content, ensure_ascii=False, indent=1).encode("utf-8"))
+            else:
+                fingerprint = store.meta("embedder")
+                if fingerprint is not None:
+                    vectors = {store.template_text(number): data for number, data in store.vectors(fingerprint)}
+                    content["vectors"] = {fingerprint: vectors}
+                pickle.dump(content, file, protocol=4)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+        _sync_folder(target.parent)
+    except OSError as error:
+        if temporary is not None and os.path.exists(temporary):
+            os.unlink(temporary)
+        raise StorageError(f"save {str(target)!r}: the file cannot be written ({error})") from error
+    return target
+
+
+def read_snapshot(path: str | os.PathLike[str]) -> tuple[list[SessionRecord], dict[str, dict[str, bytes]]]:
+    """Read and check a snapshot; runs nothing that a file may hold.
+
+    Returns
+    -------
+    sessions : list of SessionRecord
+    vectors : dict
+        fingerprint -> {template: float32 bytes}
+
+    Raises
+    ------
+    SnapshotNotFoundError
+        There is no such file.
+    SnapshotError
+        The file is no snapshot, is damaged, or holds something other than plain containers.
+    """
+    target = _target(path)
+    try:
+        with open(target, "rb") as file:
+            content = json.load(file) if target.suffix == ".json" else _PlainUnpickler(file).load()
+    except FileNotFoundError as error:
+        raise SnapshotNotFoundError(f"load {str(target)!r}: there is no such file") from error
+    except OSError as error:
+        raise StorageError(f"load {str(target)!r}: the file cannot be read ({error})") from error
+    except SnapshotError:
+        raise
+    except Exception as error:  # an unpickler fed with garbage raises almost anything
+        raise SnapshotError(f"load {str(target)!r}: the file is damaged or no snapshot ({error})") from error
+    if not isinstance(content, dict) or content.get("format") != _FORMAT:
+        raise SnapshotError(f"load {str(target)!r}: the file is no snapshot of a procedural memory")
+    if content.get("version") != _VERSION:
+        raise SnapshotError(
+            f"load {str(target)!r}: snapshot version {shown(content.get('version'))} is not known, "
+            f"this package reads version {_VERSION}; upgrade omnimemory-procedural"
+        )
+    sessions = content.get("sessions")
+    if not isinstance(sessions, list):
+        raise SnapshotError(f"load {str(target)!r}: 'sessions' must be a list, not {type(sessions).__name__}")
+    try:
+        records = [SessionRecord(f"sessions[{i}]", item) for i, item in enumerate(sessions)]
+    except InvalidInputError as error:
+        raise SnapshotError(f"load {str(target)!r}: {error}") from error
+    return records, _vectors(content.get("vectors", {}))
+
+
+class _PlainUnpickler(pickle.Unpickler):
+    """Admits plain containers only: a pickle that names any class or function is refused before it is looked up."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        super().__init__(file)
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Refuse every global."""
+        raise SnapshotError(
+            f"the pickle names {module}.{name}: a snapshot holds plain containers only, nothing was loaded or run"
+        )
+
+    def persistent_load(self, pid: Any) -> Any:
+        """Refuse persistent ids."""
+        raise SnapshotError("the pickle holds a persistent id: a snapshot holds plain containers only")
+
+
+def _vectors(value: Any) -> dict[str, dict[str, bytes]]:
+    """Return the cached vectors that are well-formed: they are a cache, and can be made again."""
+    good: dict[str, dict[str, bytes]] = {}
+    if isinstance(value, dict):
+        for fingerprint, rows in value.items():
+            if isinstance(fingerprint, str) and isinstance(rows, dict):
+                good[fingerprint] = {
+                    k: v for k, v in rows.items() if isinstance(k, str) and isinstance(v, bytes) and len(v) % 4 == 0
+                }
+    return good
+
+
+def _target(path: str | os.PathLike[str]) -> Path:
+    try:
+        target = Path(os.fspath(path)).expanduser()
+    except TypeError as error:
+        raise InvalidInputError(f"path: must be a file name, not {type(path).__name__} ({shown(path)})") from error
+    if target.suffix not in _SUFFIXES:
+        raise InvalidInputError(f"path: must end in one of {', '.join(_SUFFIXES)}, got {shown(str(target))}")
+    return target
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

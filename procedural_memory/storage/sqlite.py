@@ -1,0 +1,580 @@
+"""The SQLite store: the session log and the derived state, in memory or in a file.
+
+Concurrency contract: one connection per store, used under one re-entrant lock, so that every call is safe from
+any thread. A write runs inside ``BEGIN IMMEDIATE`` and is rolled back whole when it fails.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sqlite3
+import struct
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from procedural_memory.errors import StorageError
+from procedural_memory.storage.base import (
+    Context,
+    Delta,
+    Follower,
+    LogRow,
+    PatternCounts,
+    PatternRow,
+    SessionRow,
+    context_key,
+    merge_recent,
+    recent_entry,
+    recent_templates,
+)
+from procedural_memory.types import Command, Outcome
+
+__all__ = ["SQLiteStore"]
+
+_SCHEMA = """
+CREATE TABLE meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;
+CREATE TABLE text(id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);
+
+-- the log: the truth
+CREATE TABLE session(
+    id INTEGER PRIMARY KEY, session_id TEXT NOT NULL UNIQUE, start REAL NOT NULL, outcome INTEGER,
+    closed INTEGER NOT NULL DEFAULT 0, source TEXT, digest BLOB NOT NULL DEFAULT x'');
+CREATE TABLE log(
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, session INTEGER NOT NULL, step INTEGER NOT NULL, command INTEGER,
+    exit_code INTEGER, cwd INTEGER, timestamp REAL, duration_ms REAL, project INTEGER, source INTEGER, actor INTEGER,
+    host INTEGER, branch INTEGER);
+CREATE INDEX log_session ON log(session, step);
+
+-- derived from the log
+CREATE TABLE context(
+    key INTEGER PRIMARY KEY, head INTEGER, total INTEGER NOT NULL, recent BLOB NOT NULL DEFAULT x'');
+CREATE INDEX context_head ON context(head) WHERE head IS NOT NULL;
+CREATE TABLE follower(
+    context INTEGER NOT NULL, template INTEGER NOT NULL, count INTEGER NOT NULL, sessions INTEGER NOT NULL,
+    success INTEGER NOT NULL, failure INTEGER NOT NULL, good INTEGER NOT NULL, bad INTEGER NOT NULL,
+    PRIMARY KEY(context, template)) WITHOUT ROWID;
+CREATE INDEX follower_count ON follower(context, count);
+CREATE TABLE line(
+    template INTEGER NOT NULL, project TEXT NOT NULL, command TEXT NOT NULL, count INTEGER NOT NULL,
+    newest BLOB NOT NULL, PRIMARY KEY(template, project, command)) WITHOUT ROWID;
+CREATE TABLE rule(name TEXT PRIMARY KEY, offered INTEGER NOT NULL, right INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE pattern(
+    id INTEGER PRIMARY KEY, pattern_id TEXT NOT NULL UNIQUE, templates BLOB NOT NULL, success INTEGER NOT NULL,
+    failure INTEGER NOT NULL, unknown INTEGER NOT NULL, duration_ms INTEGER NOT NULL, timed INTEGER NOT NULL,
+    newest BLOB NOT NULL, example TEXT NOT NULL);
+CREATE TABLE posting(key INTEGER NOT NULL, pattern INTEGER NOT NULL, PRIMARY KEY(key, pattern)) WITHOUT ROWID;
+CREATE TABLE vector(
+    template INTEGER NOT NULL, fingerprint TEXT NOT NULL, data BLOB NOT NULL,
+    PRIMARY KEY(fingerprint, template)) WITHOUT ROWID;
+CREATE TABLE neighbour(
+    template INTEGER NOT NULL, fingerprint TEXT NOT NULL, data BLOB NOT NULL,
+    PRIMARY KEY(fingerprint, template)) WITHOUT ROWID;
+"""
+_DERIVED = ("context", "follower", "line", "rule", "pattern", "posting")
+_UNIGRAM = context_key(())
+_NO_VECTOR = (
+    "WHERE f.context = ? AND NOT EXISTS (SELECT 1 FROM vector v WHERE v.fingerprint = ? AND v.template = f.template)"
+)
+_POSTINGS_READ = 1000
+_CACHE = 200_000
+_OUTCOME_CODE: dict[Outcome, int | None] = {"success": 1, "failure": 0, None: None}
+_OUTCOME: dict[int | None, Outcome] = {code: outcome for outcome, code in _OUTCOME_CODE.items()}
+_INTERNED = ("cwd", "project", "source", "actor", "host", "branch")
+_STEP_COLUMNS = """c.text, l.exit_code, w.text, l.timestamp, l.duration_ms, p.text, s.text, a.text, h.text, b.text"""
+_STEP_JOINS = """LEFT JOIN text c ON c.id = l.command LEFT JOIN text w ON w.id = l.cwd
+    LEFT JOIN text p ON p.id = l.project LEFT JOIN text s ON s.id = l.source LEFT JOIN text a ON a.id = l.actor
+    LEFT JOIN text h ON h.id = l.host LEFT JOIN text b ON b.id = l.branch"""
+
+
+def _unpack(blob: bytes) -> tuple[int, ...]:
+    return struct.unpack(f"<{len(blob) // 4}I", blob)
+
+
+class SQLiteStore:
+    """A store on SQLite.
+
+    Parameters
+    ----------
+    path : str or None
+        The file; None keeps everything in memory.
+    """
+
+    def __init__(self, path: str | None = None) -> None:
+        self._path = path
+        self._lock = threading.RLock()
+        self._depth = 0
+        try:
+            self._db = sqlite3.connect(path or ":memory:", check_same_thread=False, isolation_level=None, timeout=30)
+        except sqlite3.Error as error:
+            raise StorageError(f"path {path!r}: the store cannot be opened ({error})") from error
+        self._ids: dict[str, int] = {}
+        self._texts: dict[int, str] = {}
+        # Deleted content is overwritten: what was forgotten is not left readable in the file.
+        self._db.execute("PRAGMA secure_delete = ON")
+        if path is not None:
+            self._db.execute("PRAGMA journal_mode = WAL")
+        if not self._db.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone():
+            self._db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
+
+    @property
+    def path(self) -> str | None:
+        """The file, or None in memory."""
+        return self._path
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Run the body as one transaction; nested uses join the outer one."""
+        with self._lock:
+            if self._depth:
+                yield
+                return
+            self._depth = 1
+            try:
+                self._db.execute("BEGIN IMMEDIATE")
+                try:
+                    yield
+                    self._db.execute("COMMIT")
+                except BaseException:
+                    self._db.execute("ROLLBACK")
+                    # Ids handed out inside the transaction are gone with it.
+                    self._ids.clear()
+                    self._texts.clear()
+                    raise
+            except sqlite3.Error as error:
+                raise StorageError(f"store {self._path or 'in memory'}: {error}; nothing was changed") from error
+            finally:
+                self._depth = 0
+
+    def close(self) -> None:
+        """Close the connection."""
+        with self._lock:
+            self._db.close()
+
+    def _all(self, sql: str, arguments: Sequence[Any] = ()) -> list[Any]:
+        with self._lock:
+            try:
+                return self._db.execute(sql, arguments).fetchall()
+            except sqlite3.Error as error:
+                raise StorageError(f"store {self._path or 'in memory'}: {error}") from error
+
+    def _one(self, sql: str, arguments: Sequence[Any] = ()) -> Any:
+        rows = self._all(sql, arguments)
+        return rows[0] if rows else None
+
+    # -- interning
+
+    def _intern(self, text: str) -> int:
+        known = self._ids.get(text)
+        if known is not None:
+            return known
+        self._db.execute("INSERT OR IGNORE INTO text(text) VALUES (?)", (text,))
+        (number,) = self._one("SELECT id FROM text WHERE text = ?", (text,))
+        if len(self._ids) > _CACHE:
+            self._ids.clear()
+        self._ids[text] = number
+        return int(number)
+
+    def template_ids(self, templates: Iterable[str]) -> dict[str, int]:
+        """Return the ids of those `templates` that are known."""
+        found: dict[str, int] = {}
+        with self._lock:
+            for text in set(templates):
+                number = self._ids.get(text)
+                if number is None:
+                    row = self._one("SELECT id FROM text WHERE text = ?", (text,))
+                    if row is None:
+                        continue
+                    number = self._ids[text] = row[0]
+                found[text] = number
+        return found
+
+    def template_text(self, template: int) -> str:
+        """Return a template by its id."""
+        text = self._texts.get(template)
+        if text is None:
+            text = str(self._one("SELECT text FROM text WHERE id = ?", (template,))[0])
+            if len(self._texts) > _CACHE:
+                self._texts.clear()
+            self._texts[template] = text
+        return text
+
+    # -- the log
+
+    def add_session(self, session_id: str, start: float, source: str | None) -> int:
+        """Open a session and return its id."""
+        with self.transaction():
+            cursor = self._db.execute(
+                "INSERT INTO session(session_id, start, source) VALUES (?, ?, ?)", (session_id, start, source)
+            )
+            return int(cursor.lastrowid or 0)
+
+    def add_steps(self, session: int, first: int, commands: Sequence[Command]) -> None:
+        """Append steps to a session, numbered from `first`."""
+        with self.transaction():
+            self._db.executemany(
+                f"INSERT INTO log(session, step, command, exit_code, timestamp, duration_ms, {', '.join(_INTERNED)})"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                [(session, step, *self._step_row(command)) for step, command in enumerate(commands, first)],
+            )
+
+    def _step_row(self, c: Command) -> list[Any]:
+        row = [self._intern(c.command), c.exit_code, c.timestamp, c.duration_ms]
+        texts = (getattr(c, name) for name in _INTERNED)
+        return [*row, *(None if text is None else self._intern(text) for text in texts)]
+
+    def next_step(self, session: int) -> int:
+        """Return the number of the next step of a session that is open."""
+        if self.get_session(session).closed:
+            raise StorageError(f"session row {session} is closed and takes no more steps")
+        return int(self._one("SELECT coalesce(max(step) + 1, 0) FROM log WHERE session = ?", (session,))[0])
+
+    def close_session(self, session: int, outcome: Outcome, digest: bytes) -> None:
+        """Close a session: sets its outcome and appends the close to the log."""
+        with self.transaction():
+            self._db.execute(
+                "UPDATE session SET outcome = ?, closed = 1, digest = ? WHERE id = ?",
+                (_OUTCOME_CODE[outcome], digest, session),
+            )
+            self._db.execute("INSERT INTO log(session, step) VALUES (?, -1)", (session,))
+
+    def _session(self, where: str, value: int | str) -> SessionRow | None:
+        row = self._one(
+            f"SELECT id, session_id, start, outcome, closed, source, digest FROM session WHERE {where} = ?", (value,)
+        )
+        return None if row is None else SessionRow(row[0], row[1], row[2], _OUTCOME[row[3]], bool(row[4]), row[5], row[6])
+
+    def find_session(self, session_id: str) -> SessionRow | None:
+        """Return the session with this id."""
+        return self._session("session_id", session_id)
+
+    def get_session(self, session: int) -> SessionRow:
+        """Return a session by its row id."""
+        row = self._session("id", session)
+        if row is None:
+            raise StorageError(f"session row {session} is not in the store")
+        return row
+
+    def sessions(self) -> Iterator[SessionRow]:
+        """Yield all sessions in canonical order."""
+        for (number,) in self._all("SELECT id FROM session ORDER BY start, session_id"):
+            yield self.get_session(number)
+
+    def steps(self, session: int) -> list[Command]:
+        """Return the steps of a session in order."""
+        rows = self._all(
+            f"SELECT {_STEP_COLUMNS} FROM log l {_STEP_JOINS} WHERE l.session = ? AND l.step >= 0 ORDER BY l.step",
+            (session,),
+        )
+        return [Command(*row) for row in rows]
+
+    def tail(self, limit: int) -> list[LogRow]:
+        """Return the next rows of the log that are not yet part of the derived state."""
+        rows = self._all(
+            f"SELECT l.seq, l.session, l.step, {_STEP_COLUMNS} FROM log l {_STEP_JOINS}"
+            " WHERE l.seq > ? ORDER BY l.seq LIMIT ?",
+            (self.meta("derived") or 0, limit),
+        )
+        return [LogRow(row[0], row[1], row[2], None if row[3] is None else Command(*row[3:])) for row in rows]
+
+    def replace_steps(self, session: int, commands: Sequence[Command], digest: bytes) -> None:
+        """Replace the steps of a session in the log."""
+        with self.transaction():
+            row = self.get_session(session)
+            self._db.execute("DELETE FROM log WHERE session = ?", (session,))
+            self.add_steps(session, 0, commands)
+            if row.closed:
+                self.close_session(session, row.outcome, digest)
+
+    def delete_sessions(self, sessions: Iterable[int]) -> None:
+        """Delete sessions from the log."""
+        with self.transaction():
+            for session in sessions:
+                self._db.execute("DELETE FROM log WHERE session = ?", (session,))
+                self._db.execute("DELETE FROM session WHERE id = ?", (session,))
+
+    # -- derived state
+
+    def reset_derived(self) -> None:
+        """Drop the derived state, and every text and vector that the log no longer speaks of."""
+        with self.transaction():
+            for table in _DERIVED:
+                self._db.execute(f"DELETE FROM {table}")
+            self.set_meta("derived", 0)
+
+    def drop_unused(self) -> None:
+        """Drop texts, vectors and neighbours that neither the log nor the derived state refers to."""
+        with self.transaction():
+            used = " UNION ".join(f"SELECT {c} FROM log WHERE {c} NOT NULL" for c in ("command", *_INTERNED))
+            self._db.execute(
+                f"DELETE FROM text WHERE id NOT IN ({used} UNION SELECT template FROM follower"
+                " UNION SELECT head FROM context WHERE head NOT NULL)"
+            )
+            for table in ("vector", "neighbour"):
+                self._db.execute(f"DELETE FROM {table} WHERE template NOT IN (SELECT template FROM follower)")
+            self._db.execute("DELETE FROM neighbour")
+            self._ids.clear()
+            self._texts.clear()
+
+    def apply(self, delta: Delta, upto: int) -> None:
+        """Merge a delta and mark the log as derived up to row `upto`."""
+        with self.transaction():
+            execute, many, intern = self._db.execute, self._db.executemany, self._intern
+            many(
+                "INSERT INTO follower VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
+                " count = count + excluded.count, sessions = sessions + excluded.sessions,"
+                " success = success + excluded.success, failure = failure + excluded.failure,"
+                " good = good + excluded.good, bad = bad + excluded.bad",
+                ((key, intern(template), *row) for (key, template), row in delta.followers.items()),
+            )
+            for key, entries in delta.recent.items():
+                packed = [recent_entry(when, intern(template)) for when, template in entries]
+                row = execute("SELECT recent FROM context WHERE key = ?", (key,)).fetchone()
+                head = delta.heads.get(key)
+                execute(
+                    "INSERT INTO context VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
+                    " total = total + excluded.total, recent = excluded.recent",
+                    (
+                        key,
+                        None if head is None else intern(head),
+                        len(packed),
+                        merge_recent(row[0] if row else b"", packed),
+                    ),
+                )
+            many(
+                "INSERT INTO line VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
+                " count = count + excluded.count, newest = max(newest, excluded.newest)",
+                (
+                    (intern(template), project, command, count, newest)
+                    for (template, project, command), (count, newest) in delta.lines.items()
+                ),
+            )
+            many(
+                "INSERT INTO rule VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET"
+                " offered = offered + excluded.offered, right = right + excluded.right",
+                ((name, *counts) for name, counts in delta.rules.items()),
+            )
+            for row in delta.patterns.values():
+                self._apply_pattern(row)
+            self.set_meta("derived", upto)
+
+    def _apply_pattern(self, row: PatternRow) -> None:
+        execute = self._db.execute
+        known = execute("SELECT id, newest FROM pattern WHERE pattern_id = ?", (row.pattern_id,)).fetchone()
+        counts = (row.success, row.failure, row.unknown, row.duration_ms, row.timed)
+        if known is None:
+            ids = [self._intern(template) for template in row.templates]
+            cursor = execute(
+                "INSERT INTO pattern VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (row.pattern_id, struct.pack(f"<{len(ids)}I", *ids), *counts, row.newest, json.dumps(row.example)),
+            )
+            self._db.executemany(
+                "INSERT OR IGNORE INTO posting VALUES (?, ?)", ((key, cursor.lastrowid) for key in row.keys)
+            )
+            return
+        execute(
+            "UPDATE pattern SET success = success + ?, failure = failure + ?, unknown = unknown + ?,"
+            " duration_ms = duration_ms + ?, timed = timed + ? WHERE id = ?",
+            (*counts, known[0]),
+        )
+        if row.newest > known[1]:
+            execute(
+                "UPDATE pattern SET newest = ?, example = ? WHERE id = ?",
+                (row.newest, json.dumps(row.example), known[0]),
+            )
+
+    def context(self, key: int, limit: int) -> Context | None:
+        """Return what followed a context: at most `limit` followers by count, plus the recent ones."""
+        with self._lock:
+            row = self._one("SELECT total, recent FROM context WHERE key = ?", (key,))
+            if row is None:
+                return None
+            recent = tuple(recent_templates(row[1]))
+            columns = "template, count, sessions, success, failure, good, bad"
+            rows = self._all(
+                f"SELECT {columns} FROM follower WHERE context = ? ORDER BY count DESC LIMIT ?", (key, limit)
+            )
+            if len(rows) == limit:
+                for template in set(recent).difference(row[0] for row in rows):
+                    rows += self._all(
+                        f"SELECT {columns} FROM follower WHERE context = ? AND template = ?", (key, template)
+                    )
+            return Context(row[0], recent, tuple([Follower(*columns) for columns in rows]))
+
+    def follower(self, key: int, template: int) -> Follower | None:
+        """Return the counts of one follower of a context."""
+        row = self._one(
+            "SELECT template, count, sessions, success, failure, good, bad FROM follower"
+            " WHERE context = ? AND template = ?",
+            (key, template),
+        )
+        return None if row is None else Follower(*row)
+
+    def edges(self) -> Iterator[tuple[str, Follower]]:
+        """Yield the transitions, in the order of their texts."""
+        rows = self._all(
+            "SELECT h.text, f.template, f.count, f.sessions, f.success, f.failure, f.good, f.bad FROM context c"
+            " JOIN follower f ON f.context = c.key JOIN text h ON h.id = c.head JOIN text t ON t.id = f.template"
+            " WHERE c.head NOT NULL ORDER BY h.text, t.text"
+        )
+        for row in rows:
+            yield row[0], Follower(*row[1:])
+
+    def template_counts(self) -> Iterator[tuple[str, int]]:
+        """Yield (template, how often it was seen), sorted by template."""
+        yield from self._all(
+            "SELECT t.text, f.count FROM follower f JOIN text t ON t.id = f.template WHERE f.context = ?"
+            " ORDER BY t.text",
+            (_UNIGRAM,),
+        )
+
+    def lines(self, template: int, project: str | None, limit: int) -> list[tuple[str, int]]:
+        """Return command lines of a template with their counts, most frequent first, then newest."""
+        if project is None:
+            return self._all(
+                "SELECT command, sum(count) AS n FROM line WHERE template = ? GROUP BY command"
+                " ORDER BY n DESC, max(newest) DESC, command LIMIT ?",
+                (template, limit),
+            )
+        return self._all(
+            "SELECT command, count FROM line WHERE template = ? AND project = ?"
+            " ORDER BY count DESC, newest DESC, command LIMIT ?",
+            (template, project, limit),
+        )
+
+    def rules(self) -> dict[str, tuple[int, int]]:
+        """Return how often each fill rule offered a value and was right."""
+        return {name: (offered, right) for name, offered, right in self._all("SELECT * FROM rule")}
+
+    def patterns_with(self, keys: Sequence[int], limit: int) -> list[int]:
+        """Return at most `limit` ids of patterns that hold most of `keys`, rare keys weighing more, best first."""
+        scores: dict[int, float] = {}
+        for key in dict.fromkeys(keys):
+            rows = self._all(
+                "SELECT pattern FROM posting WHERE key = ? ORDER BY pattern DESC LIMIT ?", (key, _POSTINGS_READ)
+            )
+            weight = 1.0 / math.log(2 + len(rows))
+            for (pattern,) in rows:
+                scores[pattern] = scores.get(pattern, 0.0) + weight
+        return sorted(scores, key=lambda pattern: (-scores[pattern], -pattern))[:limit]
+
+    def pattern_templates(self, ids: Sequence[int]) -> Iterator[tuple[int, tuple[int, ...]]]:
+        """Yield (row id, template ids) of patterns."""
+        for number in ids:
+            (blob,) = self._one("SELECT templates FROM pattern WHERE id = ?", (number,))
+            yield number, _unpack(blob)
+
+    def pattern_counts(self, number: int) -> PatternCounts:
+        """Return id and outcome counts of a pattern by row id."""
+        return PatternCounts(*self._one("SELECT pattern_id, success, failure FROM pattern WHERE id = ?", (number,)))
+
+    def pattern(self, key: int | str) -> PatternRow | None:
+        """Return a pattern by row id or pattern id."""
+        row = self._one(
+            "SELECT pattern_id, templates, success, failure, unknown, duration_ms, timed, newest, example, id"
+            f" FROM pattern WHERE {'pattern_id' if isinstance(key, str) else 'id'} = ?",
+            (key,),
+        )
+        if row is None:
+            return None
+        templates = tuple(self.template_text(number) for number in _unpack(row[1]))
+        return PatternRow(
+            row[0],
+            templates,
+            frozenset(),
+            success=row[2],
+            failure=row[3],
+            unknown=row[4],
+            duration_ms=row[5],
+            timed=row[6],
+            newest=row[7],
+            example=tuple(json.loads(row[8])),
+            id=row[9],
+        )
+
+    def pattern_ids(self) -> list[str]:
+        """Return all pattern ids, sorted."""
+        return [row[0] for row in self._all("SELECT pattern_id FROM pattern ORDER BY pattern_id")]
+
+    def totals(self) -> dict[str, int]:
+        """Return the sizes shown by ``stats()``."""
+        queries = {
+            "session_count": "SELECT count(*) FROM session",
+            "command_count": "SELECT count(*) FROM log WHERE step >= 0",
+            "pattern_count": "SELECT count(*) FROM pattern",
+            "template_count": "SELECT count(*) FROM follower WHERE context = ?",
+            "graph_edge_count": (
+                "SELECT count(*) FROM follower f JOIN context c ON c.key = f.context WHERE c.head NOT NULL"
+            ),
+            "total_successes": "SELECT count(*) FROM session WHERE outcome = 1",
+            "total_failures": "SELECT count(*) FROM session WHERE outcome = 0",
+        }
+        return {name: int(self._one(sql, (_UNIGRAM,) * sql.count("?"))[0]) for name, sql in queries.items()}
+
+    # -- vectors
+
+    def missing_vectors(self, fingerprint: str, limit: int) -> list[tuple[int, str]]:
+        """Return templates that have no vector of this fingerprint."""
+        return self._all(
+            f"SELECT t.id, t.text FROM follower f JOIN text t ON t.id = f.template {_NO_VECTOR} LIMIT ?",
+            (_UNIGRAM, fingerprint, limit),
+        )
+
+    def count_missing(self, fingerprint: str) -> int:
+        """Return how many templates have no vector of this fingerprint."""
+        return int(self._one(f"SELECT count(*) FROM follower f {_NO_VECTOR}", (_UNIGRAM, fingerprint))[0])
+
+    def vectors_of(self, fingerprint: str, templates: Sequence[int]) -> dict[int, bytes]:
+        """Return the stored float32 vectors of some templates."""
+        sql = "SELECT data FROM vector WHERE fingerprint = ? AND template = ?"
+        return {t: row[0] for t in templates if (row := self._one(sql, (fingerprint, t)))}
+
+    def put_vectors(self, fingerprint: str, vectors: Mapping[int, bytes]) -> None:
+        """Store float32 vectors by template id."""
+        with self.transaction():
+            self._db.executemany(
+                "INSERT OR REPLACE INTO vector VALUES (?, ?, ?)",
+                ((template, fingerprint, data) for template, data in vectors.items()),
+            )
+
+    def vectors(self, fingerprint: str) -> Iterator[tuple[int, bytes]]:
+        """Yield (template id, float32 bytes) in id order."""
+        yield from self._all(
+            "SELECT template, data FROM vector WHERE fingerprint = ? ORDER BY template", (fingerprint,)
+        )
+
+    def unlinked(self, fingerprint: str) -> list[int]:
+        """Return templates that have a vector but no neighbours yet."""
+        rows = self._all(
+            "SELECT template FROM vector v WHERE fingerprint = ? AND NOT EXISTS"
+            " (SELECT 1 FROM neighbour n WHERE n.fingerprint = v.fingerprint AND n.template = v.template)",
+            (fingerprint,),
+        )
+        return [row[0] for row in rows]
+
+    def put_neighbours(self, fingerprint: str, neighbours: Mapping[int, Sequence[tuple[int, float]]]) -> None:
+        """Store the nearest templates of templates: (template id, cosine), nearest first."""
+        with self.transaction():
+            self._db.executemany(
+                "INSERT OR REPLACE INTO neighbour VALUES (?, ?, ?)",
+                (
+                    (template, fingerprint, b"".join(struct.pack("<If", *pair) for pair in pairs))
+                    for template, pairs in neighbours.items()
+                ),
+            )
+
+    def neighbours(self, fingerprint: str, template: int) -> list[tuple[int, float]]:
+        """Return the nearest templates of a template, nearest first; empty when not computed yet."""
+        row = self._one("SELECT data FROM neighbour WHERE fingerprint = ? AND template = ?", (fingerprint, template))
+        return [] if row is None else list(struct.iter_unpack("<If", row[0]))
+
+    def meta(self, key: str) -> Any:
+        """Return a recorded setting, or None."""
+        row = self._one("SELECT value FROM meta WHERE key = ?", (key,))
+        return None if row is None else row[0]
+
+    def set_meta(self, key: str, value: str | int | float | None) -> None:
+        """Record a setting."""
+        with self.transaction():
+            self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))

@@ -1,0 +1,212 @@
+"""Turns what a caller hands in into `Command` objects, or says exactly what is wrong with it.
+
+Control characters are dropped, lone surrogates become U+FFFD, secrets become ``<SECRET>``: nothing else of the
+package ever sees them.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timezone
+from functools import lru_cache
+from typing import Any, TypeAlias
+
+from procedural_memory.commands.redact import redact
+from procedural_memory.errors import InvalidInputError, InvalidTypeError, shown
+from procedural_memory.types import ACTORS, Command, Outcome
+
+__all__ = [
+    "MAX_COMMAND",
+    "CommandLike",
+    "as_command",
+    "as_commands",
+    "as_outcome",
+    "as_positive_int",
+    "as_probability",
+    "as_text",
+]
+
+MAX_COMMAND = 4 * 1024 * 1024
+"""Longest command line that is accepted, in characters."""
+
+CommandLike: TypeAlias = str | Mapping[str, Any] | Command
+"""A command line, a mapping with a ``"command"`` key, or a `Command`."""
+
+_CONTROL = re.compile(r"[\x01-\x08\x0b\x0c\x0e-\x1f\x7f\x80-\x9f]")
+_ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
+_LATEST = 1e11
+_TEXTS = ("cwd", "project", "source", "host", "branch")
+
+
+def as_text(name: str, value: Any, *, optional: bool = False) -> Any:
+    """Return a clean, non-empty string (or None where that is allowed)."""
+    if value is None and optional:
+        return None
+    if not isinstance(value, str):
+        raise InvalidTypeError(f"{name}: must be a string, not {type(value).__name__} ({shown(value)})")
+    if "\0" in value:
+        raise InvalidInputError(f"{name}: must not hold a NUL byte, got {shown(value)}")
+    if len(value) > MAX_COMMAND:
+        raise InvalidInputError(
+            f"{name}: must have at most {MAX_COMMAND:,} characters, got {len(value):,} ({shown(value, 40)})"
+        )
+    clean = value.encode("utf-8", "replace").decode("utf-8") if not value.isascii() else value
+    if "\x1b" in clean:
+        clean = _ANSI.sub("", clean)
+    clean = _CONTROL.sub("", clean.replace("\r\n", "\n").replace("\r", "\n"))
+    if not clean.strip():
+        if optional:
+            return None
+        raise InvalidInputError(f"{name}: must not be empty, got {shown(value)}")
+    return clean
+
+
+def as_positive_int(name: str, value: Any) -> int:
+    """Return an integer of at least 1."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise InvalidTypeError(f"{name}: must be an integer of at least 1, not {type(value).__name__} ({shown(value)})")
+    if value < 1:
+        raise InvalidInputError(f"{name}: must be at least 1, got {value}")
+    return value
+
+
+def as_probability(name: str, value: Any) -> float:
+    """Return a float in 0..1."""
+    number = _as_number(name, value)
+    if number is None or not 0.0 <= number <= 1.0:
+        raise InvalidInputError(f"{name}: must lie between 0 and 1, got {shown(value)}")
+    return number
+
+
+def as_outcome(value: Any) -> Outcome:
+    """Return ``"success"``, ``"failure"`` or None."""
+    if value is None or value in ("success", "failure"):
+        return value  # type: ignore[no-any-return]
+    rule = "session_outcome: must be 'success', 'failure' or None (unknown)"
+    if not isinstance(value, str):
+        raise InvalidTypeError(f"{rule}, not {type(value).__name__} ({shown(value)})")
+    raise InvalidInputError(f"{rule}, got {shown(value)}")
+
+
+def as_commands(name: str, items: Any, *, defaults: Mapping[str, Any] | None = None) -> list[Command]:
+    """Return the commands of a sequence; an error names the item that is wrong."""
+    if isinstance(items, (str, bytes, Mapping)) or not isinstance(items, Iterable):
+        raise InvalidTypeError(f"{name}: must be a list of commands, not {type(items).__name__} ({shown(items)})")
+    return [as_command(f"{name}[{i}]", item, defaults=defaults) for i, item in enumerate(items)]
+
+
+def as_command(name: str, item: Any, *, defaults: Mapping[str, Any] | None = None) -> Command:
+    """Return one command, cleaned and redacted.
+
+    Parameters
+    ----------
+    name : str
+        What the caller calls the item; errors begin with it.
+    item : str, mapping or Command
+        Keys of a mapping that are no field of `Command` are ignored.
+    defaults : mapping, optional
+        Values for fields that the item does not give.
+    """
+    fields: Mapping[str, Any]
+    if isinstance(item, str):
+        fields = {"command": item}
+    elif isinstance(item, Command):
+        fields = {slot: getattr(item, slot) for slot in Command.__slots__}
+    elif isinstance(item, Mapping):
+        if item.get("command") is None:
+            raise InvalidInputError(f"{name}: must have a 'command', got the keys {shown(sorted(map(str, item)))}")
+        fields = item
+    else:
+        raise InvalidTypeError(
+            f"{name}: must be a string, a mapping with a 'command' or a Command, not {type(item).__name__} "
+            f"({shown(item)})"
+        )
+    if defaults:
+        fields = {**defaults, **{key: value for key, value in fields.items() if value is not None}}
+    # A mapping names its field, a plain string is the item itself.
+    prefix = name if isinstance(item, str) else f"{name}.command"
+    texts = {key: as_text(f"{name}.{key}", fields.get(key), optional=True) for key in _TEXTS}
+    actor = fields.get("actor")
+    if actor is not None and actor not in ACTORS:
+        raise InvalidInputError(f"{name}.actor: must be one of {', '.join(ACTORS)}, got {shown(actor)}")
+    duration = _as_number(f"{name}.duration_ms", fields.get("duration_ms"))
+    if duration is not None and duration < 0:
+        raise InvalidInputError(f"{name}.duration_ms: must not be negative, got {duration}")
+    cwd = texts["cwd"]
+    return Command(
+        command=redact(as_text(prefix, fields["command"])),
+        exit_code=_as_exit_code(f"{name}.exit_code", fields.get("exit_code")),
+        cwd=redact(cwd) if cwd else None,
+        timestamp=as_timestamp(f"{name}.timestamp", fields.get("timestamp")),
+        duration_ms=duration,
+        project=texts["project"] or project_of(cwd),
+        source=texts["source"],
+        actor=actor,
+        host=texts["host"],
+        branch=texts["branch"],
+    )
+
+
+def _as_number(name: str, value: Any) -> float | None:
+    if value is None:
+        return None
+    # numpy scalars and Decimals are numbers too; strings and booleans are mistakes.
+    if isinstance(value, (bool, str, bytes)) or not hasattr(value, "__float__"):
+        raise InvalidTypeError(f"{name}: must be a number, not {type(value).__name__} ({shown(value)})")
+    number = float(value)
+    if not math.isfinite(number):
+        raise InvalidInputError(f"{name}: must be finite, got {number}")
+    return number
+
+
+def _as_exit_code(name: str, value: Any) -> int | None:
+    number = _as_number(name, value)
+    if number is None:
+        return None
+    if number != int(number) or abs(number) >= 2**63:
+        raise InvalidInputError(f"{name}: must be a whole number, got {shown(value)}")
+    return int(number)
+
+
+def as_timestamp(name: str, value: Any) -> float | None:
+    """Return seconds since the epoch from a number, an ISO 8601 string or a datetime (naive: UTC)."""
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value.strip().replace("Z", "+00:00"))
+        except ValueError as error:
+            raise InvalidInputError(
+                f"{name}: must be epoch seconds or ISO 8601 such as '2026-01-31T12:00:00+00:00', got {shown(value)}"
+            ) from error
+    if isinstance(value, datetime):
+        value = (value if value.tzinfo else value.replace(tzinfo=timezone.utc)).timestamp()
+    number = _as_number(name, value)
+    if number is not None and not 0 <= number <= _LATEST:
+        hint = " (milliseconds? divide by 1000)" if number > _LATEST else ""
+        raise InvalidInputError(f"{name}: must be epoch seconds between 0 and {_LATEST:.0f}{hint}, got {shown(value)}")
+    return number
+
+
+@lru_cache(maxsize=4096)
+def project_of(cwd: str | None) -> str | None:
+    """Return the git root of `cwd`, else `cwd`, else None."""
+    if cwd is None:
+        return None
+    folder = os.path.normpath(cwd)
+    if os.path.isabs(folder):
+        parent = folder
+        while True:
+            if os.path.exists(os.path.join(parent, ".git")):
+                return parent
+            above = os.path.dirname(parent)
+            if above == parent:
+                break
+            parent = above
+    return folder
+
+
+def as_names(name: str, values: Sequence[str] | str) -> list[str]:
+    """Return a list of strings from one string or a sequence of them."""
+    return [as_text(name, value) for value in ([values] if isinstance(values, str) else values)]

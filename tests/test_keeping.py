@@ -1,0 +1,333 @@
+"""Saving, loading, merging, forgetting, rebuilding: the session log is the truth, everything else follows from it."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import networkx as nx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from procedural_memory import (
+    InvalidInputError,
+    ProceduralMemoryEngine,
+    SessionConflictError,
+    SnapshotError,
+    SnapshotNotFoundError,
+    StorageError,
+)
+from procedural_memory.samples import load_sessions
+
+COMMANDS = ["git pull", "make", "make test", "git push", "cat a.py", "cat b.py", "vim a.py", "npm ci"]
+CONTEXTS = [[], ["git pull"], ["make", "make test"], ["cat a.py"]]
+
+
+def view(engine: ProceduralMemoryEngine) -> dict[str, Any]:
+    """Everything that a user can see of a memory."""
+    engine.flush()
+    graph = engine.workflow_graph
+    stats = engine.stats()
+    return {
+        "patterns": dict(engine.patterns),
+        "nodes": dict(graph.nodes(data=True)),
+        "edges": {(a, b): d for a, b, d in graph.edges(data=True)},
+        "chains": engine.causal_chains,
+        "predictions": [engine.predict_next_action(context, top_k=8) for context in CONTEXTS],
+        "sizes": {name: value for name, value in stats.items() if name.endswith("_count")},
+        "explained": engine.explain_outcome(COMMANDS),
+    }
+
+
+def fresh() -> ProceduralMemoryEngine:
+    """An empty engine."""
+    return ProceduralMemoryEngine(embedder="lexical")
+
+
+sessions = st.lists(
+    st.fixed_dictionaries(
+        {
+            "commands": st.lists(
+                st.fixed_dictionaries(
+                    {"command": st.sampled_from(COMMANDS), "exit_code": st.sampled_from([None, 0, 1])}
+                ),
+                min_size=3,
+                max_size=6,
+            ),
+            "outcome": st.sampled_from(["success", "failure", None]),
+            "start": st.integers(1_000_000_000, 1_000_000_003),
+        }
+    ),
+    max_size=6,
+)
+
+
+def named(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Give sessions ids and times, as a source would."""
+    made = []
+    for i, item in enumerate(items):
+        first, *rest = item["commands"]
+        made.append({**item, "session_id": f"s{i}", "commands": [{**first, "timestamp": item["start"]}, *rest]})
+    return made
+
+
+def close(a: Any, b: Any) -> bool:
+    """Equality up to the last bits of a float: sums are taken in another order."""
+    if isinstance(a, float) and isinstance(b, float):
+        return a == pytest.approx(b, abs=1e-9)
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(close(a[key], b[key]) for key in a)
+    if isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)):
+        return len(a) == len(b) and all(close(x, y) for x, y in zip(a, b, strict=True))
+    return bool(a == b)
+
+
+def same_counts(a: ProceduralMemoryEngine, b: ProceduralMemoryEngine) -> None:
+    """Assert that two memories hold exactly the same counts, and predict the same templates as probable."""
+    one, two = view(a), view(b)
+    for name in ("patterns", "nodes", "edges", "chains", "sizes", "explained"):
+        assert one[name] == two[name], name
+    for first, second in zip(one["predictions"], two["predictions"], strict=True):
+        assert close([p.probability for p in first], [p.probability for p in second])
+
+
+@settings(max_examples=25, deadline=None)
+@given(sessions, st.integers(0, 6))
+def test_merge_equals_learning_the_union(items: list[dict[str, Any]], cut: int) -> None:
+    """Merging two memories, in either order, gives what learning all their sessions gives; again changes nothing."""
+    every = named(items)
+    with fresh() as whole, fresh() as left, fresh() as right, fresh() as other:
+        whole.learn_many(every)
+        left.learn_many(every[:cut])
+        right.learn_many(reversed(every[max(cut - 1, 0) :]))  # they share a session
+        other.merge(right)
+        left.merge(right)
+        other.merge(left)
+        assert left.merge(right) == 0
+        same_counts(left, whole)
+        same_counts(other, whole)
+
+
+@settings(max_examples=20, deadline=None)
+@given(sessions, st.integers(0, 5))
+def test_forgetting_equals_never_having_learned(items: list[dict[str, Any]], number: int) -> None:
+    """After forgetting a session the memory is what it would be without it."""
+    every = named(items)
+    with fresh() as forgetful, fresh() as innocent:
+        forgetful.learn_many(every)
+        innocent.learn_many([item for item in every if item["session_id"] != f"s{number}"])
+        forgotten = forgetful.forget(session_id=f"s{number}")
+        assert forgotten == (len(every[number]["commands"]) if number < len(every) else 0)
+        same_counts(forgetful, innocent)
+
+
+@settings(max_examples=20, deadline=None)
+@given(sessions)
+def test_rebuild_gives_the_same(items: list[dict[str, Any]]) -> None:
+    """Deriving everything again from the log changes nothing that can be seen."""
+    with fresh() as engine:
+        engine.learn_many(named(items))
+        before = view(engine)
+        engine.rebuild()
+        assert close(view(engine), before)
+
+
+@pytest.mark.parametrize("suffix", [".pkl", ".pickle", ".json"])
+def test_save_and_load_round_trip(learned: ProceduralMemoryEngine, tmp_path: Path, suffix: str) -> None:
+    """A loaded memory is the saved one, to the last count and probability; the file is private."""
+    path = learned.save(tmp_path / f"memory{suffix}")
+    assert path.stat().st_mode & 0o077 == 0
+    assert os.listdir(tmp_path) == [path.name]
+    with fresh() as loaded:
+        loaded.learn_workflow(["is", "replaced", "whole"])
+        assert loaded.load(path) == 40
+        same_counts(loaded, learned)
+
+
+def test_open_session_survives_a_snapshot(engine: ProceduralMemoryEngine, tmp_path: Path) -> None:
+    """Steps of a session that is still going on are saved too."""
+    engine.session(session_id="live").record("make build")
+    path = engine.save(tmp_path / "memory.pkl")
+    with fresh() as loaded:
+        loaded.load(path)
+        assert loaded.stats()["command_count"] == 1
+        with pytest.raises(SessionConflictError):
+            loaded.session(session_id="live")
+
+
+def test_load_can_merge(tmp_path: Path) -> None:
+    """``mode="merge"`` adds what is not known yet and keeps the rest."""
+    with fresh() as first, fresh() as second:
+        first.learn_workflow(["a", "b", "c"], session_id="one")
+        second.learn_workflow(["a", "b", "d"], session_id="two")
+        path = first.save(tmp_path / "memory.pkl")
+        assert second.load(path, mode="merge") == 1
+        assert second.load(path, mode="merge") == 0
+        assert second.stats()["session_count"] == 2
+
+
+def test_merge_conflict_changes_nothing(tmp_path: Path) -> None:
+    """One id with two contents is an error that names it; no other session of the file is taken over."""
+    with fresh() as first, fresh() as second:
+        first.learn_workflow(["a", "b", "c"], session_id="early")
+        first.learn_workflow(["a", "b", "c"], session_id="same")
+        second.learn_workflow(["x", "y", "z"], session_id="same")
+        before = view(second)
+        with pytest.raises(SessionConflictError, match="'same'"):
+            second.merge(first)
+        with pytest.raises(SessionConflictError, match="'same'"):
+            second.load(first.save(tmp_path / "m.json"), mode="merge")
+        assert view(second) == before
+        assert second.merge(second) == 0
+
+
+def test_durable_store_is_not_emptied_by_a_load(tmp_path: Path) -> None:
+    """A load into a durable store must say ``merge``."""
+    with fresh() as source, ProceduralMemoryEngine(path=tmp_path / "m.sqlite3", embedder="lexical") as durable:
+        source.learn_workflow(["a", "b", "c"])
+        path = source.save(tmp_path / "m.pkl")
+        with pytest.raises(InvalidInputError, match="durable store takes 'merge' only"):
+            durable.load(path)
+        assert durable.load(path, mode="merge") == 1
+
+
+class Hostile:
+    """Pickles as a call of os.system."""
+
+    def __init__(self, command: str) -> None:
+        self.command = command
+
+    def __reduce__(self) -> tuple[Any, tuple[str]]:
+        return os.system, (self.command,)
+
+
+def test_hostile_pickle_runs_nothing(learned: ProceduralMemoryEngine, tmp_path: Path) -> None:
+    """A pickle that would run a command raises, runs nothing and leaves the memory alone."""
+    path, proof = tmp_path / "evil.pkl", tmp_path / "proof"
+    path.write_bytes(pickle.dumps({"format": "procedural-memory", "version": 1, "sessions": Hostile(f"touch {proof}")}))
+    before = learned.stats()
+    with pytest.raises(SnapshotError, match=r"names (posix|nt)\.system.*nothing was loaded or run"):
+        learned.load(path)
+    assert not proof.exists()
+    assert learned.stats() == before
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.pkl", b"", "damaged or no snapshot"),
+        ("a.pkl", b"not a pickle at all", "damaged or no snapshot"),
+        ("a.pkl", pickle.dumps([1, 2]), "is no snapshot"),
+        ("a.pkl", pickle.dumps({"format": "procedural-memory", "version": 9}), "version 9 is not known.*upgrade"),
+        ("a.pkl", pickle.dumps({"format": "procedural-memory", "version": 1, "sessions": 5}), "must be a list"),
+        ("a.pkl", pickle.dumps({"format": "procedural-memory", "version": 1, "sessions": [5]}), "must be a mapping"),
+        (
+            "a.pkl",
+            pickle.dumps(
+                {"format": "procedural-memory", "version": 1, "sessions": [{"session_id": "s", "start": 1.0,
+                 "commands": ["ok", ""]}]}
+            ),
+            r"sessions\[0\]\.commands\[1\]: must not be empty",
+        ),
+        ("a.json", b"{", "damaged or no snapshot"),
+        ("a.json", b"[]", "is no snapshot"),
+        ("a.json", b"[" * 100_000, "damaged or no snapshot"),
+    ],
+)
+def test_damaged_snapshot_is_refused(
+    learned: ProceduralMemoryEngine, tmp_path: Path, name: str, content: bytes, message: str
+) -> None:
+    """What is no snapshot is refused with the reason, and the memory is as it was."""
+    path = tmp_path / name
+    path.write_bytes(content)
+    before = learned.stats()
+    with pytest.raises(SnapshotError, match=message):
+        learned.load(path)
+    assert learned.stats() == before
+
+
+def test_missing_snapshot_is_named(engine: ProceduralMemoryEngine, tmp_path: Path) -> None:
+    """Loading what is not there says which file."""
+    with pytest.raises(SnapshotNotFoundError, match=r"gone\.pkl"):
+        engine.load(tmp_path / "gone.pkl")
+
+
+def test_failed_save_keeps_the_old_file(learned: ProceduralMemoryEngine, tmp_path: Path) -> None:
+    """A save that cannot be finished leaves no half file and the old one whole."""
+    with pytest.raises(StorageError, match="cannot be written"):
+        learned.save(tmp_path / "no such folder" / "memory.pkl")
+    path = learned.save(tmp_path / "memory.json")
+    old = path.read_bytes()
+    path.chmod(0o600)
+    learned.learn_workflow(["a", "b", "c"])
+    learned.save(path)
+    assert json.loads(path.read_bytes())["sessions"] != json.loads(old)["sessions"]
+    assert os.listdir(tmp_path) == ["memory.json"]
+
+
+def test_forget_by_text_pattern_project_and_time(engine: ProceduralMemoryEngine) -> None:
+    """Each condition picks its steps, and all given conditions must hold."""
+    pattern_id = engine.learn_workflow(
+        [{"command": c, "project": "p", "timestamp": 1e9 + i} for i, c in enumerate(["make", "cat leaked.txt", "ls"])]
+    )
+    engine.learn_workflow([{"command": c, "project": "q"} for c in ["make", "make test", "ls"]], source="import")
+    assert engine.forget(containing="leaked", project="q") == 0
+    assert engine.forget(containing="leaked") == 1
+    assert "cat <FILE>" not in engine.workflow_graph
+    assert pattern_id not in engine.patterns
+    assert engine.workflow_graph.has_edge("make", "ls")
+    assert engine.forget(before=1e9 + 1) == 1
+    assert engine.forget(template="make test") == 1
+    assert engine.forget(source="import") == 2
+    assert engine.forget(project="p") == 1
+    assert engine.stats()["session_count"] == 0
+    assert engine.stats()["template_count"] == 0
+
+
+def test_forget_a_pattern(engine: ProceduralMemoryEngine) -> None:
+    """Forgetting a pattern forgets the sessions that followed it."""
+    gone = engine.learn_workflow(["a", "b", "c"])
+    engine.learn_workflow(["a", "b", "c"])
+    kept = engine.learn_workflow(["a", "b", "d"])
+    assert engine.forget(pattern_id=gone) == 6
+    assert list(engine.patterns) == [kept]
+
+
+def test_forgotten_text_is_gone_from_the_file(tmp_path: Path) -> None:
+    """No trace of a forgotten line is left among the texts of the store."""
+    path = tmp_path / "m.sqlite3"
+    with ProceduralMemoryEngine(path=path, embedder="lexical") as engine:
+        engine.learn_workflow(["make", "cat very-private-name.txt", "ls"])
+        engine.flush()
+        engine.forget(containing="very-private-name")
+    assert b"very-private-name" not in b"".join(file.read_bytes() for file in tmp_path.iterdir())
+
+
+def test_secrets_are_never_stored(tmp_path: Path) -> None:
+    """A secret on a command line is redacted before anything is kept, saved or predicted."""
+    secret = "ghp_" + "a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8"
+    path = tmp_path / "m.sqlite3"
+    with ProceduralMemoryEngine(path=path, embedder="lexical") as engine:
+        engine.learn_workflow(["make", f"curl -H 'Authorization: Bearer {secret}' https://api.example.com", "ls"])
+        engine.flush()
+        engine.save(tmp_path / "m.json")
+        (found,) = engine.predict_next_action(["make"], top_k=1)
+        assert secret not in repr(found)
+        assert not found.runnable
+    assert secret.encode() not in b"".join(file.read_bytes() for file in tmp_path.iterdir())
+
+
+def test_samples_merge_from_two_halves() -> None:
+    """Two engines that learned half of the samples each merge to the engine that learned all."""
+    samples = load_sessions()
+    with fresh() as whole, fresh() as left, fresh() as right:
+        whole.learn_many(samples)
+        left.learn_many(samples[::2])
+        right.learn_many(samples[1::2])
+        left.merge(right)
+        same_counts(left, whole)
+        assert nx.utils.graphs_equal(left.workflow_graph, whole.workflow_graph)
