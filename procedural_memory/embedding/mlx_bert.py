@@ -185,7 +185,7 @@ def load_encoder(files: ModelFiles) -> BertEncoder:
             tensors: Any = mx.load(str(path))
         except (RuntimeError, ValueError) as error:
             raise ModelFormatError(f"{path}: the weights cannot be read: {error}") from None
-        for theirs, tensor in tensors.items():
+        for theirs, tensor in sorted(tensors.items()):  # the order of the library varies
             name = _renamed(theirs)
             if name not in wanted:
                 continue

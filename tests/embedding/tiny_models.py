@@ -190,7 +190,7 @@ def numpy_bert(
     tokenizer.enable_truncation(limit)
     weights = bert_weights(tokenizer.get_vocab_size())
 
-    def norm(x: Array, name: str) -> Array:
+    def norm(x: Array, name: str) -> Any:
         centred = x - x.mean(axis=-1, keepdims=True)
         scaled = centred / np.sqrt(centred.var(axis=-1, keepdims=True) + 1e-12)
         return scaled * weights[name + ".weight"] + weights[name + ".bias"]
@@ -198,7 +198,7 @@ def numpy_bert(
     def linear(x: Array, name: str) -> Array:
         return x @ weights[name + ".weight"].T + weights[name + ".bias"]
 
-    def act(x: Array) -> Array:
+    def act(x: Array) -> Any:
         if activation == "relu":
             return np.maximum(x, 0.0)
         if activation == "gelu_new":
