@@ -403,7 +403,7 @@ JOBS: Final[dict[str, str]] = {
     "file permit": "chmod; chown; chgrp; setfacl",
     "file search": "grep; rg; ag; ack; zgrep; git grep; ugrep; pt; rga",
     "file find": "find; fd; locate; mlocate; plocate; mdfind; which; whereis; type",
-    "file find remove": "find -delete; find -exec rm",
+    "file find remove": "find -delete",
     "file substitute": "sed -i; perl -i; sd; gsed -i; perl -pi; perl -pe; sed --in-place",
     "file filter": "sed; awk; cut; tr; gawk; perl; sort; uniq; paste; column; choose; mawk; perl -ne",
     "file count": "wc; cloc; tokei; scc; nl",
@@ -677,6 +677,7 @@ _NOUNS: Final = _words(
 )
 """Programs whose sub-commands name an object beside the verb (``gh pr create``, ``kubectl get pods``)."""
 
+_MAX_CHARS: Final = 4096  # what a command does stands at its beginning
 _MAX_TOKENS: Final = 96
 _MAX_ACTS: Final = 4
 
@@ -691,6 +692,8 @@ class Act(NamedTuple):
     family, verb, object : str
         What it does. The family is the program's own name when no table knows it; verb and object may be
         empty.
+    known : bool
+        Whether a table names the family.
     details : tuple of str
         Flags, placeholders and further words: what sets it apart from other runs of the same job.
     forced : bool
@@ -703,6 +706,7 @@ class Act(NamedTuple):
     family: str
     verb: str
     object: str
+    known: bool
     details: tuple[str, ...]
     forced: bool
     weight: float
@@ -726,7 +730,7 @@ def read(template: str) -> tuple[Act, ...]:
     if len(acts) > _MAX_ACTS:
         kept = sorted(range(len(acts)), key=lambda i: (-acts[i].weight, i))[:_MAX_ACTS]
         acts = [acts[i] for i in sorted(kept)]
-    return tuple(acts) or (Act("", "", template.strip()[:64], "", (), False, 1.0),)
+    return tuple(acts) or (Act("", "", template.strip()[:64], "", False, (), False, 1.0),)
 
 
 class _Parts(NamedTuple):
@@ -749,7 +753,7 @@ def _segments(text: str) -> Iterator[tuple[list[str], bool]]:
     """Yield (tokens, whether a pipe feeds it) of each simple command."""
     tokens: list[str] = []
     fed = False
-    for count, match in enumerate(_TOKEN.finditer(text)):
+    for count, match in enumerate(_TOKEN.finditer(text[:_MAX_CHARS])):
         if count >= _MAX_TOKENS:
             break
         token = match.group()
@@ -899,7 +903,8 @@ def _act(parts: _Parts, fed: bool) -> Act:
     )
     weight = 0.15 if parts.program in _LIGHT else 0.2 if fed and parts.program in _FILTERS else 1.0
     details = (*parts.flags, *parts.rest, *parts.words[used:])
-    return Act(parts.program, family, verb, thing, details, forced, weight)
+    known = found is not None or parts.program in _FAMILY_OF
+    return Act(parts.program, family, verb, thing, known, details, forced, weight)
 
 
 @lru_cache(maxsize=1024)

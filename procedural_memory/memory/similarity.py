@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from procedural_memory.memory.families import LOOKING, OPPOSITES, read
 
-__all__ = ["Alignment", "CommandSimilarity", "Scale", "align", "continuations", "measure_scale"]
+__all__ = ["Alignment", "CommandSimilarity", "Scale", "align", "continuations", "measure_scale", "scale_for"]
 
 Floats: TypeAlias = NDArray[np.float32]
 Indices: TypeAlias = NDArray[np.intp]
@@ -32,6 +32,7 @@ SAME_PROGRAM: Final = 0.90  # program, verb and object; flags and arguments make
 SAME_JOB: Final = 0.85  # an equivalent tool
 SAME_VERB: Final = 0.55  # family and verb, another object: `kubectl get pods`, `kubectl get events`
 COMMON_VERB: Final = 0.40  # another family: `npm run build`, `cargo build`
+UNKNOWN_VERB: Final = 0.65  # a program that no table knows: `frob build`, `cargo build`
 COMMON_PROGRAM: Final = 0.20  # `git log`, `git tag`
 COMMON_FAMILY: Final = 0.10
 DETAILS: Final = 0.10  # at most this for equal flags and arguments
@@ -39,7 +40,8 @@ FORCED: Final = 0.5  # factor where one of the two overrides a safety check
 
 # -- what vectors may add: they see words, neither effect nor order, so they never carry a pair to the
 # threshold alone
-LIFT: Final = 0.6
+LIFT: Final = 0.2  # of what is missing to the ceiling, where the tables know both programs
+UNKNOWN_LIFT: Final = 0.8
 CEILING: Final = 0.75
 
 # -- alignment
@@ -50,7 +52,8 @@ RECENCY: Final = 0.6  # weight of each command of a context against the next new
 _DETAIL_BUCKETS: Final = 32
 _CAPACITY: Final = 16_384
 _ACTS: Final = 4
-_COLUMNS: Final = ("_identity", "_codes", "_sides", "_details", "_weight", "_flags", "_used")
+_UNIT: Final = 1 << 30  # scores are aligned in fixed point
+_COLUMNS: Final = ("_identity", "_codes", "_sides", "_details", "_known", "_weight", "_flags", "_used")
 
 
 class Scale(NamedTuple):
@@ -108,6 +111,16 @@ def measure_scale(embed: Callable[[Sequence[str]], Floats]) -> Scale:
     return Scale(round(low, 3), round(max(high, low + 0.05), 3))
 
 
+def scale_for(fingerprint: str | None) -> Scale:
+    """Return the scale of a known embedder by its fingerprint; that of MiniLM where it was not measured."""
+    return _LEXICAL if fingerprint is not None and fingerprint.startswith("lexical-") else _MINILM
+
+
+# What `measure_scale` gives for the lexical embedder and for all-MiniLM-L6-v2.
+_LEXICAL: Final = Scale(0.013, 0.43)
+_MINILM: Final = Scale(0.216, 0.779)
+
+
 class CommandSimilarity:
     """Similarity of single commands, given as templates.
 
@@ -141,13 +154,11 @@ class CommandSimilarity:
             return np.zeros((len(query), len(others)), dtype=np.float32)
         with self._lock:
             left, right = self._features.take(query), self._features.take(others)
-        scores, barred = _structure(left, right)
+        scores, lift = _structure(left, right)
         cosines = self._cosines(query, others) if self._cosines is not None else None
         if cosines is not None:
             near = np.nan_to_num(self._current_scale().apply(cosines), nan=0.0)
-            room = np.maximum(CEILING - scores, 0.0)
-            room[barred] = 0.0
-            scores += LIFT * near * room
+            scores += lift * near * np.maximum(CEILING - scores, 0.0)
         scores[left.forced[:, None] != right.forced] *= FORCED
         scores[left.identity[:, None] == right.identity] = 1.0
         return scores
@@ -159,10 +170,7 @@ class CommandSimilarity:
 
     def _current_scale(self) -> Scale:
         scale = self._scale() if callable(self._scale) else self._scale
-        return scale or MINILM
-
-
-MINILM: Final = Scale(0.3, 0.8)
+        return scale or scale_for(None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +184,7 @@ class _Batch:
     codes: NDArray[np.int64]  # (acts, 4): program, family, verb, job
     sides: NDArray[np.int64]  # (acts, 2): bit sets, left and right side of the pairs in OPPOSITES
     details: Floats  # (acts, buckets), rows of unit length
+    known: NDArray[np.bool_]  # (acts,)
     weight: Floats  # (acts,), sums to 1 in each template
 
 
@@ -190,6 +199,7 @@ class _Features:
         self._codes = np.zeros((size, _ACTS, 4), dtype=np.int64)
         self._sides = np.zeros((size, _ACTS, 2), dtype=np.int64)
         self._details = np.zeros((size, _ACTS, _DETAIL_BUCKETS), dtype=np.float32)
+        self._known = np.zeros((size, _ACTS), dtype=np.bool_)
         self._weight = np.zeros((size, _ACTS), dtype=np.float32)
         self._flags = np.zeros((size, 2), dtype=np.bool_)
         self._identity = np.zeros(size, dtype=np.int64)
@@ -228,6 +238,7 @@ class _Features:
             codes=self._codes[place, act],
             sides=self._sides[place, act],
             details=self._details[place, act],
+            known=self._known[place, act],
             weight=weight[present],
         )
 
@@ -249,6 +260,7 @@ class _Features:
                 _code(job),
             )
             self._sides[slot, i] = _SIDES.get(act.verb, (0, 0))
+            self._known[slot, i] = act.known
             self._weight[slot, i] = act.weight / total
             row = self._details[slot, i]
             for detail in act.details:
@@ -294,8 +306,8 @@ def _sides() -> dict[str, tuple[int, int]]:
 _SIDES: Final = _sides()
 
 
-def _structure(left: _Batch, right: _Batch) -> tuple[Floats, NDArray[np.bool_]]:
-    """Return similarity by structure, and which pairs hold opposite acts."""
+def _structure(left: _Batch, right: _Batch) -> tuple[Floats, Floats]:
+    """Return similarity by structure, and how far vectors may lift it."""
     program, family, verb, job = ((left.codes[:, i, None] == right.codes[:, i]) for i in range(4))
     verb &= left.codes[:, 2, None] >= 0
     opposite = ((left.sides[:, 0, None] & right.sides[:, 1]) | (left.sides[:, 1, None] & right.sides[:, 0])) != 0
@@ -303,6 +315,8 @@ def _structure(left: _Batch, right: _Batch) -> tuple[Floats, NDArray[np.bool_]]:
     acts[family] = COMMON_FAMILY
     acts[program] = COMMON_PROGRAM
     acts[verb] = COMMON_VERB
+    unknown = ~(left.known[:, None] & right.known)
+    acts[verb & unknown] = UNKNOWN_VERB
     acts[verb & family] = SAME_VERB
     acts[job] = SAME_JOB
     acts[job & program] = SAME_PROGRAM
@@ -315,7 +329,9 @@ def _structure(left: _Batch, right: _Batch) -> tuple[Floats, NDArray[np.bool_]]:
     scores = (np.add.reduceat(forth, left.starts, axis=0) + np.add.reduceat(back, right.starts, axis=1)) / 2
     opposite &= (left.weight[:, None] > 0.3) & (right.weight > 0.3)
     barred = np.logical_or.reduceat(np.logical_or.reduceat(opposite, left.starts, axis=0), right.starts, axis=1)
-    return np.clip(scores, 0.0, 1.0), barred
+    silent = np.logical_or.reduceat(np.logical_or.reduceat(unknown, left.starts, axis=0), right.starts, axis=1)
+    lift = np.where(barred, 0.0, np.where(silent, UNKNOWN_LIFT, LIFT)).astype(np.float32)
+    return np.clip(scores, 0.0, 1.0), lift
 
 
 # -- alignment
@@ -369,18 +385,16 @@ def align(similarities: Floats, steps: Indices, offsets: Indices, weights: Float
         return Alignment(similarity, start, end)
     share = np.full(m, 1.0) if weights is None else np.asarray(weights, dtype=np.float64)
     scan = _Scan(similarities, steps, offsets, share / share.sum())
-    best, first = scan.best, scan.first
     for row in range(m):
         scan.advance(row)
-        best, first = scan.best, scan.first
     begins = offsets[:-1][filled]
-    top = np.maximum.reduceat(best, begins)
+    top = np.maximum.reduceat(scan.best, begins)
     place = np.arange(len(steps))
-    at_top = np.where(best >= np.repeat(top, lengths[filled]), place, len(steps))
+    at_top = np.where(scan.best == np.repeat(top, lengths[filled]), place, len(steps))
     last = np.minimum.reduceat(at_top, begins)
-    matched = top > 0.0
-    similarity[filled] = np.clip(top, 0.0, 1.0)
-    start[filled] = np.where(matched, first[last] - begins, 0)
+    matched = top > 0
+    similarity[filled] = np.clip(top / _UNIT, 0.0, 1.0)
+    start[filled] = np.where(matched, scan.first[last] - begins, 0)
     end[filled] = np.where(matched, last + 1 - begins, 0)
     return Alignment(similarity, start, end)
 
@@ -404,37 +418,36 @@ def continuations(similarities: Floats, steps: Indices, offsets: Indices) -> Flo
     scan = _Scan(similarities, steps, offsets, share / share.sum())
     for row in range(m - 1):
         scan.advance(row)
-    return np.clip(scan.ending(m - 1), 0.0, 1.0).astype(np.float32)
+    return np.clip(scan.ending(m - 1) / _UNIT, 0.0, 1.0).astype(np.float32)
 
 
 class _Scan:
     """The alignment of one query with all patterns, one command of the query after the other.
 
-    `best[j]` is the score of the best alignment that ends at or before step j of its pattern, less the gap
-    from its end to j; `first[j]` is where that alignment begins.
+    `best[j]` is the score of the best alignment that ends at or before step j of its pattern, less the gap from
+    its end to j; `first[j]` is where that alignment begins. Scores are whole numbers of `1 / _UNIT`, so that ties
+    are ties and a pattern's result does not depend on which others stand beside it.
     """
 
     def __init__(self, similarities: Floats, steps: Indices, offsets: Indices, share: NDArray[np.float64]) -> None:
-        self._rows = similarities[:, steps] * share[:, None]
+        scores = np.rint(similarities * (share * _UNIT)[:, None]).astype(np.int64)
+        self._rows = scores[:, steps]
         n = len(steps)
-        owner = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+        lengths = np.diff(offsets)
         self._place = np.arange(n)
-        self._heads = offsets[:-1][np.diff(offsets) > 0]
-        gap = GAP / len(share)
-        # With the gap cost added up along a pattern, "the best so far less its distance" is a running
-        # maximum; a rise from pattern to pattern, larger than any score, keeps that maximum from running over
-        # into the next one.
-        self._ramp = gap * self._place + owner * 2.0
-        self.best: NDArray[np.float64] = np.zeros(n)
+        self._heads = offsets[:-1][lengths > 0]
+        # With the gap cost added up along a pattern, "the best so far less its distance" is a running maximum; a
+        # rise from pattern to pattern, larger than any score, keeps that maximum from running over into the next.
+        owner = np.repeat(np.arange(len(lengths)), lengths)
+        self._ramp = round(GAP * _UNIT / len(share)) * self._place + 2 * _UNIT * owner
+        self.best: NDArray[np.int64] = np.zeros(n, dtype=np.int64)
         self.first: Indices = np.zeros(n, dtype=np.intp)
 
-    def ending(self, row: int) -> NDArray[np.float64]:
+    def ending(self, row: int) -> NDArray[np.int64]:
         """Return the scores of alignments in which command `row` sits on each step."""
-        before = np.empty_like(self.best)
-        before[1:] = self.best[:-1]
-        before[self._heads] = 0.0
-        np.maximum(before, 0.0, out=before)
-        scores: NDArray[np.float64] = self._rows[row] + before
+        scores: NDArray[np.int64] = self._rows[row].copy()
+        scores[1:] += self.best[:-1]
+        scores[self._heads] = self._rows[row, self._heads]
         return scores
 
     def advance(self, row: int) -> None:
@@ -442,12 +455,11 @@ class _Scan:
         scores = self.ending(row)
         begins = np.empty_like(self.first)
         begins[1:] = self.first[:-1]
-        fresh = scores <= self._rows[row]  # nothing before it
-        begins[fresh] = self._place[fresh]
+        np.copyto(begins, self._place, where=scores == self._rows[row])  # nothing before it
         lifted = scores + self._ramp
         running = np.maximum.accumulate(lifted)
-        source = np.maximum.accumulate(np.where(lifted >= running, self._place, 0))
+        source = np.maximum.accumulate(np.where(lifted == running, self._place, 0))
         running -= self._ramp
         taken = running > self.best
-        self.best = np.where(taken, running, self.best)
-        self.first = np.where(taken, begins[source], self.first)
+        np.copyto(self.best, running, where=taken)
+        np.copyto(self.first, begins[source], where=taken)
