@@ -35,7 +35,8 @@ _GLUED_COUNT: Final = re.compile(r"(-[A-Za-z])(\d[\d.:,]{0,40}[kKmMgG]?)")
 _ENUMERATED: Final = re.compile(r"[A-Za-z][A-Za-z-]{0,19}")
 _SUBCOMMAND: Final = re.compile(r"[A-Za-z][\w:-]{0,40}", re.ASCII)
 _BIN: Final = re.compile(
-    r"(?:.*/)?(?:s?bin|Scripts|scripts|libexec)/[\w.+@-]{1,60}|\.{1,2}/[\w./+@-]{1,60}|[\w-]{1,30}(?:/[\w.-]{1,30}){1,3}",
+    r"(?:.*/)?(?:s?bin|Scripts|scripts|libexec)/[\w.+@-]{1,60}|\.{1,2}/[\w./+@-]{1,60}|"
+    r"[\w-]{1,30}(?:/[\w.-]{1,30}){1,3}",
     re.ASCII,
 )
 _PROMPT: Final = re.compile(r"<HOST>|[$#%>]|>>>|\.\.\.|[\w.+-]{1,64}@[\w.-]{1,200}:?\S{0,200}[$#]|PS>")
@@ -341,9 +342,7 @@ class _Writer:
                 expected not in ("LIT", "CMD", "MODULE", "AUTO")
                 and (
                     not value.isalpha()
-                    or (expected in ("FILE", "STR", "VAL")
-                    and value[:1].isupper() is False
-                    and self._glues())
+                    or (expected in ("FILE", "STR", "VAL") and value[:1].isupper() is False and self._glues())
                 )
             ):
                 part = piece(value, expected)

@@ -12,11 +12,13 @@ __all__ = ["write_foreign"]
 _SQL: Final = re.compile(
     r"(?:select\s.{1,2000}?\bfrom\b|insert\s+into\b|update\s+\S+\s+set\b|delete\s+from\b"
     r"|(?:create|drop|alter|truncate)\s+(?:or\s+replace\s+)?(?:temp(?:orary)?\s+)?(?:unique\s+)?(?:table|index|view|database|schema|user|role|function|trigger|sequence|extension)\b"
-    r"|explain\s+(?:analyze\s+)?select\b|show\s+(?:tables|databases|columns|index)\b|with\s+\w+\s+as\s+\(|pragma\s+\w+|grant\s+\w+|describe\s+\w+\s{0,4};)",
+    r"|explain\s+(?:analyze\s+)?select\b|show\s+(?:tables|databases|columns|index)\b"
+    r"|with\s+\w+\s+as\s+\(|pragma\s+\w+|grant\s+\w+|describe\s+\w+\s{0,4};)",
     re.IGNORECASE | re.DOTALL,
 )
 _PYTHON: Final = re.compile(
-    r">>>(?:\s|$)|import [A-Za-z_][\w.]*(?: as \w+|, ?[\w., ]+)?\s*$|from [\w.]+ import \S|(?:print|len|type|help|dir|repr|str|int|list)\([^\n]*\)\s*$"
+    r">>>(?:\s|$)|import [A-Za-z_][\w.]*(?: as \w+|, ?[\w., ]+)?\s*$|from [\w.]+ import \S"
+    r"|(?:print|len|type|help|dir|repr|str|int|list)\([^\n]*\)\s*$"
     r"|(?:def|class) \w+[(:].*|[A-Za-z_][\w.]* = \S|[A-Za-z_]\w*(?:\.\w+)+\([^\n]*\)\s*$"
 )
 _LEXEMES: Final = re.compile(

@@ -1,10 +1,10 @@
 """Templates: the command with its program, sub-commands and flags kept and its arguments replaced by placeholders.
 
-``cat a/b.txt`` becomes ``cat <FILE>``, ``git commit -m "fix"`` becomes ``git commit -m <STR>``. A template is one line. What the
-placeholders stood for is kept beside it, so that `render` gives the command back.
+``cat a/b.txt`` becomes ``cat <FILE>``, ``git commit -m "fix"`` becomes ``git commit -m <STR>``. A template is one line.
+What the placeholders stood for is kept beside it, so that `render` gives the command back.
 
-A template is its own template. Where rewriting a template would change it again (a line that is no shell, cut in an odd place), it is
-rewritten until it stands; a line that never comes to rest becomes ``<TEXT>``.
+A template is its own template. Where rewriting a template would change it again (a line that is no shell, cut in an odd
+place), it is rewritten until it stands; a line that never comes to rest becomes ``<TEXT>``.
 
 Control characters count as blanks, terminal escape sequences are dropped; every `str` has a template.
 """

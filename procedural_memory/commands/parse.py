@@ -1,8 +1,8 @@
 """Command line in, flat tokens out: words, operators, redirections, here-documents.
 
-The tree-sitter grammar of bash reads what is valid shell; `scan` reads the rest. The grammar is quadratic on hostile input, so
-it sees at most 16 kB, and its work is bounded by a count of its own progress reports. A clock would make the tokens of one text
-depend on how busy the machine is.
+The tree-sitter grammar of bash reads what is valid shell; `scan` reads the rest. The grammar is quadratic on hostile
+input, so it sees at most 16 kB, and its work is bounded by a count of its own progress reports. A clock would make the
+tokens of one text depend on how busy the machine is.
 """
 
 from __future__ import annotations
@@ -105,8 +105,12 @@ def _tree(source: bytes) -> Node | None:
     return None if root.has_error else root
 
 
-def _walk(root: Node, source: str) -> Iterator[Token]:
-    """Yield the tokens of a syntax tree without recursion, so that no depth of nesting is too deep."""
+def _walk(root: Node, source: str) -> list[Token] | None:
+    """Return the tokens of a syntax tree, or None when the tree leaves out some of the text (the ``-`` of ``cat - <<A``).
+
+    There is no recursion, so no depth of nesting is too deep.
+    """
+    out: list[Token] = []
     last = 0
     stack = [root]
     while stack:
@@ -117,7 +121,7 @@ def _walk(root: Node, source: str) -> Iterator[Token]:
         if kind == "heredoc_body":
             continue  # known by its closing line; the node itself begins after the indent
         if kind == "heredoc_end":
-            yield Token(Kind.HEREDOC, source.find("\n", last, start) + 1 or start, end)
+            out.append(Token(Kind.HEREDOC, source.find("\n", last, start) + 1 or start, end))
             last = end
             continue
         rescanned = kind in _RESCANNED and (kind != "compound_statement" or source.startswith("((", start))
@@ -125,9 +129,13 @@ def _walk(root: Node, source: str) -> Iterator[Token]:
         if not leaf and kind not in _REDIRECTS and kind != "heredoc_redirect":
             stack.extend(reversed(node.children))
             continue
-        # The grammar drops most line ends; between two commands they separate like a semicolon.
-        if last and start > last and "\n" in source[last:start] and (gap := _LINE_END.search(source, last, start)):
-            yield Token(Kind.OPERATOR, gap.start(), gap.start() + 1)
+        if start > last:
+            gap = source[last:start]
+            if not gap.isspace() and gap.strip(" \t\n\\"):
+                return None
+            # The grammar drops most line ends; between two commands they separate like a semicolon.
+            if last and "\n" in gap and (found := _LINE_END.search(source, last, start)):
+                out.append(Token(Kind.OPERATOR, found.start(), found.start() + 1))
         if kind in _REDIRECTS:
             children = node.children
             cut = next((i for i, child in enumerate(children) if child.type[0] in "<>&"), 0)
@@ -137,37 +145,38 @@ def _walk(root: Node, source: str) -> Iterator[Token]:
                 after = children[cut + 1]
                 if after.type == "number" and after.start_byte == stop:
                     stop, cut = after.end_byte, cut + 1
-            yield Token(Kind.REDIRECT, start, stop)
+            out.append(Token(Kind.REDIRECT, start, stop))
             stack.extend(reversed(children[cut + 1 :]))
             last = stop
             continue
         if kind == "heredoc_redirect":
             children = node.children
             cut = next(i for i, child in enumerate(children) if child.type == "heredoc_start")
-            yield Token(Kind.REDIRECT, start, children[cut].end_byte)
+            out.append(Token(Kind.REDIRECT, start, children[cut].end_byte))
             stack.extend(reversed(children[cut + 1 :]))
             last = children[cut].end_byte
             continue
         if rescanned:
-            yield from Scanner(source, start, end)
+            out.extend(Scanner(source, start, end))
         elif kind in _WORDS:
-            yield Token(Kind.WORD, start, end)
+            out.append(Token(Kind.WORD, start, end))
         elif kind == "comment":
-            yield Token(Kind.COMMENT, start, end)
+            out.append(Token(Kind.COMMENT, start, end))
         elif kind in _OPERATORS:
-            yield Token(Kind.OPERATOR, start, end)
+            out.append(Token(Kind.OPERATOR, start, end))
         elif kind in ("$(", "<(", ">(", "`"):
             parent = node.parent
             closing = kind == "`" and parent is not None and parent.end_byte == end
-            yield Token(Kind.CLOSE if closing else Kind.OPEN, start, end)
+            out.append(Token(Kind.CLOSE if closing else Kind.OPEN, start, end))
         elif kind == ")":
             parent = node.parent
             inner = parent is not None and parent.type in ("command_substitution", "process_substitution")
-            yield Token(Kind.CLOSE if inner else Kind.KEYWORD, start, end)
+            out.append(Token(Kind.CLOSE if inner else Kind.KEYWORD, start, end))
         else:
             reserved = kind in KEYWORDS or not kind[0].isalpha()  # `export` is a word like any other program
-            yield Token(Kind.KEYWORD if reserved and not node.is_named else Kind.WORD, start, end)
+            out.append(Token(Kind.KEYWORD if reserved and not node.is_named else Kind.WORD, start, end))
         last = end
+    return None if source[last:].strip(" \t\n\\") else out
 
 
 def tokens(source: str, *, shell: bool = True) -> Iterator[Token]:
@@ -184,6 +193,6 @@ def tokens(source: str, *, shell: bool = True) -> Iterator[Token]:
         # One byte per character: places in the bytes are places in the text.
         ascii_source = source if source.isascii() else _NON_ASCII.sub("x", source)
         root = _tree(ascii_source.encode("ascii"))
-        if root is not None:
-            return _walk(root, source)
+        if root is not None and (found := _walk(root, source)) is not None:
+            return iter(found)
     return scan(source)

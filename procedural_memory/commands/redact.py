@@ -254,14 +254,16 @@ TOKEN_RULES: Final = (
     ),
     TokenRule(
         "authorization header",
-        r"(?i:authorization\s{0,4}[:=]\s{0,4}(?:basic|bearer|token|digest|apikey|negotiate)\s{1,4})(?P<s>[^\s'\"$<`]{3,4096})",
+        r"(?i:authorization\s{0,4}[:=]\s{0,4}(?:basic|bearer|token|digest|apikey|"
+        r"negotiate)\s{1,4})(?P<s>[^\s'\"$<`]{3,4096})",
         "Authorization: Basic " + "dXNlcjpwYXNz",
         "Authorization: Basic $BASIC",
         "authorization",
     ),
     TokenRule(
         "key header",
-        r"(?i:\b(?:x-)?(?:api-?key|auth-?token|access-?token|vault-token|gitlab-token|private-token|secret|amz-security-token)\s{0,4}:\s{0,4})"
+        r"(?i:\b(?:x-)?(?:api-?key|auth-?token|access-?token|vault-token|gitlab-token|private-token|"
+        r"secret|amz-security-token)\s{0,4}:\s{0,4})"
         r"(?P<s>[^\s'\"$<`{]{3,4096})",
         "X-Api-Key: " + "abc123",
         "X-Api-Key: $KEY",
@@ -269,14 +271,16 @@ TOKEN_RULES: Final = (
     ),
     TokenRule(
         "authorization header without scheme",
-        r"(?i:\bauthorization\s{0,4}:\s{0,4})(?!(?i:basic|bearer|token|digest|apikey|negotiate|aws4)\b)(?P<s>[^\s'\"$<`]{8,4096})",
+        r"(?i:\bauthorization\s{0,4}:\s{0,4})(?!(?i:basic|bearer|token|digest|apikey|negotiate|"
+        r"aws4)\b)(?P<s>[^\s'\"$<`]{8,4096})",
         "Authorization: " + "abcdef0123456789",
         "Authorization: $X",
         "authorization",
     ),
     TokenRule(
         "cookie with a session",
-        r"(?i:\bcookie\s{0,4}:\s{0,4}[^'\"\n=;]{0,60}(?:sess|sid|auth|token|jwt)[^'\"\n=;]{0,40}=)(?P<s>[^\s'\"$<`;]{6,4096})",
+        r"(?i:\bcookie\s{0,4}:\s{0,4}[^'\"\n=;]{0,60}(?:sess|sid|auth|token|"
+        r"jwt)[^'\"\n=;]{0,40}=)(?P<s>[^\s'\"$<`;]{6,4096})",
         "Cookie: sessionid=" + "abcdef0123456789",
         "Cookie: lang=en",
         "cookie",
@@ -297,7 +301,8 @@ TOKEN_RULES: Final = (
     ),
     TokenRule(
         "secret in a query string",
-        r"(?i:[?&](?:access_token|api_?key|apikey|token|auth|secret|client_secret|password|passwd|pwd|sig|signature|x-amz-signature|x-amz-credential|x-amz-security-token|private_token|key)=)"
+        r"(?i:[?&](?:access_token|api_?key|apikey|token|auth|secret|client_secret|password|passwd|pwd|"
+        r"sig|signature|x-amz-signature|x-amz-credential|x-amz-security-token|private_token|key)=)"
         r"(?P<s>[^\s&'\"$<#`]{4,2048})",
         "https://x.y/z?api_key=" + "abc123",
         "https://x.y/z?keyword=abc123",
@@ -312,7 +317,8 @@ TOKEN_RULES: Final = (
     ),
     TokenRule(
         "secret in JSON",
-        r"(?i:[\"'](?:[a-z0-9_-]{0,40}(?:password|passwd|secret|api_?key|access_?key|private_?key|auth_?token|access_?token|refresh_?token|token)|pwd|pass)\\?[\"']\s{0,4}:\s{0,4}\\?[\"'])"
+        r"(?i:[\"'](?:[a-z0-9_-]{0,40}(?:password|passwd|secret|api_?key|access_?key|private_?key|"
+        r"auth_?token|access_?token|refresh_?token|token)|pwd|pass)\\?[\"']\s{0,4}:\s{0,4}\\?[\"'])"
         r"(?P<s>[^\"'\\$<{][^\"'\\\n]{0,2000})",
         '{"password": "' + 'hunter2"}',
         '{"tokens": 5}',
@@ -328,25 +334,30 @@ _BARE: Final = r"""(?P<bare>(?![$`<'"|&;()\[{-])[^\s'";|&()<>`]{1,4096})"""
 _VALUE: Final = f"(?:{_QUOTED}|{_BARE})"
 
 _SECRET_NAME: Final = re.compile(
-    r"(?:passw(?:or)?d|passphrase|secret|api_?key|access_?key(?:_id)?|(?:private|secret)_?key|(?:encryption|signing|master|auth|account)_?key|token"
+    r"(?:passw(?:or)?d|passphrase|secret|api_?key|access_?key(?:_id)?|(?:private|secret)_?key|"
+    r"(?:encryption|signing|master|auth|account)_?key|token"
     r"|credentials?|_pat|_?pwd|(?:^|_|[a-z])pass|_dsn|_auth|(?:^|[_.])auth_?token|sshpass|_authtoken)"
     r"(?:_?\d{1,3}|_(?:prod|dev|test|staging|id|value|base64|b64|hash))?$",
     re.IGNORECASE,
 )
 _SECRET_FLAG: Final = re.compile(
-    r"(?:^|-)(?:password|passwd|passphrase|pass|pwd|secret|token|api-?key|access-?key|secret-?key|private-?key|auth-?token|credentials?"
+    r"(?:^|-)(?:password|passwd|passphrase|pass|pwd|secret|token|api-?key|access-?key|secret-?key|"
+    r"private-?key|auth-?token|credentials?"
     r"|storepass|keypass|master-?key|encryption-?key|requirepass|bearer|pat|passin|passout)$",
     re.IGNORECASE,
 )
 # These end like the name of a secret and are none.
 _PLAIN_NAME: Final = re.compile(
-    r"(?:^|[_-])(?:max|num|n|min|total|input|output|prompt|completion|new|pad|eos|bos|unk|mask|sep|cls|stop|special|by|old)?[_-]?tokens$"
-    r"|(?:pad|eos|bos|unk|mask|sep|cls|special|next|prev|stop|csrf)_?token(?:_id)?$|^(?:no|skip|without|disable|show|generate|random|ask|prompt-for)-"
+    r"(?:^|[_-])(?:max|num|n|min|total|input|output|prompt|completion|new|pad|eos|bos|unk|mask|"
+    r"sep|cls|stop|special|by|old)?[_-]?tokens$"
+    r"|(?:pad|eos|bos|unk|mask|sep|cls|special|next|prev|stop|csrf)_?token(?:_id)?$|^(?:no|skip|"
+    r"without|disable|show|generate|random|ask|prompt-for)-"
     r"|^(?:bypass|compass|\w{0,20}_?bypass|encompass)$",
     re.IGNORECASE,
 )
 _PLAIN_VALUE: Final = re.compile(
-    r"(?:true|false|yes|no|on|off|none|null|[01]|/[\w./-]{2,}|\.{1,2}/.*|~/.*|(?:file|env|fd|arn|vault|op|ssm|secretsmanager):.*|@.*|\*+|\.{3}|prompt|stdin"
+    r"(?:true|false|yes|no|on|off|none|null|[01]|/[\w./-]{2,}|\.{1,2}/.*|~/.*|(?:file|env|fd|arn|"
+    r"vault|op|ssm|secretsmanager):.*|@.*|\*+|\.{3}|prompt|stdin"
     r"|%[\w(]\S*|\[.*|\{.*)$",
     re.IGNORECASE,
 )
@@ -375,7 +386,8 @@ _PLACE_RULES: Final = (
     ),
     _PlaceRule("redis-cli|valkey-cli|keydb-cli", r"\s(?:-a\s{0,4}|AUTH\s{1,4}|auth\s{1,4})"),
     _PlaceRule(
-        "mongo|mongosh|mongodump|mongorestore|mongoexport|mongoimport|cqlsh|influx|rabbitmqadmin|smbmap|crackmapexec|netexec|nxc|evil-winrm"
+        "mongo|mongosh|mongodump|mongorestore|mongoexport|mongoimport|cqlsh|influx|rabbitmqadmin|"
+        "smbmap|crackmapexec|netexec|nxc|evil-winrm"
         "|hydra|medusa|az|clickhouse-client|cypher-shell|snowsql|exasol|tsql",
         r"\s-p\s{1,4}",
     ),
@@ -405,7 +417,8 @@ _PLACE_RULES: Final = (
     _PlaceRule("htpasswd", r"\s-[A-Za-z]{0,6}b[A-Za-z]{0,6}\s{1,4}[^\s|;&]{1,300}\s{1,4}[^\s|;&]{1,100}\s{1,4}"),
     _PlaceRule(
         "npm|pip|git|aws|gh|pulumi|yarn|composer|bundle|conda|gcloud",
-        r"\s(?:set|config(?:\s{1,4}--\w{1,20})?|add|--secret)\s{1,4}[^\s=]{0,200}(?:token|password|passwd|_auth|secret|secret_?key|api_?key|access_key)[\w.-]{0,40}\s{1,4}",
+        r"\s(?:set|config(?:\s{1,4}--\w{1,20})?|add|--secret)\s{1,4}[^\s=]{0,200}(?:token|password|"
+        r"passwd|_auth|secret|secret_?key|api_?key|access_key)[\w.-]{0,40}\s{1,4}",
     ),
     _PlaceRule("poetry", r"\s(?:pypi-token\.[\w.-]{1,80}|http-basic\.[\w.-]{1,80}\s{1,4}[\w.@-]{1,80})\s{1,4}"),
     _PlaceRule("vault", r"\slogin\s{1,4}(?:-\S{1,80}\s{1,4}){0,4}"),
@@ -433,14 +446,18 @@ _SEGMENT: Final = re.compile(
 )
 
 _SPOKEN: Final = re.compile(
-    rf"(?<![\w-])(?:echo|printf)\s{{1,4}}(?:-[neE]{{1,3}}\s{{1,4}})?(?:['\"]?%s(?:\\n)?['\"]?\s{{1,4}})?{_VALUE}(?=\s*$)"
+    rf"(?<![\w-])(?:echo|"
+    rf"printf)\s{{1,4}}(?:-[neE]{{1,3}}\s{{1,4}})?(?:['\"]?%s(?:\\n)?['\"]?\s{{1,4}})?{_VALUE}(?=\s*$)"
 )
 _LISTENS: Final = re.compile(
-    r"--?password-stdin|--with-token|\bsudo\s(?:-\w{1,5}\s){0,3}(?:-\w{0,4}S|--stdin)|--passphrase-fd|-pass(?:in)?\sstdin|\s--stdin\b|\bchpasswd\b|\bpasswd\b|\bsmbpasswd\b"
-    r"|\bsecret\s(?:create|set)\b|\bcryptsetup\b|--token-stdin|\blogin\b.{0,80}\s-\s*$|\bkinit\b|\bvault\skv\sput\b|\bwrangler\ssecret\b|\bvercel\senv\sadd\b"
+    r"--?password-stdin|--with-token|\bsudo\s(?:-\w{1,5}\s){0,3}(?:-\w{0,4}S|--stdin)|"
+    r"--passphrase-fd|-pass(?:in)?\sstdin|\s--stdin\b|\bchpasswd\b|\bpasswd\b|\bsmbpasswd\b"
+    r"|\bsecret\s(?:create|set)\b|\bcryptsetup\b|--token-stdin|\blogin\b.{0,80}\s-\s*$|\bkinit\b|"
+    r"\bvault\skv\sput\b|\bwrangler\ssecret\b|\bvercel\senv\sadd\b"
 )
 _SQL_PASSWORD: Final = re.compile(
-    r"\b(?:identified\s{1,4}(?:with\s{1,4}\w{1,40}\s{1,4})?by|(?:with|encrypted|set)\s{1,4}password(?:\s{0,4}for\s{1,4}\S{1,80})?|password(?=[\s=]))\s{0,4}=?\s{0,4}"
+    r"\b(?:identified\s{1,4}(?:with\s{1,4}\w{1,40}\s{1,4})?by|(?:with|encrypted|"
+    r"set)\s{1,4}password(?:\s{0,4}for\s{1,4}\S{1,80})?|password(?=[\s=]))\s{0,4}=?\s{0,4}"
     r"(?:\\?'(?P<single>[^'\n\\]{1,400})\\?'|\\?\"(?P<double>[^\"\n\\$]{1,400})\\?\")",
     re.IGNORECASE,
 )
@@ -539,8 +556,8 @@ def _once(command: str) -> str:
 def redact(command: str) -> str:
     """Return the command with every secret found in it replaced by ``<SECRET>``.
 
-    Linear in the length of `command`, and idempotent: what is redacted stays as it is. A reference such as ``$TOKEN`` or
-    ``--password-file f`` is no secret.
+    Linear in the length of `command`, and idempotent: what is redacted stays as it is. A reference such as ``$TOKEN``
+    or ``--password-file f`` is no secret.
     """
     for _ in range(8):
         redacted = _once(command)

@@ -1,11 +1,11 @@
 """A shell tokeniser of our own: linear in its input and never at a loss.
 
 It reads what the grammar-based parser cannot or must not read: lines that are no valid shell (another language, an
-unbalanced quote), lines too long for a parser that is quadratic on hostile input, and templates that hold a here-document
-placeholder. It yields the same tokens as `parse.tokens`.
+unbalanced quote), lines too long for a parser that is quadratic on hostile input, and templates that hold a
+here-document placeholder. It yields the same tokens as `parse.tokens`.
 
-Linear means: every character is passed over a bounded number of times. A look-ahead for a closing quote or bracket that runs
-into the end of the text is made at most once per kind of opener; from then on that opener is an ordinary character.
+Linear means: every character is passed over a bounded number of times. A look-ahead for a closing quote or bracket
+that finds none is made at most once per kind of opener; from then on that opener is an ordinary character.
 """
 
 from __future__ import annotations
@@ -39,7 +39,28 @@ class Token(NamedTuple):
     end: int
 
 
-KEYWORDS: Final = frozenset(["if", "then", "elif", "else", "fi", "for", "while", "until", "do", "done", "case", "esac", "select", "function", "in", "!", "{", "}"])
+KEYWORDS: Final = frozenset(
+    [
+        "if",
+        "then",
+        "elif",
+        "else",
+        "fi",
+        "for",
+        "while",
+        "until",
+        "do",
+        "done",
+        "case",
+        "esac",
+        "select",
+        "function",
+        "in",
+        "!",
+        "{",
+        "}",
+    ]
+)
 """Reserved words where a command may start."""
 
 # Reserved words after which a command may start again.

@@ -43,7 +43,8 @@ _WITH_PLACEHOLDER: Final = re.compile(rf"(?:[\w@%+=:,./^~!#-]|{PLACEHOLDER.patte
 _LONG: Final = 80  # a longer word is no name of anything
 
 _ENVIRONMENT: Final = re.compile(
-    r"\$(?:\{?(?:HOME|PATH|PWD|OLDPWD|USER|SHELL|HOSTNAME|PYTHONPATH|VIRTUAL_ENV|EDITOR|LANG|TERM|TMPDIR|RANDOM)\}?|[?!$#@*0-9_-])"
+    r"\$(?:\{?(?:HOME|PATH|PWD|OLDPWD|USER|SHELL|HOSTNAME|PYTHONPATH|VIRTUAL_ENV|EDITOR|LANG|TERM|TMPDIR|RANDOM)\}?|"
+    r"[?!$#@*0-9_-])"
 )
 _URL: Final = re.compile(
     r"[A-Za-z][A-Za-z0-9+.-]{1,20}:/{2,3}\S*|(?:git|hg)@[\w.-]{1,200}:\S+|[\w.-]{1,100}@[\w.-]{1,200}:\S+\.git"
@@ -55,13 +56,15 @@ _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}
 _DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}(?:[T_]\S{0,30})?|\d{1,2}:\d{2}:\d{2}")
 _HASH: Final = re.compile(r"(?=[a-f]{0,63}\d)(?=\d{0,63}[a-f])[0-9a-f]{7,64}|\d[0-9a-f]{39}|sha256:[0-9a-f]{7,64}")
 _NUMBER: Final = re.compile(
-    r"[+-]?\d+(?:[.,:]\d+){0,8}(?:[kKmMgGtT]i?[bB]?|[bBsmhdwy]|ms|us|ns|px|%)?(?:/(?:tcp|udp))?|0x[0-9a-fA-F]+|\d+-\d*|\d+(?:\.\.\d+)+|-\d+"
+    r"[+-]?\d+(?:[.,:]\d+){0,8}(?:[kKmMgGtT]i?[bB]?|[bBsmhdwy]|ms|us|ns|px|%)?(?:/(?:tcp|udp))?|"
+    r"0x[0-9a-fA-F]+|\d+-\d*|\d+(?:\.\.\d+)+|-\d+"
 )
 _EMAIL: Final = re.compile(r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){0,4}\.[a-z]{2,8}")
 _USER_HOST: Final = re.compile(r"[\w.+-]{0,64}@[\w.-]{0,200}(?::\d{1,5})?")
 _PROMPT: Final = re.compile(r"[\w.+-]{1,64}@[\w.-]{1,200}:?[^\s$#]{0,200}[$#]")
 _HOST: Final = re.compile(
-    r"localhost(?::\d{1,5})?|[\w-]{1,63}(?:\.[\w-]{1,63}){0,6}\.(?:com|org|net|io|dev|local|lan|edu|gov|internal|ai|co|uk|de|fr|eu)(?::\d{1,5})?|[\w-]{1,63}(?:\.[\w-]{1,63}){0,6}:\d{2,5}"
+    r"localhost(?::\d{1,5})?|[\w-]{1,63}(?:\.[\w-]{1,63}){0,6}\.(?:com|org|net|io|dev|local|lan|"
+    r"edu|gov|internal|ai|co|uk|de|fr|eu)(?::\d{1,5})?|[\w-]{1,63}(?:\.[\w-]{1,63}){0,6}:\d{2,5}"
 )
 _REMOTE: Final = re.compile(r"([\w.-]{0,64}@[\w.-]{0,200}|[\w.-]{2,200}):([^:\s]*)")
 _VERSIONED: Final = re.compile(r"@?[\w./-]{1,100}(?:@|==|>=|<=|~=)[\w.^~*-]{1,40}")
@@ -76,7 +79,8 @@ _LINES: Final = re.compile(
 _BUNDLE: Final = re.compile(r"[cxtruA][vzjJfpkwOmhao]{0,7}")
 _MODE: Final = re.compile(r"[ugoa]{0,4}[+=-][rwxXst]{1,6}|[0-7]{3,4}")
 _HEAD: Final = re.compile(
-    r"(?:HEAD|FETCH_HEAD|ORIG_HEAD|MERGE_HEAD|CHERRY_PICK_HEAD|@|@\{u\}|@\{upstream\})(?:[~^]\d{0,2}){0,4}|stash@\{\d{1,2}\}"
+    r"(?:HEAD|FETCH_HEAD|ORIG_HEAD|MERGE_HEAD|CHERRY_PICK_HEAD|@|@\{u\}|"
+    r"@\{upstream\})(?:[~^]\d{0,2}){0,4}|stash@\{\d{1,2}\}"
 )
 _TAG: Final = re.compile(r"v?\d+(?:\.\d+){1,3}[\w.+-]{0,20}")
 _LOCAL_PACKAGE: Final = re.compile(r"\.{0,2}/\S*|~\S*|\S+\.(?:whl|tar\.gz|tgz|zip|deb|rpm|txt|gem|apk|pkg)(?:\[\S*\])?")
@@ -144,8 +148,7 @@ def _look(word: str) -> str:
         if _VERSIONED.fullmatch(word) and not word.startswith("@@"):
             after = word.rpartition("@")[2]
             if (
-                (after[:1].isdigit()
-                and not _IP.fullmatch(after))
+                (after[:1].isdigit() and not _IP.fullmatch(after))
                 or after in ("latest", "next", "beta")
                 or after[:1] in "^~"
             ):

@@ -2,12 +2,15 @@
 
 An argument class is one of
 
-- a placeholder kind (``FILE``, ``STR``, ``NUM``, ``NAME``, ``BRANCH``, ``PKG``, ``IMAGE``, ``TEST``, ``CODE``, ``URL``, ``VAL``, ``HOST``): the argument is
-  that, whatever it looks like (within reason: a URL stays a URL, a placeholder stays itself, ``.`` and ``-`` stay literal);
+- a placeholder kind (``FILE``, ``STR``, ``NUM``, ``NAME``, ``BRANCH``, ``PKG``, ``IMAGE``, ``TEST``, ``CODE``, ``URL``,
+  ``VAL``, ``HOST``): the argument is that, whatever it looks like (within reason: a URL stays a URL, a placeholder
+  stays itself, ``.`` and ``-`` stay literal);
 - ``AUTO``: judged by its looks;
 - ``LIT``: kept as it is, unless its looks say it is a path, a number, …;
-- ``SED``: a line range or a script; ``REF``: a git revision, branch or path; ``REMOTE``: ``host:path`` or a path;
-- ``CMD``: the rest is a command of its own.
+- ``SED``: a line range or a script; ``REF``: a git revision or branch, ``PATHREF``: a git revision or path;
+- ``REMOTE``: ``host:path`` or a path; ``TESTFILE``: a test id or a path; ``MODE``, ``BUNDLE``: as of chmod and tar;
+- ``CMD``: the rest is a command of its own; ``MODULE``: a Python module that takes the place of the program;
+- ``NONE``: a flag that takes no value after all.
 
 A specification lists the classes of the arguments in order; the last one goes for all that follow.
 """
@@ -32,7 +35,33 @@ __all__ = [
     "Wrapper",
 ]
 
-KINDS: Final = ["FILE", "URL", "NUM", "STR", "HASH", "IP", "HOST", "BRANCH", "TAG", "VAL", "GLOB", "PKG", "IMAGE", "HEREDOC", "RANGE", "CODE", "TEST", "DATE", "EMAIL", "UUID", "VAR", "NAME", "SECRET", "REST", "TEXT"]
+KINDS: Final = [
+    "FILE",
+    "URL",
+    "NUM",
+    "STR",
+    "HASH",
+    "IP",
+    "HOST",
+    "BRANCH",
+    "TAG",
+    "VAL",
+    "GLOB",
+    "PKG",
+    "IMAGE",
+    "HEREDOC",
+    "RANGE",
+    "CODE",
+    "TEST",
+    "DATE",
+    "EMAIL",
+    "UUID",
+    "VAR",
+    "NAME",
+    "SECRET",
+    "REST",
+    "TEXT",
+]
 """Every placeholder there is, without its angle brackets."""
 
 
@@ -80,7 +109,6 @@ ALIASES: Final = {
     "mawk": "awk",
     "apt-get": "apt",
     "py.test": "pytest",
-    "pyright-python": "pyright",
     "gmake": "make",
     "batcat": "bat",
     "fdfind": "fd",
@@ -89,17 +117,17 @@ ALIASES: Final = {
 
 SUBCOMMANDS: Final = _words(
     """
-    git hg svn jj docker podman nerdctl docker-compose podman-compose kubectl oc k3s helm minikube kind argocd flux eksctl gh glab hub
-    aws gcloud gsutil az doctl heroku fly flyctl vercel netlify firebase supabase wrangler serverless sls sam cdk pulumi terraform
-    tofu terragrunt packer vagrant ansible-galaxy ansible-vault nomad consul vault
-    npm pnpm yarn bun deno nx turbo lerna ng vue vite next nuxt expo prisma ionic cap tauri rush wasm-pack
-    pip pipx poetry uv pdm hatch rye conda mamba micromamba pipenv pyenv rbenv nvm asdf mise volta sdk goenv
-    cargo rustup go dotnet swift flutter dart gem bundle rails composer mix stack cabal opam zig luarocks
-    apt brew dnf yum zypper snap flatpak apk emerge port nix choco winget scoop
-    systemctl launchctl ip nmcli ufw loginctl timedatectl hostnamectl bluetoothctl pm2 supervisorctl
-    manage.py django-admin artisan flask alembic dbt airflow dvc mlflow wandb huggingface-cli hf ollama celery scrapy jupyter
-    streamlit prefect dagster tmux adb fastboot pod fastlane msfdb virsh lxc multipass restic borg rclone openssl
-    bazel bazelisk buck2 pants conan vcpkg pre-commit coverage twine mkdocs act circleci sops chezmoi direnv atuin certbot caddy
+    git hg svn jj docker podman nerdctl docker-compose podman-compose kubectl oc k3s helm minikube kind argocd flux
+    eksctl gh glab hub aws gcloud gsutil az doctl heroku fly flyctl vercel netlify firebase supabase wrangler
+    serverless sls sam cdk pulumi terraform tofu terragrunt packer vagrant ansible-galaxy ansible-vault nomad consul
+    vault npm pnpm yarn bun deno nx turbo lerna ng vue vite next nuxt expo prisma ionic cap tauri rush wasm-pack pip
+    pipx poetry uv pdm hatch rye conda mamba micromamba pipenv pyenv rbenv nvm asdf mise volta sdk goenv cargo
+    rustup go dotnet swift flutter dart gem bundle rails composer mix stack cabal opam zig luarocks apt brew dnf yum
+    zypper snap flatpak apk emerge port nix choco winget scoop systemctl launchctl ip nmcli ufw loginctl timedatectl
+    hostnamectl bluetoothctl pm2 supervisorctl manage.py django-admin artisan flask alembic dbt airflow dvc mlflow
+    wandb huggingface-cli hf ollama celery scrapy jupyter streamlit prefect dagster tmux adb fastboot pod fastlane
+    msfdb virsh lxc multipass restic borg rclone openssl bazel bazelisk buck2 pants conan vcpkg pre-commit coverage
+    twine mkdocs act circleci sops chezmoi direnv atuin certbot caddy
     """
 )
 """Programs whose first argument is a sub-command."""
@@ -108,16 +136,19 @@ GROUPS: Final = frozenset(
     f"{program} {name}"
     for program, names in {
         "git": "remote stash submodule worktree bisect notes flow lfs reflog bundle sparse-checkout",
-        "docker": "compose image container volume network system buildx context builder swarm service stack node secret manifest",
+        "docker": "compose image container volume network system buildx context builder swarm service stack "
+        "node secret manifest",
         "podman": "compose image container volume network system pod machine",
         "kubectl": "get describe delete create edit rollout config set top auth label annotate patch explain",
-        "kubectl rollout": "",
         "oc": "get describe delete create edit adm rollout",
-        "gh": "pr issue repo run workflow release auth gist secret variable label project codespace extension cache search config",
+        "gh": "pr issue repo run workflow release auth gist secret variable label project codespace "
+        "extension cache search config",
         "glab": "mr issue repo ci auth",
-        "aws": "s3 s3api ec2 iam lambda ecr ecs eks logs sts cloudformation dynamodb rds sqs sns ssm secretsmanager route53 "
+        "aws": "s3 s3api ec2 iam lambda ecr ecs eks logs sts cloudformation dynamodb rds sqs sns ssm "
+        "secretsmanager route53 "
         "configure cloudwatch sso kms apigateway events",
-        "gcloud": "compute container auth config projects run functions app builds sql services iam artifacts storage logging "
+        "gcloud": "compute container auth config projects run functions app builds sql services iam artifacts "
+        "storage logging "
         "secrets pubsub components",
         "gcloud compute": "instances disks networks firewall-rules addresses images zones",
         "gcloud container": "clusters images",
@@ -135,7 +166,6 @@ GROUPS: Final = frozenset(
         "deno": "task",
         "pip": "cache config index",
         "uv": "pip tool python cache",
-        "uv tool": "",
         "poetry": "env self cache source config",
         "hatch": "env",
         "conda": "env config",
@@ -283,7 +313,8 @@ FLAGS: Final = _flags(
     ("git_cherry-pick git_revert", "-m:NUM"),
     (
         "git_grep grep rg ag ack",
-        "-e --regexp:STR -f --file:FILE -A -B -C -m --max-count --context:NUM --include --exclude --exclude-dir -g --glob:GLOB -t --type:LIT",
+        "-e --regexp:STR -f --file:FILE -A -B -C -m --max-count --context:NUM --include --exclude --exclude-dir "
+        "-g --glob:GLOB -t --type:LIT",
     ),
     ("sed", "-e --expression:SED -f --file:FILE"),
     ("awk", "-F -v:STR -f:FILE"),
@@ -308,12 +339,14 @@ FLAGS: Final = _flags(
     ("redis-cli", "-h:HOST -p -n:NUM"),
     (
         "pytest",
-        "-k -m -o:STR -n --maxfail --timeout --durations --lf-count:NUM -c --rootdir --junitxml --ignore --confcutdir:FILE -p:NAME --deselect:TEST --cov:AUTO --tb:LIT",
+        "-k -m -o:STR -n --maxfail --timeout --durations --lf-count:NUM -c --rootdir --junitxml --ignore "
+        "--confcutdir:FILE -p:NAME --deselect:TEST --cov:AUTO --tb:LIT",
     ),
     ("unittest", "-k:STR -s:FILE -p:GLOB"),
     (
         "mypy ruff black flake8 isort pylint",
-        "-p -m:NAME --config --config-file -c:FILE -l --line-length:NUM -t --target-version --select --ignore --extend-select:LIT",
+        "-p -m:NAME --config --config-file -c:FILE -l --line-length:NUM -t --target-version --select --ignore "
+        "--extend-select:LIT",
     ),
     (
         "pip uv_pip",
@@ -329,8 +362,8 @@ FLAGS: Final = _flags(
     ),
     (
         "docker_run podman_run docker_create",
-        "--name --network --hostname -h --restart -u --user --platform:NAME -e --env:VAL -v --volume --mount --env-file -w --workdir:FILE "
-        "-p --publish --expose -m --memory --cpus:NUM --gpus:LIT --entrypoint:LIT",
+        "--name --network --hostname -h --restart -u --user --platform:NAME -e --env:VAL -v --volume --mount "
+        "--env-file -w --workdir:FILE -p --publish --expose -m --memory --cpus:NUM --gpus:LIT --entrypoint:LIT",
     ),
     (
         "docker_exec docker_compose_exec docker_compose_run docker-compose_exec",
@@ -352,7 +385,8 @@ FLAGS: Final = _flags(
     ("docker_ps docker_images", "--filter -f --format:STR"),
     (
         "kubectl oc",
-        "-n --namespace -c --container --context:NAME -f --filename -k --kubeconfig:FILE -l --selector:STR -o --output:LIT --replicas:NUM -p:STR",
+        "-n --namespace -c --container --context:NAME -f --filename -k --kubeconfig:FILE -l --selector:STR -o "
+        "--output:LIT --replicas:NUM -p:STR",
     ),
     ("kubectl_logs", "-f --follow:NONE"),
     ("test [ [[", "-f -d -e -r -w -x -s -L -h -nt -ot:FILE -n -z:STR -eq -ne -gt -lt -ge -le:NUM"),
@@ -360,23 +394,28 @@ FLAGS: Final = _flags(
     ("terraform tofu", "-var:VAL -var-file -out -state:FILE -target:NAME"),
     (
         "gh",
-        "-t --title -b --body --search -q --jq --json:STR -F --body-file:FILE -R --repo -B --base -H --head:BRANCH -l --label -a --assignee:NAME -L --limit:NUM -s --state:LIT",
+        "-t --title -b --body --search -q --jq --json:STR -F --body-file:FILE -R --repo -B --base -H "
+        "--head:BRANCH -l --label -a --assignee:NAME -L --limit:NUM -s --state:LIT",
     ),
     ("gh_api", "-f -F --field -H --jq -q:STR -X --method:LIT"),
     (
         "aws",
-        "--profile --region --bucket --key --function-name --stack-name --cluster --instance-ids:NAME --output:LIT --query --filters:STR",
+        "--profile --region --bucket --key --function-name --stack-name --cluster --instance-ids:NAME "
+        "--output:LIT --query --filters:STR",
     ),
     ("gcloud", "--project --zone --region --cluster:NAME --format --filter:STR"),
     ("az", "-g --resource-group -n --name -l --location:NAME -o --output:LIT --query:STR"),
     (
         "curl",
-        "-X --request:LIT -H --header -d --data --data-raw --data-binary --data-urlencode -F --form -A --user-agent -w --write-out -e --referer -b --cookie --json:STR "
-        "-o --output -T --upload-file -c --cookie-jar -K --cacert --cert --key:FILE -u --user -x --proxy:STR -m --max-time --connect-timeout --retry:NUM",
+        "-X --request:LIT -H --header -d --data --data-raw --data-binary --data-urlencode -F --form -A "
+        "--user-agent -w --write-out -e --referer -b --cookie --json:STR -o --output -T --upload-file -c "
+        "--cookie-jar -K --cacert --cert --key:FILE -u --user -x --proxy:STR -m --max-time --connect-timeout "
+        "--retry:NUM",
     ),
     (
         "wget",
-        "-O -o -P --output-document --directory-prefix -i:FILE --header --user-agent -U --post-data:STR -t -T --tries --timeout:NUM",
+        "-O -o -P --output-document --directory-prefix -i:FILE --header --user-agent -U --post-data:STR -t -T "
+        "--tries --timeout:NUM",
     ),
     ("http https", "-a --auth:STR"),
     ("ssh", "-i -F -E -S:FILE -p:NUM -l:NAME -o -L -R -D -J -W:STR"),
@@ -393,7 +432,8 @@ FLAGS: Final = _flags(
     ("cmake", "-S -B --build --install -C --prefix -P:FILE -G:STR --target -t --config --preset:LIT -j --parallel:NUM"),
     (
         "cargo",
-        "-p --package --bin --example --test --bench --features -F --target --profile:NAME --manifest-path --path --target-dir:FILE -j --jobs:NUM",
+        "-p --package --bin --example --test --bench --features -F --target --profile:NAME --manifest-path --path "
+        "--target-dir:FILE -j --jobs:NUM",
     ),
     (
         "go_build go_test go_run go_install go_vet",
@@ -420,12 +460,14 @@ FLAGS: Final = _flags(
     ("ps kill pkill pgrep top htop lsof", "-p:NUM -u -U -C:NAME -o -s --sort:LIT -i:AUTO"),
     (
         "openssl",
-        "-in -out -inkey -CA -CAkey -CAfile -key -keyout -config:FILE -days:NUM -subj -pass -passin -passout:STR -connect:HOST",
+        "-in -out -inkey -CA -CAkey -CAfile -key -keyout -config:FILE -days:NUM -subj -pass -passin -passout:STR "
+        "-connect:HOST",
     ),
     ("gpg gpg2", "-o --output:FILE -r -u --recipient --local-user --keyserver:NAME"),
     (
         "ffmpeg ffprobe",
-        "-i:FILE -c -c:v -c:a -f -vcodec -acodec -preset:LIT -ss -to -t -r -b -b:v -crf:NUM -vf -af -filter_complex -map -s:STR",
+        "-i:FILE -c -c:v -c:a -f -vcodec -acodec -preset:LIT -ss -to -t -r -b -b:v -crf:NUM -vf -af "
+        "-filter_complex -map -s:STR",
     ),
     ("manage.py django-admin", "--settings:NAME -k:STR --pythonpath:FILE"),
     (
@@ -436,11 +478,11 @@ FLAGS: Final = _flags(
     ("celery", "-A -Q -n:NAME -c:NUM -l --loglevel:LIT"),
     (
         "ansible ansible-playbook",
-        "-i --inventory --vault-password-file --private-key:FILE -m --module-name -u --user -l --limit -t --tags:NAME -a -e --args --extra-vars:STR",
+        "-i --inventory --vault-password-file --private-key:FILE -m --module-name -u --user -l --limit -t "
+        "--tags:NAME -a -e --args --extra-vars:STR",
     ),
     ("sphinx-build", "-b:LIT -c -d:FILE -D -A:VAL -j:NUM"),
     ("vim nano emacs code subl less more view", "-c:STR"),
-    ("dd", ":AUTO"),
     ("read", "-p -d:STR -t -n:NUM"),
     ("ls tree du df", "-I -P:GLOB -L -d --max-depth:NUM"),
     ("patch", "-p:NUM -i -d -o:FILE"),
@@ -486,16 +528,17 @@ COMMON_FLAGS: Final = {
 
 POSITIONAL: Final = _each(
     (
-        "cat less more bat head tail wc nl tac sort uniq file stat touch rm rmdir mkdir ls ll la l dir tree du df source . vim nano emacs "
-        "code subl gedit view micro helix hx open xdg-open realpath readlink basename dirname md5sum sha1sum sha256sum shasum cksum "
-        "cd pushd z j cp mv ln diff cmp comm meld unlink shred strings xxd hexdump od zcat gunzip gzip bzip2 bunzip2 xz unxz zstd "
-        "unzip zip unrar 7z tar chmod-x pycodestyle flake8 pylint mypy pyright black isort ruff-x eslint prettier tsc-x node ruby perl php Rscript lua "
-        "bash sh zsh dash ksh fish tee truncate shellcheck shfmt cloc wget-x nbconvert tidy xmllint yamllint hadolint mkfifo "
-        "open_file create edit_file view_file str_replace_editor cat_file read_file write_file delete_file "
-        "type-x del copy move md rd Get-Content Set-Location Remove-Item Get-ChildItem New-Item Copy-Item Move-Item "
-        "feh eog evince zathura mpv vlc play aplay insmod rmmod blkid mount umount fsck swapon badblocks "
-        "rustc javac java-x kotlinc ghc ocaml racket sbcl guile pdflatex xelatex latexmk pandoc sphinx-quickstart sphinx-build sphinx-apidoc "
-        "john fcrackzip binwalk steghide exiftool identify convert magick ffmpeg ffprobe mogrify jpegoptim pngquant",
+        "cat less more bat head tail wc nl tac sort uniq file stat touch rm rmdir mkdir ls ll la l dir tree du df "
+        "source . vim nano emacs code subl gedit view micro helix hx open xdg-open realpath readlink basename "
+        "dirname md5sum sha1sum sha256sum shasum cksum cd pushd z j cp mv ln diff cmp comm meld unlink shred "
+        "strings xxd hexdump od zcat gunzip gzip bzip2 bunzip2 xz unxz zstd unzip zip unrar 7z pycodestyle flake8 "
+        "pylint mypy pyright black isort eslint prettier dash ksh fish tee truncate shellcheck shfmt cloc "
+        "nbconvert tidy xmllint yamllint hadolint mkfifo open_file create edit_file view_file str_replace_editor "
+        "cat_file read_file write_file delete_file del copy move md rd Get-Content Set-Location Remove-Item "
+        "Get-ChildItem New-Item Copy-Item Move-Item feh eog evince zathura mpv vlc play aplay insmod rmmod blkid "
+        "mount umount fsck swapon badblocks rustc javac kotlinc ghc ocaml racket sbcl guile pdflatex xelatex "
+        "latexmk pandoc sphinx-quickstart sphinx-build sphinx-apidoc john fcrackzip binwalk steghide exiftool "
+        "identify convert magick ffmpeg ffprobe mogrify jpegoptim pngquant",
         "FILE",
     ),
     ("grep egrep rg ag ack git_grep zgrep", "STR FILE"),
@@ -503,12 +546,11 @@ POSITIONAL: Final = _each(
     ("awk", "STR FILE"),
     ("jq yq", "STR FILE"),
     ("tr", "STR"),
-    ("perl", "FILE"),
     ("fd", "STR FILE"),
     ("locate mlocate apropos", "STR"),
     ("find", "FILE"),
     ("split csplit", "FILE"),
-    ("echo printf print write-host Write-Host Write-Output logger wall say notify-send read-x", "STR"),
+    ("echo printf print write-host Write-Host Write-Output logger wall say notify-send", "STR"),
     ("export declare local readonly typeset set setenv", "VAL"),
     ("unset unalias", "NAME"),
     ("alias", "VAL"),
@@ -529,37 +571,43 @@ POSITIONAL: Final = _each(
     ("scp rsync", "REMOTE"),
     ("curl wget http https aria2c httpie lynx w3m links firefox chromium google-chrome youtube-dl yt-dlp", "URL"),
     ("python ipython", "FILE AUTO"),
-    ("node deno_run bun_run-x ts-node tsx php ruby perl lua Rscript bash sh zsh", "FILE AUTO"),
+    ("node deno_run ts-node tsx php ruby perl lua Rscript bash sh zsh", "FILE AUTO"),
     ("java", "NAME AUTO"),
     ("pytest py.test nose2 nosetests jest vitest mocha ava", "TESTFILE"),
     ("unittest runtests.py bin/test manage.py_test", "TEST"),
     ("tox nox", "AUTO"),
     (
-        "make gmake just task rake ninja invoke inv fab gradle gradlew mvn mvnw gulp grunt ant scons meson sbt mill lein fastlane",
+        "make gmake just task rake ninja invoke inv fab gradle gradlew mvn mvnw gulp grunt ant scons meson sbt "
+        "mill lein fastlane",
         "LIT",
     ),
     ("npm_run pnpm_run yarn_run bun_run npm_run-script deno_task composer_run", "LIT AUTO"),
     (
-        "npm_install npm_i npm_add npm_uninstall npm_remove npm_update npm_view npm_info npm_ci npm_link npm_outdated npm_rm npm_un "
-        "yarn_add yarn_remove yarn_upgrade yarn_global yarn_why pnpm_add pnpm_install pnpm_remove pnpm_update pnpm_i bun_add bun_install bun_remove "
-        "pip_install pip_uninstall pip_show pip_download pip_wheel pipx_install pipx_uninstall pipx_upgrade uv_add uv_remove uv_pip_install "
-        "uv_pip_uninstall uv_pip_show uv_tool_install poetry_add poetry_remove poetry_show poetry_update pdm_add pdm_remove rye_add pipenv_install "
-        "pipenv_uninstall conda_install conda_remove conda_update mamba_install hatch_add "
-        "apt_install apt_remove apt_purge apt_search apt_show apt_policy apt_reinstall apt-cache aptitude dpkg-query brew_install brew_uninstall brew_upgrade "
-        "brew_info brew_search brew_reinstall dnf_install dnf_remove dnf_search yum_install yum_remove yum_search zypper_install zypper_in apk_add apk_del "
-        "snap_install snap_remove flatpak_install choco_install winget_install scoop_install port_install emerge pacman yay paru xbps-install "
-        "cargo_add cargo_remove cargo_install go_get go_install gem_install gem_uninstall bundle_add composer_require composer_remove "
-        "dotnet_add cpan cpanm luarocks_install opam_install stack_install cabal_install nix-env asdf_install asdf_plugin Install-Module",
+        "npm_install npm_i npm_add npm_uninstall npm_remove npm_update npm_view npm_info npm_ci npm_link "
+        "npm_outdated npm_rm npm_un yarn_add yarn_remove yarn_upgrade yarn_global yarn_why pnpm_add pnpm_install "
+        "pnpm_remove pnpm_update pnpm_i bun_add bun_install bun_remove pip_install pip_uninstall pip_show "
+        "pip_download pip_wheel pipx_install pipx_uninstall pipx_upgrade uv_add uv_remove uv_pip_install "
+        "uv_pip_uninstall uv_pip_show uv_tool_install poetry_add poetry_remove poetry_show poetry_update pdm_add "
+        "pdm_remove rye_add pipenv_install pipenv_uninstall conda_install conda_remove conda_update mamba_install "
+        "hatch_add apt_install apt_remove apt_purge apt_search apt_show apt_policy apt_reinstall apt-cache "
+        "aptitude dpkg-query brew_install brew_uninstall brew_upgrade brew_info brew_search brew_reinstall "
+        "dnf_install dnf_remove dnf_search yum_install yum_remove yum_search zypper_install zypper_in apk_add "
+        "apk_del snap_install snap_remove flatpak_install choco_install winget_install scoop_install port_install "
+        "emerge pacman yay paru xbps-install cargo_add cargo_remove cargo_install go_get go_install gem_install "
+        "gem_uninstall bundle_add composer_require composer_remove dotnet_add cpan cpanm luarocks_install "
+        "opam_install stack_install cabal_install nix-env asdf_install asdf_plugin Install-Module",
         "PKG",
     ),
     (
-        "git_add git_rm git_mv git_restore git_apply git_am git_blame git_ls-files git_check-ignore git_clean git_update-index",
+        "git_add git_rm git_mv git_restore git_apply git_am git_blame git_ls-files git_check-ignore git_clean "
+        "git_update-index",
         "FILE",
     ),
     (
         "git_checkout git_switch git_merge git_rebase git_revert git_cherry-pick git_merge-base git_rev-parse "
-        "git_rev-list git_describe git_shortlog git_cherry git_branch git_cat-file git_difftool git_format-patch git_bisect_good git_bisect_bad "
-        "git_bisect_start git_range-diff git_archive git_ls-tree git_stash_branch git_name-rev git_reflog_show git_diff-tree",
+        "git_rev-list git_describe git_shortlog git_cherry git_branch git_cat-file git_difftool git_format-patch "
+        "git_bisect_good git_bisect_bad git_bisect_start git_range-diff git_archive git_ls-tree git_stash_branch "
+        "git_name-rev git_reflog_show git_diff-tree",
         "REF",
     ),
     ("git_diff git_log git_show git_reset", "PATHREF"),
@@ -574,29 +622,34 @@ POSITIONAL: Final = _each(
     ("git_stash_push", "FILE"),
     ("git_stash_pop git_stash_apply git_stash_drop git_stash_show", "LIT"),
     ("git_ls-remote", "LIT REF"),
-    ("docker_run docker_create podman_run docker_compose-x", "IMAGE CMD"),
+    ("docker_run docker_create podman_run", "IMAGE CMD"),
     (
-        "docker_pull docker_push docker_rmi docker_tag docker_save docker_history docker_scan docker_image_rm docker_image_inspect docker_image_pull "
-        "podman_pull podman_push podman_rmi kind_load-x",
+        "docker_pull docker_push docker_rmi docker_tag docker_save docker_history docker_scan docker_image_rm "
+        "docker_image_inspect docker_image_pull podman_pull podman_push podman_rmi",
         "IMAGE",
     ),
     (
-        "docker_stop docker_start docker_restart docker_rm docker_kill docker_logs docker_inspect docker_attach docker_top docker_stats docker_port "
-        "docker_wait docker_pause docker_unpause docker_commit docker_rename docker_container_rm docker_container_stop docker_volume_rm docker_volume_create "
-        "docker_volume_inspect docker_network_create docker_network_rm docker_network_inspect docker_network_connect podman_stop podman_rm podman_logs",
+        "docker_stop docker_start docker_restart docker_rm docker_kill docker_logs docker_inspect docker_attach "
+        "docker_top docker_stats docker_port docker_wait docker_pause docker_unpause docker_commit docker_rename "
+        "docker_container_rm docker_container_stop docker_volume_rm docker_volume_create docker_volume_inspect "
+        "docker_network_create docker_network_rm docker_network_inspect docker_network_connect podman_stop "
+        "podman_rm podman_logs",
         "NAME",
     ),
     ("docker_cp podman_cp kubectl_cp", "REMOTE"),
     ("docker_build podman_build docker_buildx_build docker_load docker_import", "FILE"),
     (
-        "docker_compose_up docker_compose_logs docker_compose_restart docker_compose_build docker_compose_stop docker_compose_start docker_compose_rm "
-        "docker_compose_pull docker_compose_ps docker_compose_down docker_compose_kill docker-compose_up docker-compose_logs docker-compose_restart "
-        "docker-compose_build docker-compose_stop docker-compose_start docker-compose_rm docker-compose_pull docker-compose_ps docker-compose_down",
+        "docker_compose_up docker_compose_logs docker_compose_restart docker_compose_build docker_compose_stop "
+        "docker_compose_start docker_compose_rm docker_compose_pull docker_compose_ps docker_compose_down "
+        "docker_compose_kill docker-compose_up docker-compose_logs docker-compose_restart docker-compose_build "
+        "docker-compose_stop docker-compose_start docker-compose_rm docker-compose_pull docker-compose_ps "
+        "docker-compose_down",
         "LIT",
     ),
     ("docker_login docker_logout", "HOST"),
     (
-        "kubectl_logs kubectl_exec kubectl_port-forward kubectl_attach kubectl_run kubectl_cordon kubectl_drain kubectl_uncordon",
+        "kubectl_logs kubectl_exec kubectl_port-forward kubectl_attach kubectl_run kubectl_cordon kubectl_drain "
+        "kubectl_uncordon",
         "NAME AUTO",
     ),
     ("kubectl oc", "NAME"),
@@ -605,33 +658,39 @@ POSITIONAL: Final = _each(
     ("helm_uninstall helm_rollback helm_status helm_history helm_get helm_delete", "NAME NUM"),
     ("helm_repo_add", "NAME URL"),
     (
-        "terraform_import terraform_state_rm terraform_state_show terraform_workspace_select terraform_workspace_new terraform_taint terraform_untaint",
+        "terraform_import terraform_state_rm terraform_state_show terraform_workspace_select "
+        "terraform_workspace_new terraform_taint terraform_untaint",
         "NAME",
     ),
     (
-        "aws_s3_cp aws_s3_mv aws_s3_sync aws_s3_ls aws_s3_rm aws_s3_mb gsutil_cp gsutil_ls gsutil_rm gsutil_rsync rclone_copy rclone_sync",
+        "aws_s3_cp aws_s3_mv aws_s3_sync aws_s3_ls aws_s3_rm aws_s3_mb gsutil_cp gsutil_ls gsutil_rm gsutil_rsync "
+        "rclone_copy rclone_sync",
         "REMOTE",
     ),
     (
-        "gh_pr_view gh_pr_checkout gh_pr_merge gh_pr_close gh_pr_review gh_pr_diff gh_pr_checks gh_issue_view gh_issue_close gh_issue_edit gh_run_view "
-        "gh_run_watch gh_run_rerun gh_pr_edit gh_pr_ready gh_issue_comment gh_pr_comment",
+        "gh_pr_view gh_pr_checkout gh_pr_merge gh_pr_close gh_pr_review gh_pr_diff gh_pr_checks gh_issue_view "
+        "gh_issue_close gh_issue_edit gh_run_view gh_run_watch gh_run_rerun gh_pr_edit gh_pr_ready "
+        "gh_issue_comment gh_pr_comment",
         "NUM",
     ),
     (
-        "gh_repo_clone gh_repo_view gh_repo_create gh_repo_fork gh_release_create gh_release_view gh_release_download gh_secret_set gh_api",
+        "gh_repo_clone gh_repo_view gh_repo_create gh_repo_fork gh_release_create gh_release_view "
+        "gh_release_download gh_secret_set gh_api",
         "NAME",
     ),
     ("psql createdb dropdb createuser pg_dump pg_restore mysql mysqldump mysqladmin mariadb mongosh mongo", "NAME"),
     ("sqlite3", "FILE CODE"),
     ("redis-cli", "LIT NAME"),
     (
-        "conda_activate workon deactivate pyenv_local pyenv_global pyenv_install pyenv_activate nvm_use nvm_install nvm_alias rbenv_local rustup_default "
-        "rustup_target_add rustup_component_add conda_create sdk_use sdk_install asdf_global asdf_local mise_use fnm virtualenvwrapper tmux screen",
+        "conda_activate workon deactivate pyenv_local pyenv_global pyenv_install pyenv_activate nvm_use "
+        "nvm_install nvm_alias rbenv_local rustup_default rustup_target_add rustup_component_add conda_create "
+        "sdk_use sdk_install asdf_global asdf_local mise_use fnm virtualenvwrapper tmux screen",
         "NAME",
     ),
     ("venv virtualenv uv_venv pdb cProfile py_compile compileall timeit trace http.server ensurepip json.tool", "FILE"),
     (
-        "manage.py_migrate manage.py_makemigrations manage.py_sqlmigrate manage.py_startapp manage.py_loaddata manage.py_showmigrations manage.py_dumpdata",
+        "manage.py_migrate manage.py_makemigrations manage.py_sqlmigrate manage.py_startapp manage.py_loaddata "
+        "manage.py_showmigrations manage.py_dumpdata",
         "NAME",
     ),
     ("manage.py_runserver", "HOST"),
@@ -649,7 +708,7 @@ POSITIONAL: Final = _each(
         "FILE",
     ),
     ("ruff", "LIT FILE"),
-    ("gcc g++ cc c++ clang clang++ ld nvcc gfortran ar nm objdump readelf ldd strip gdb lldb valgrind perf-x", "FILE"),
+    ("gcc g++ cc c++ clang clang++ ld nvcc gfortran ar nm objdump readelf ldd strip gdb lldb valgrind", "FILE"),
     ("openssl_x509 openssl_rsa openssl_req openssl_genrsa openssl_enc openssl_dgst", "AUTO"),
     ("tmux_attach tmux_new tmux_kill-session tmux_new-session tmux_ls tmux_a", "NAME"),
     ("crontab", "FILE"),
@@ -674,41 +733,34 @@ POSITIONAL: Final = _each(
     ("read", "NAME"),
     ("modprobe lsmod dpkg rpm", "AUTO"),
     (
-        "Set-ExecutionPolicy Get-Process Stop-Process Get-Service Where-Object ForEach-Object Select-Object Sort-Object Import-Module",
+        "Set-ExecutionPolicy Get-Process Stop-Process Get-Service Where-Object ForEach-Object Select-Object "
+        "Sort-Object Import-Module",
         "AUTO",
     ),
 )
 """Classes of the arguments, by program or by program and sub-command."""
 
-DISTINCT: Final = _words(
-    "cp mv ln diff cmp comm scp rsync install link rename git_mv join meld sdiff vimdiff ssh nc convert gsutil_cp aws_s3_cp aws_s3_sync aws_s3_mv"
-    " docker_cp kubectl_cp docker_tag Copy-Item Move-Item copy move git_diff git_merge-base git_rebase python node bash sh"
-    " aws s3 test [ [[ seq git_push git_worktree_add"
-) | frozenset(
-    {
-        "git mv",
-        "aws s3 cp",
-        "aws s3 sync",
-        "aws s3 mv",
-        "docker cp",
-        "kubectl cp",
-        "docker tag",
-        "git diff",
-        "git rebase",
-        "gsutil cp",
-    }
+DISTINCT: Final = frozenset(
+    name.replace("_", " ")
+    for name in _words(
+        "cp mv ln diff cmp comm scp rsync install link rename join meld sdiff vimdiff ssh nc convert copy move "
+        "Copy-Item Move-Item python node bash sh test [ [[ seq git_mv git_diff git_merge-base git_rebase "
+        "git_push git_worktree_add gsutil_cp aws_s3_cp aws_s3_sync aws_s3_mv docker_cp kubectl_cp docker_tag"
+    )
 )
-"""Programs whose last argument means something else than those before it: a run of arguments keeps its last one apart."""
+"""Programs whose last argument means something else than those before it: a run keeps its last one apart."""
 
 DIGIT_FLAGS: Final = _words(
-    "kill pkill killall gzip bzip2 xz zstd zip 7z ls ssh scp curl wget ping nmap gcc g++ clang clang++ cc rsync tree sort comm paste"
+    "kill pkill killall gzip bzip2 xz zstd zip 7z ls ssh scp curl wget ping nmap gcc g++ clang "
+    "clang++ cc rsync tree sort comm paste"
 )
 """Programs whose flags of one digit are flags (``kill -9``, ``ls -1``), not counts (``head -5``)."""
 
 CREATES: Final = {
     **dict.fromkeys(
         _words(
-            "touch mkdir tee truncate mkfifo vim nano emacs code subl gedit micro helix hx open_file create edit_file write_file New-Item md"
+            "touch mkdir tee truncate mkfifo vim nano emacs code subl gedit micro helix hx open_file "
+            "create edit_file write_file New-Item md"
         ),
         "all",
     ),
