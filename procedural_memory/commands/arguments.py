@@ -124,7 +124,7 @@ class _Writer:
                 return
         if self._program_next:
             self._program(word)
-        elif self._options and word[0] == "-" and len(word) > 1 and word != "--":
+        elif word[0] == "-" and len(word) > 1 and word != "--" and (self._options or not self._key.startswith("git ")):
             self._flag(word)
         elif self._wrapper is not None:
             self._operand(word)
@@ -155,7 +155,7 @@ class _Writer:
             self._add(Piece(name + part.text, part.slots))
             return
         if not self._key and _PROMPT.fullmatch(word) and not self.pieces:
-            self._add(piece(word) if len(word) <= 3 else Piece("<HOST>", (Slot("HOST", word),)))
+            self._add(piece(word) if word == "<HOST>" else Piece(word) if len(word) <= 3 else _host_prompt(word))
             return
         if self._wrapper is not None and word[0] == "-" and len(word) > 1:
             self._flag(word)
@@ -181,7 +181,7 @@ class _Writer:
         key = ALIASES.get(name, name) if literal else part.text
         if literal and "/" in word and not _is_bin(word):
             self._remember(Piece("", (Slot("FILE", word),)), word)
-            key = name if name in _SCRIPTS else word
+            key = name if name in _SCRIPTS or name in POSITIONAL or name in SUBCOMMANDS else word
         if key.startswith("python") and key[6:7].isdigit():
             key = "python"
         self._start(key)
@@ -425,6 +425,10 @@ class _Writer:
             target.append(value)
 
 
+def _host_prompt(word: str) -> Piece:
+    return Piece("<HOST>", (Slot("HOST", word),))
+
+
 def _value_piece(value: str) -> Piece:
     """Return the part for the value of an assignment."""
     if PLACEHOLDER.fullmatch(value):
@@ -449,7 +453,10 @@ def write_command(items: list[Item], facts: Facts) -> list[Piece]:
     """Return the parts of the template for one simple command, and note in `facts` what it does."""
     writer = _Writer(facts)
     place, count = 0, len(items)
-    last_word = max((i for i, item in enumerate(items) if item.kind == "word"), default=-1)
+    last_word = max(
+        (i for i, item in enumerate(items) if item.kind == "word" and (i == 0 or items[i - 1].kind != "redirect")),
+        default=-1,
+    )
     while place < count:
         if len(writer.pieces) >= MAX_PIECES and not (place == count - 1 and items[place].text == "<REST>"):
             rest = " ".join(fill(item.text, item.slots) for item in items[place:])

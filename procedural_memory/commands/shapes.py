@@ -77,6 +77,8 @@ _LINES: Final = re.compile(
     r"(?:\d+|\$)(?:,[+~]?(?:\d+|\$))?!?[pdq=]?(?:;\s{0,3}\d+(?:,[\d$]+)?[pdq=]?){0,20}|\d+(?:,\d+)?,?"
 )
 _BUNDLE: Final = re.compile(r"[cxtruA][vzjJfpkwOmhao]{0,7}")
+_KEY: Final = re.compile(r"[A-Za-z][\w-]{0,40}(?:\.[\w-]{1,60}){1,4}")
+_SHORT_HASH: Final = 12
 _MODE: Final = re.compile(r"[ugoa]{0,4}[+=-][rwxXst]{1,6}|[0-7]{3,4}")
 _HEAD: Final = re.compile(
     r"(?:HEAD|FETCH_HEAD|ORIG_HEAD|MERGE_HEAD|CHERRY_PICK_HEAD|@|@\{u\}|"
@@ -213,8 +215,8 @@ def _auto(word: str, bare: str = "NAME") -> Piece:
         return Piece(word)
     if "=" in word and (match := _ASSIGNED.fullmatch(word)):
         return _assigned(match.group(1), match.group(2))
-    if word[0] == "+" and word[1:].isdigit():
-        return Piece("+<NUM>", (Slot("NUM", word[1:]),))
+    if word[0] in "+:" and word[1:].isdigit():
+        return Piece(f"{word[0]}<NUM>", (Slot("NUM", word[1:]),))
     kind = look(word)
     if kind == "HOST" and ":" not in word and "@" in word and (prompt := _PROMPT.fullmatch(word)):
         return _one("HOST", prompt.group())
@@ -238,8 +240,14 @@ def _assigned(name: str, value: str) -> Piece:
 
 
 def _file(word: str) -> Piece:
-    if word[0] == "+" and word[1:].isdigit():
-        return _auto(word)
+    if word[0] == "+" and len(word) > 1:  # `vim +10`, `less +F`
+        return (
+            _auto(word)
+            if word[1:].isdigit()
+            else Piece(word)
+            if word[1:].isalpha() and len(word) < 4
+            else _one("FILE", word)
+        )
     kind = look(word)
     if kind in ("", "NAME", "HOST", "NUM", "HASH", "STR", "PKG", "EMAIL", "DATE", "UUID", "VAR", "IP"):
         if kind == "" and word[0] == "$":
@@ -251,10 +259,18 @@ def _file(word: str) -> Piece:
 
 
 def _literal(word: str) -> Piece:
+    if len(word) < _SHORT_HASH and word.isalnum() and look(word) == "HASH":  # `-t ed25519`
+        return Piece(word)
     return _auto(word, "")
 
 
+def _key(word: str) -> Piece:
+    return Piece(word) if _KEY.fullmatch(word) else _auto(word)
+
+
 def _text(word: str) -> Piece:
+    if word == "{}":
+        return Piece(word)
     if word[0] == "$" and _ENVIRONMENT.fullmatch(word):
         return Piece(word)
     return _one("VAR" if word[0] == "$" and look(word) == "VAR" else "STR", word)
@@ -418,6 +434,7 @@ _CLASSES: Final[dict[str, Callable[[str], Piece]]] = {
     "NAME": _name,
     "MODE": _mode,
     "BUNDLE": _bundle,
+    "KEY": _key,
     "TESTFILE": _test_file,
     "TAG": _tag,
     "VAL": _value,

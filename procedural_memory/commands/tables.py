@@ -8,7 +8,8 @@ An argument class is one of
 - ``AUTO``: judged by its looks;
 - ``LIT``: kept as it is, unless its looks say it is a path, a number, …;
 - ``SED``: a line range or a script; ``REF``: a git revision or branch, ``PATHREF``: a git revision or path;
-- ``REMOTE``: ``host:path`` or a path; ``TESTFILE``: a test id or a path; ``MODE``, ``BUNDLE``: as of chmod and tar;
+- ``REMOTE``: ``host:path`` or a path; ``TESTFILE``: a test id or a path;
+- ``MODE``, ``BUNDLE``, ``KEY``: what chmod, tar and git config take first;
 - ``CMD``: the rest is a command of its own; ``MODULE``: a Python module that takes the place of the program;
 - ``NONE``: a flag that takes no value after all.
 
@@ -70,8 +71,8 @@ def _words(text: str) -> frozenset[str]:
 
 
 def _each(*rows: tuple[str, str]) -> dict[str, tuple[str, ...]]:
-    """Turn rows of (programs, specification) into one entry per program; ``_`` joins program and sub-command."""
-    return {name.replace("_", " "): tuple(spec.split()) for names, spec in rows for name in names.split()}
+    """Turn rows of (programs, specification) into one entry per program; ``>`` joins program and sub-command."""
+    return {name.replace(">", " "): tuple(spec.split()) for names, spec in rows for name in names.split()}
 
 
 def _flags(*rows: tuple[str, str]) -> dict[str, dict[str, str]]:
@@ -87,7 +88,7 @@ def _flags(*rows: tuple[str, str]) -> dict[str, dict[str, str]]:
                 entry.update(dict.fromkeys(waiting, kind))
                 waiting = []
         for name in names.split():
-            table.setdefault(name.replace("_", " "), {}).update(entry)
+            table.setdefault(name.replace(">", " "), {}).update(entry)
     return table
 
 
@@ -297,22 +298,22 @@ WRAPPERS: Final = {
 FLAGS: Final = _flags(
     ("git", "-C --git-dir --work-tree:FILE -c:VAL"),
     (
-        "git_commit git_tag git_notes git_stash git_merge",
+        "git>commit git>tag git>notes git>stash git>merge",
         "-m --message:STR -F --file:FILE --author --date:STR -C -c --fixup --squash:REF -u:NAME",
     ),
-    ("git_checkout git_switch", "-b -B -c -C --orphan:BRANCH -t --track:BRANCH"),
-    ("git_branch", "-d -D -m -M -c -u --set-upstream-to --delete --move --contains --merged --no-merged:BRANCH"),
+    ("git>checkout git>switch", "-b -B -c -C --orphan:BRANCH -t --track:BRANCH"),
+    ("git>branch", "-d -D -m -M -c -u --set-upstream-to --delete --move --contains --merged --no-merged:BRANCH"),
     (
-        "git_log git_show git_diff git_shortlog git_blame",
+        "git>log git>show git>diff git>shortlog git>blame",
         "--author --grep --since --until --after --before --format --pretty -S -G:STR -n --max-count:NUM -L:RANGE",
     ),
-    ("git_clone", "-b --branch:BRANCH --depth:NUM -o:NAME"),
-    ("git_worktree_add", "-b -B:BRANCH"),
-    ("git_rebase", "--onto:REF -x --exec:STR"),
-    ("git_push", "-d --delete:BRANCH -o:STR"),
-    ("git_cherry-pick git_revert", "-m:NUM"),
+    ("git>clone", "-b --branch:BRANCH --depth:NUM -o:NAME"),
+    ("git>worktree>add", "-b -B:BRANCH"),
+    ("git>rebase", "--onto:REF -x --exec:STR"),
+    ("git>push", "-d --delete:BRANCH -o:STR"),
+    ("git>cherry-pick git>revert", "-m:NUM"),
     (
-        "git_grep grep rg ag ack",
+        "git>grep grep rg ag ack",
         "-e --regexp:STR -f --file:FILE -A -B -C -m --max-count --context:NUM --include --exclude --exclude-dir "
         "-g --glob:GLOB -t --type:LIT",
     ),
@@ -327,8 +328,12 @@ FLAGS: Final = _flags(
     ("head tail", "-n -c --lines --bytes:NUM"),
     ("cut", "-d -f -c -b --delimiter --fields:STR"),
     ("sort", "-k -t --key:STR -o:FILE -S:NUM -T:FILE"),
-    ("tr xargs paste join column", "-d -t -s:STR"),
-    ("xargs", "-I -i:LIT -n -P -L:NUM"),
+    ("paste", "-d:STR"),
+    ("join", "-t:STR"),
+    ("column", "-s -o:STR"),
+    ("stat", "-c --format:STR"),
+    ("eslint", "--ext --rule:STR -c --config:FILE"),
+    ("xargs", "-d --delimiter:STR -I -i:LIT -n -P -L:NUM"),
     ("python ipython", "-c:CODE -m:MODULE -W -X:LIT"),
     ("bash sh zsh dash fish ksh", "-c:CODE -o:LIT"),
     ("node perl ruby php lua Rscript osascript bun deno", "-e -p -pe -ne --eval --print -r:CODE"),
@@ -340,7 +345,7 @@ FLAGS: Final = _flags(
     (
         "pytest",
         "-k -m -o:STR -n --maxfail --timeout --durations --lf-count:NUM -c --rootdir --junitxml --ignore "
-        "--confcutdir:FILE -p:NAME --deselect:TEST --cov:AUTO --tb:LIT",
+        "--confcutdir:FILE -p:NAME --deselect:TEST --cov:FILE --tb:LIT",
     ),
     ("unittest", "-k:STR -s:FILE -p:GLOB"),
     (
@@ -349,46 +354,46 @@ FLAGS: Final = _flags(
         "--extend-select:LIT",
     ),
     (
-        "pip uv_pip",
+        "pip uv>pip",
         "-r -c --requirement --constraint -e --editable -t --target:FILE -i --index-url --extra-index-url -f:URL",
     ),
     (
-        "pip_install pip3_install uv_pip_install",
+        "pip>install pip3>install uv>pip>install",
         "-r -c --requirement --constraint -e --editable -t --target:FILE -i --index-url --extra-index-url -f:URL",
     ),
     (
-        "conda conda_create conda_install conda_activate mamba",
+        "conda conda>create conda>install conda>activate mamba",
         "-n --name:NAME -p --prefix -f --file:FILE -c --channel:LIT",
     ),
     (
-        "docker_run podman_run docker_create",
+        "docker>run podman>run docker>create",
         "--name --network --hostname -h --restart -u --user --platform:NAME -e --env:VAL -v --volume --mount "
         "--env-file -w --workdir:FILE -p --publish --expose -m --memory --cpus:NUM --gpus:LIT --entrypoint:LIT",
     ),
     (
-        "docker_exec docker_compose_exec docker_compose_run docker-compose_exec",
+        "docker>exec docker>compose>exec docker>compose>run docker-compose>exec",
         "-e --env:VAL -u --user:NAME -w --workdir --env-file:FILE",
     ),
     (
-        "docker_build docker_buildx_build podman_build",
+        "docker>build docker>buildx>build podman>build",
         "-t --tag:IMAGE -f --file:FILE --build-arg --label --secret:VAL --target --platform --progress:LIT",
     ),
     (
-        "docker_compose docker-compose docker_compose_up",
+        "docker>compose docker-compose docker>compose>up",
         "-f --file --env-file --project-directory:FILE -p --project-name --profile:NAME",
     ),
     (
-        "docker_logs docker_compose_logs docker-compose_logs kubectl_logs",
+        "docker>logs docker>compose>logs docker-compose>logs kubectl>logs",
         "--tail --since -n:NUM -c --container:NAME -l:STR",
     ),
-    ("docker_login", "-u --username:NAME -p --password:SECRET"),
-    ("docker_ps docker_images", "--filter -f --format:STR"),
+    ("docker>login", "-u --username:NAME -p --password:SECRET"),
+    ("docker>ps docker>images", "--filter -f --format:STR"),
     (
         "kubectl oc",
         "-n --namespace -c --container --context:NAME -f --filename -k --kubeconfig:FILE -l --selector:STR -o "
         "--output:LIT --replicas:NUM -p:STR",
     ),
-    ("kubectl_logs", "-f --follow:NONE"),
+    ("kubectl>logs docker>compose>logs docker-compose>logs docker>logs", "-f --follow:NONE"),
     ("test [ [[", "-f -d -e -r -w -x -s -L -h -nt -ot:FILE -n -z:STR -eq -ne -gt -lt -ge -le:NUM"),
     ("helm", "-n --namespace:NAME -f --values:FILE --set --set-string:VAL --version:NUM"),
     ("terraform tofu", "-var:VAL -var-file -out -state:FILE -target:NAME"),
@@ -397,7 +402,7 @@ FLAGS: Final = _flags(
         "-t --title -b --body --search -q --jq --json:STR -F --body-file:FILE -R --repo -B --base -H "
         "--head:BRANCH -l --label -a --assignee:NAME -L --limit:NUM -s --state:LIT",
     ),
-    ("gh_api", "-f -F --field -H --jq -q:STR -X --method:LIT"),
+    ("gh>api", "-f -F --field -H --jq -q:STR -X --method:LIT"),
     (
         "aws",
         "--profile --region --bucket --key --function-name --stack-name --cluster --instance-ids:NAME "
@@ -426,7 +431,7 @@ FLAGS: Final = _flags(
     ("zip unzip 7z", "-d -x:FILE -P:SECRET"),
     (
         "gcc g++ cc c++ clang clang++ ld nvcc gfortran",
-        "-o -I -L -include -isystem -T:FILE -D -U -arch -framework -target -x:LIT",
+        "-std:LIT -o -I -L -include -isystem -T:FILE -D -U -arch -framework -target -x:LIT",
     ),
     ("make ninja", "-C -f --directory --file:FILE -j --jobs:NUM"),
     ("cmake", "-S -B --build --install -C --prefix -P:FILE -G:STR --target -t --config --preset:LIT -j --parallel:NUM"),
@@ -436,7 +441,7 @@ FLAGS: Final = _flags(
         "--target-dir:FILE -j --jobs:NUM",
     ),
     (
-        "go_build go_test go_run go_install go_vet",
+        "go>build go>test go>run go>install go>vet",
         "-o -C -coverprofile -modfile:FILE -run -bench -tags -ldflags -gcflags -skip:STR -timeout -count -parallel:NUM",
     ),
     ("npm pnpm yarn", "--prefix -C --dir --cwd:FILE -w --workspace --filter -F:NAME"),
@@ -541,7 +546,7 @@ POSITIONAL: Final = _each(
         "identify convert magick ffmpeg ffprobe mogrify jpegoptim pngquant",
         "FILE",
     ),
-    ("grep egrep rg ag ack git_grep zgrep", "STR FILE"),
+    ("grep egrep rg ag ack git>grep zgrep", "STR FILE"),
     ("sed", "SED FILE"),
     ("awk", "STR FILE"),
     ("jq yq", "STR FILE"),
@@ -571,160 +576,159 @@ POSITIONAL: Final = _each(
     ("scp rsync", "REMOTE"),
     ("curl wget http https aria2c httpie lynx w3m links firefox chromium google-chrome youtube-dl yt-dlp", "URL"),
     ("python ipython", "FILE AUTO"),
-    ("node deno_run ts-node tsx php ruby perl lua Rscript bash sh zsh", "FILE AUTO"),
+    ("node deno>run ts-node tsx php ruby perl lua Rscript bash sh zsh", "FILE AUTO"),
     ("java", "NAME AUTO"),
     ("pytest py.test nose2 nosetests jest vitest mocha ava", "TESTFILE"),
-    ("unittest runtests.py bin/test manage.py_test", "TEST"),
+    ("unittest runtests.py bin/test manage.py>test", "TEST"),
     ("tox nox", "AUTO"),
     (
         "make gmake just task rake ninja invoke inv fab gradle gradlew mvn mvnw gulp grunt ant scons meson sbt "
         "mill lein fastlane",
         "LIT",
     ),
-    ("npm_run pnpm_run yarn_run bun_run npm_run-script deno_task composer_run", "LIT AUTO"),
+    ("npm>run pnpm>run yarn>run bun>run npm>run-script deno>task composer>run", "LIT AUTO"),
     (
-        "npm_install npm_i npm_add npm_uninstall npm_remove npm_update npm_view npm_info npm_ci npm_link "
-        "npm_outdated npm_rm npm_un yarn_add yarn_remove yarn_upgrade yarn_global yarn_why pnpm_add pnpm_install "
-        "pnpm_remove pnpm_update pnpm_i bun_add bun_install bun_remove pip_install pip_uninstall pip_show "
-        "pip_download pip_wheel pipx_install pipx_uninstall pipx_upgrade uv_add uv_remove uv_pip_install "
-        "uv_pip_uninstall uv_pip_show uv_tool_install poetry_add poetry_remove poetry_show poetry_update pdm_add "
-        "pdm_remove rye_add pipenv_install pipenv_uninstall conda_install conda_remove conda_update mamba_install "
-        "hatch_add apt_install apt_remove apt_purge apt_search apt_show apt_policy apt_reinstall apt-cache "
-        "aptitude dpkg-query brew_install brew_uninstall brew_upgrade brew_info brew_search brew_reinstall "
-        "dnf_install dnf_remove dnf_search yum_install yum_remove yum_search zypper_install zypper_in apk_add "
-        "apk_del snap_install snap_remove flatpak_install choco_install winget_install scoop_install port_install "
-        "emerge pacman yay paru xbps-install cargo_add cargo_remove cargo_install go_get go_install gem_install "
-        "gem_uninstall bundle_add composer_require composer_remove dotnet_add cpan cpanm luarocks_install "
-        "opam_install stack_install cabal_install nix-env asdf_install asdf_plugin Install-Module",
+        "npm>install npm>i npm>add npm>uninstall npm>remove npm>update npm>view npm>info npm>ci npm>link "
+        "npm>outdated npm>rm npm>un yarn>add yarn>remove yarn>upgrade yarn>global yarn>why pnpm>add pnpm>install "
+        "pnpm>remove pnpm>update pnpm>i bun>add bun>install bun>remove pip>install pip>uninstall pip>show "
+        "pip>download pip>wheel pipx>install pipx>uninstall pipx>upgrade uv>add uv>remove uv>pip>install "
+        "uv>pip>uninstall uv>pip>show uv>tool>install poetry>add poetry>remove poetry>show poetry>update pdm>add "
+        "pdm>remove rye>add pipenv>install pipenv>uninstall conda>install conda>remove conda>update mamba>install "
+        "hatch>add apt>install apt>remove apt>purge apt>search apt>show apt>policy apt>reinstall apt-cache "
+        "aptitude dpkg-query brew>install brew>uninstall brew>upgrade brew>info brew>search brew>reinstall "
+        "dnf>install dnf>remove dnf>search yum>install yum>remove yum>search zypper>install zypper>in apk>add "
+        "apk>del snap>install snap>remove flatpak>install choco>install winget>install scoop>install port>install "
+        "emerge pacman yay paru xbps-install cargo>add cargo>remove cargo>install go>get go>install gem>install "
+        "gem>uninstall bundle>add composer>require composer>remove dotnet>add cpan cpanm luarocks>install "
+        "opam>install stack>install cabal>install nix-env asdf>install asdf>plugin Install-Module",
         "PKG",
     ),
     (
-        "git_add git_rm git_mv git_restore git_apply git_am git_blame git_ls-files git_check-ignore git_clean "
-        "git_update-index",
+        "git>add git>rm git>mv git>restore git>apply git>am git>blame git>ls-files git>check-ignore git>clean "
+        "git>update-index",
         "FILE",
     ),
     (
-        "git_checkout git_switch git_merge git_rebase git_revert git_cherry-pick git_merge-base git_rev-parse "
-        "git_rev-list git_describe git_shortlog git_cherry git_branch git_cat-file git_difftool git_format-patch "
-        "git_bisect_good git_bisect_bad git_bisect_start git_range-diff git_archive git_ls-tree git_stash_branch "
-        "git_name-rev git_reflog_show git_diff-tree",
+        "git>checkout git>switch git>merge git>rebase git>revert git>cherry-pick git>merge-base git>rev-parse "
+        "git>rev-list git>describe git>shortlog git>cherry git>branch git>cat-file git>difftool git>format-patch "
+        "git>bisect>good git>bisect>bad git>bisect>start git>range-diff git>archive git>ls-tree git>stash>branch "
+        "git>name-rev git>reflog>show git>diff-tree",
         "REF",
     ),
-    ("git_diff git_log git_show git_reset", "PATHREF"),
-    ("git_push git_pull git_fetch", "LIT REF"),
-    ("git_remote_add git_remote_set-url", "LIT URL"),
-    ("git_remote_remove git_remote_show git_remote_rename git_remote_get-url", "LIT"),
-    ("git_clone git_submodule_add", "URL FILE"),
-    ("git_tag", "TAG REF"),
-    ("git_config", "LIT VAL"),
-    ("git_init", "FILE"),
-    ("git_worktree_add git_worktree_remove", "FILE REF"),
-    ("git_stash_push", "FILE"),
-    ("git_stash_pop git_stash_apply git_stash_drop git_stash_show", "LIT"),
-    ("git_ls-remote", "LIT REF"),
-    ("docker_run docker_create podman_run", "IMAGE CMD"),
+    ("git>diff git>log git>show git>reset", "PATHREF"),
+    ("git>push git>pull git>fetch", "LIT REF"),
+    ("git>remote>add git>remote>set-url", "LIT URL"),
+    ("git>remote>remove git>remote>show git>remote>rename git>remote>get-url", "LIT"),
+    ("git>clone git>submodule>add", "URL FILE"),
+    ("git>tag", "TAG REF"),
+    ("git>config", "KEY VAL"),
+    ("git>init", "FILE"),
+    ("git>worktree>add git>worktree>remove", "FILE REF"),
+    ("git>stash>push", "FILE"),
+    ("git>stash>pop git>stash>apply git>stash>drop git>stash>show", "LIT"),
+    ("git>ls-remote", "LIT REF"),
+    ("docker>run docker>create podman>run", "IMAGE CMD"),
     (
-        "docker_pull docker_push docker_rmi docker_tag docker_save docker_history docker_scan docker_image_rm "
-        "docker_image_inspect docker_image_pull podman_pull podman_push podman_rmi",
+        "docker>pull docker>push docker>rmi docker>tag docker>save docker>history docker>scan docker>image>rm "
+        "docker>image>inspect docker>image>pull podman>pull podman>push podman>rmi",
         "IMAGE",
     ),
     (
-        "docker_stop docker_start docker_restart docker_rm docker_kill docker_logs docker_inspect docker_attach "
-        "docker_top docker_stats docker_port docker_wait docker_pause docker_unpause docker_commit docker_rename "
-        "docker_container_rm docker_container_stop docker_volume_rm docker_volume_create docker_volume_inspect "
-        "docker_network_create docker_network_rm docker_network_inspect docker_network_connect podman_stop "
-        "podman_rm podman_logs",
+        "docker>stop docker>start docker>restart docker>rm docker>kill docker>logs docker>inspect docker>attach "
+        "docker>top docker>stats docker>port docker>wait docker>pause docker>unpause docker>commit docker>rename "
+        "docker>container>rm docker>container>stop docker>volume>rm docker>volume>create docker>volume>inspect "
+        "docker>network>create docker>network>rm docker>network>inspect docker>network>connect podman>stop "
+        "podman>rm podman>logs",
         "NAME",
     ),
-    ("docker_cp podman_cp kubectl_cp", "REMOTE"),
-    ("docker_build podman_build docker_buildx_build docker_load docker_import", "FILE"),
+    ("docker>cp podman>cp kubectl>cp", "REMOTE"),
+    ("docker>build podman>build docker>buildx>build docker>load docker>import", "FILE"),
     (
-        "docker_compose_up docker_compose_logs docker_compose_restart docker_compose_build docker_compose_stop "
-        "docker_compose_start docker_compose_rm docker_compose_pull docker_compose_ps docker_compose_down "
-        "docker_compose_kill docker-compose_up docker-compose_logs docker-compose_restart docker-compose_build "
-        "docker-compose_stop docker-compose_start docker-compose_rm docker-compose_pull docker-compose_ps "
-        "docker-compose_down",
+        "docker>compose>up docker>compose>logs docker>compose>restart docker>compose>build docker>compose>stop "
+        "docker>compose>start docker>compose>rm docker>compose>pull docker>compose>ps docker>compose>down "
+        "docker>compose>kill docker-compose>up docker-compose>logs docker-compose>restart docker-compose>build "
+        "docker-compose>stop docker-compose>start docker-compose>rm docker-compose>pull docker-compose>ps "
+        "docker-compose>down",
         "LIT",
     ),
-    ("docker_login docker_logout", "HOST"),
+    ("docker>login docker>logout", "HOST"),
     (
-        "kubectl_logs kubectl_exec kubectl_port-forward kubectl_attach kubectl_run kubectl_cordon kubectl_drain "
-        "kubectl_uncordon",
+        "kubectl>logs kubectl>exec kubectl>port-forward kubectl>attach kubectl>run kubectl>cordon kubectl>drain "
+        "kubectl>uncordon",
         "NAME AUTO",
     ),
     ("kubectl oc", "NAME"),
-    ("kubectl_rollout_status kubectl_rollout_restart kubectl_rollout_undo kubectl_scale", "NAME"),
-    ("helm_install helm_upgrade helm_template", "NAME AUTO"),
-    ("helm_uninstall helm_rollback helm_status helm_history helm_get helm_delete", "NAME NUM"),
-    ("helm_repo_add", "NAME URL"),
+    ("kubectl>rollout>status kubectl>rollout>restart kubectl>rollout>undo kubectl>scale", "NAME"),
+    ("helm>install helm>upgrade helm>template", "NAME AUTO"),
+    ("helm>uninstall helm>rollback helm>status helm>history helm>get helm>delete", "NAME NUM"),
+    ("helm>repo>add", "NAME URL"),
     (
-        "terraform_import terraform_state_rm terraform_state_show terraform_workspace_select "
-        "terraform_workspace_new terraform_taint terraform_untaint",
+        "terraform>import terraform>state>rm terraform>state>show terraform>workspace>select "
+        "terraform>workspace>new terraform>taint terraform>untaint",
         "NAME",
     ),
     (
-        "aws_s3_cp aws_s3_mv aws_s3_sync aws_s3_ls aws_s3_rm aws_s3_mb gsutil_cp gsutil_ls gsutil_rm gsutil_rsync "
-        "rclone_copy rclone_sync",
+        "aws>s3>cp aws>s3>mv aws>s3>sync aws>s3>ls aws>s3>rm aws>s3>mb gsutil>cp gsutil>ls gsutil>rm gsutil>rsync "
+        "rclone>copy rclone>sync",
         "REMOTE",
     ),
     (
-        "gh_pr_view gh_pr_checkout gh_pr_merge gh_pr_close gh_pr_review gh_pr_diff gh_pr_checks gh_issue_view "
-        "gh_issue_close gh_issue_edit gh_run_view gh_run_watch gh_run_rerun gh_pr_edit gh_pr_ready "
-        "gh_issue_comment gh_pr_comment",
+        "gh>pr>view gh>pr>checkout gh>pr>merge gh>pr>close gh>pr>review gh>pr>diff gh>pr>checks gh>issue>view "
+        "gh>issue>close gh>issue>edit gh>run>view gh>run>watch gh>run>rerun gh>pr>edit gh>pr>ready "
+        "gh>issue>comment gh>pr>comment",
         "NUM",
     ),
     (
-        "gh_repo_clone gh_repo_view gh_repo_create gh_repo_fork gh_release_create gh_release_view "
-        "gh_release_download gh_secret_set gh_api",
+        "gh>repo>clone gh>repo>view gh>repo>create gh>repo>fork gh>release>create gh>release>view "
+        "gh>release>download gh>secret>set gh>api",
         "NAME",
     ),
     ("psql createdb dropdb createuser pg_dump pg_restore mysql mysqldump mysqladmin mariadb mongosh mongo", "NAME"),
     ("sqlite3", "FILE CODE"),
     ("redis-cli", "LIT NAME"),
     (
-        "conda_activate workon deactivate pyenv_local pyenv_global pyenv_install pyenv_activate nvm_use "
-        "nvm_install nvm_alias rbenv_local rustup_default rustup_target_add rustup_component_add conda_create "
-        "sdk_use sdk_install asdf_global asdf_local mise_use fnm virtualenvwrapper tmux screen",
+        "conda>activate workon deactivate pyenv>local pyenv>global pyenv>install pyenv>activate nvm>use "
+        "nvm>install nvm>alias rbenv>local rustup>default rustup>target>add rustup>component>add conda>create "
+        "sdk>use sdk>install asdf>global asdf>local mise>use fnm virtualenvwrapper tmux screen",
         "NAME",
     ),
-    ("venv virtualenv uv_venv pdb cProfile py_compile compileall timeit trace http.server ensurepip json.tool", "FILE"),
+    ("venv virtualenv uv>venv pdb cProfile py_compile compileall timeit trace ensurepip json.tool", "FILE"),
     (
-        "manage.py_migrate manage.py_makemigrations manage.py_sqlmigrate manage.py_startapp manage.py_loaddata "
-        "manage.py_showmigrations manage.py_dumpdata",
+        "manage.py>migrate manage.py>makemigrations manage.py>sqlmigrate manage.py>startapp manage.py>loaddata "
+        "manage.py>showmigrations manage.py>dumpdata",
         "NAME",
     ),
-    ("manage.py_runserver", "HOST"),
-    ("rails_generate rails_g", "LIT NAME"),
-    ("rails_db rails_server", "LIT"),
+    ("manage.py>runserver", "HOST"),
+    ("rails>generate rails>g", "LIT NAME"),
+    ("rails>db rails>server", "LIT"),
     ("uvicorn gunicorn hypercorn celery", "NAME"),
-    ("streamlit_run flet_run manim locust", "FILE"),
-    ("alembic_upgrade alembic_downgrade alembic_stamp", "NAME"),
-    ("ollama_run ollama_pull ollama_rm ollama_show huggingface-cli_download hf_download", "NAME FILE"),
-    ("go_run go_fmt go_vet go_test go_build go_generate", "FILE"),
-    ("cargo_new cargo_init", "FILE"),
-    ("cargo_test cargo_bench", "NAME"),
+    ("streamlit>run flet_run manim locust", "FILE"),
+    ("alembic>upgrade alembic>downgrade alembic>stamp", "NAME"),
+    ("ollama>run ollama>pull ollama>rm ollama>show huggingface-cli>download hf>download", "NAME FILE"),
+    ("go>run go>fmt go>vet go>test go>build go>generate", "FILE"),
+    ("cargo>new cargo>init", "FILE"),
+    ("cargo>test cargo>bench", "NAME"),
     (
         "rustfmt gofmt goimports clang-format clang-tidy autopep8 yapf stylelint standard biome ruff_check ruff_format",
         "FILE",
     ),
     ("ruff", "LIT FILE"),
     ("gcc g++ cc c++ clang clang++ ld nvcc gfortran ar nm objdump readelf ldd strip gdb lldb valgrind", "FILE"),
-    ("openssl_x509 openssl_rsa openssl_req openssl_genrsa openssl_enc openssl_dgst", "AUTO"),
-    ("tmux_attach tmux_new tmux_kill-session tmux_new-session tmux_ls tmux_a", "NAME"),
+    ("openssl>x509 openssl>rsa openssl>req openssl>genrsa openssl>enc openssl>dgst", "AUTO"),
+    ("tmux>attach tmux>new tmux>kill-session tmux>new-session tmux>ls tmux>a", "NAME"),
     ("crontab", "FILE"),
     ("date cal sleep seq yes factor bc expr", "AUTO"),
     ("dd", "AUTO"),
-    ("tar_x", "FILE"),
     ("ansible", "NAME"),
-    ("ansible-playbook packer_build", "FILE"),
-    ("vagrant_up vagrant_ssh vagrant_halt vagrant_destroy", "NAME"),
+    ("ansible-playbook packer>build", "FILE"),
+    ("vagrant>up vagrant>ssh vagrant>halt vagrant>destroy", "NAME"),
     ("history fg bg jobs disown wait", "AUTO"),
     ("cut paste column join fmt fold pr rev expand", "FILE"),
     ("gpg gpg2 age", "FILE"),
     ("hydra medusa", "AUTO"),
     ("edit goto scroll_down scroll_up submit", "AUTO"),
     ("find_file search_dir search_file grep_search codebase_search", "STR FILE"),
-    ("ip_a ip_addr ip_link ip_route", "LIT NAME"),
+    ("ip>a ip>addr ip>link ip>route", "LIT NAME"),
     ("ifconfig iwconfig ethtool ifup ifdown tcpdump", "NAME"),
     ("exit return shift break continue umask ulimit", "AUTO"),
     ("test [ [[", "AUTO"),
@@ -741,11 +745,11 @@ POSITIONAL: Final = _each(
 """Classes of the arguments, by program or by program and sub-command."""
 
 DISTINCT: Final = frozenset(
-    name.replace("_", " ")
+    name.replace(">", " ")
     for name in _words(
         "cp mv ln diff cmp comm scp rsync install link rename join meld sdiff vimdiff ssh nc convert copy move "
-        "Copy-Item Move-Item python node bash sh test [ [[ seq git_mv git_diff git_merge-base git_rebase "
-        "git_push git_worktree_add gsutil_cp aws_s3_cp aws_s3_sync aws_s3_mv docker_cp kubectl_cp docker_tag"
+        "Copy-Item Move-Item python node bash sh test [ [[ seq git>mv git>diff git>merge-base git>rebase "
+        "git>push git>worktree>add gsutil>cp aws>s3>cp aws>s3>sync aws>s3>mv docker>cp kubectl>cp docker>tag"
     )
 )
 """Programs whose last argument means something else than those before it: a run keeps its last one apart."""
