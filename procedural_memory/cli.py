@@ -163,7 +163,7 @@ def _demo_table(live: dict[str, Any], stats: dict[str, Any], own: int, steps: li
                     _one_line(step["command"], 44) if rank == 0 else "",
                     command,
                     _percent(prediction["probability"]),
-                    prediction["reason"] if rank == 0 else "",
+                    prediction["reason"].split(";")[0] if rank == 0 else "",
                 )
             )
         if not step["predictions"]:

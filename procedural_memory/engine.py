@@ -494,7 +494,7 @@ class ProceduralMemoryEngine:
         with self._writing(), self._store.transaction():
             if mode != "merge":
                 self._store.delete_sessions([row.id for row in self._store.sessions()])
-                self._deriver.rebuild()
+                self._rebuild()
             added = self._take_in(records)
             self._deriver.catch_up()
             self._vectors.restore(vectors)
@@ -612,14 +612,15 @@ class ProceduralMemoryEngine:
                     gone.append(row.id)
             self._store.delete_sessions(gone)
             if forgotten or gone:
-                self._deriver.rebuild()
+                self._rebuild()
         self._vectors.notify()
         return forgotten
 
     def rebuild(self) -> None:
         """Derive everything again from the session log: the result is what was there."""
         with self._writing():
-            self._deriver.rebuild()
+            self._rebuild()
+        self._vectors.notify()
 
     def flush(self) -> int:
         """Finish what goes on in the background: learn the log's tail and embed new templates.
@@ -662,6 +663,10 @@ class ProceduralMemoryEngine:
     def _catch_up(self) -> None:
         if self._deriver.catch_up():
             self._vectors.notify()
+
+    def _rebuild(self) -> None:
+        self._deriver.rebuild()
+        self._vectors.reset()
 
     def _refresh(self) -> None:
         with self._reading():

@@ -21,8 +21,10 @@ _REMEMBERED = 64
 _OUTPUT_READ, _FROM_OUTPUT = 16_384, 64
 _PATH = re.compile(r"(?<![\w./-])(?:\.{0,2}/)?(?:[\w.-]{1,64}/){0,12}[\w-]{1,64}\.[A-Za-z]\w{0,7}(?![\w/])")
 _FILE = "FILE"
+_FREE_TEXT = frozenset({"STR", "HEREDOC", "CODE", "TEXT"})
+_FEW = 3
 _PRIOR_RIGHT, _PRIOR_OFFERED = 1.0, 4.0
-_LINE_DISCOUNT = 0.75
+_LINE_DISCOUNT = 0.5
 
 
 @lru_cache(maxsize=16_384)
@@ -119,6 +121,7 @@ def ground(
     programs: Sequence[str],
     values: SessionValues,
     past: Sequence[tuple[str, int]],
+    total: int,
     rules: Mapping[str, tuple[int, int]],
     limit: int,
 ) -> list[Line]:
@@ -133,6 +136,8 @@ def ground(
         What the session has used.
     past : sequence of (str, int)
         Lines of this template that were learned, with counts; those of other projects left out where they name files.
+    total : int
+        How often the template was learned in all, within the same limits.
     rules : mapping
         Fill rule -> (times offered, times right).
     limit : int
@@ -152,14 +157,15 @@ def ground(
     for rule, line in values.proposals(template, programs):
         offered, right = rules.get(rule, (0, 0))
         propose(line, (right + _PRIOR_RIGHT) / (offered + _PRIOR_OFFERED), rule)
-    total = sum(count for _, count in past)
     session = 1.0
     for product in wrong.values():
         session *= product
     # Without a slot the lines differ in spacing or quotes only; with one, a line seen once says little.
     discount = _LINE_DISCOUNT if kinds else 0.05
-    for line, count in past:
-        propose(line, session * (count - discount) / total, "past")
+    # Free text that never came twice, such as commit messages, will not come again: better an open slot.
+    never_twice = len(past) >= _FEW and all(count == 1 for _, count in past) and not _FREE_TEXT.isdisjoint(kinds)
+    for line, count in past[:1] if never_twice else past:
+        propose(template if never_twice else line, session * (count - discount) / total, "past")
     if not wrong:
         return [Line(template, 1.0, "template", runnable=not kinds and SECRET not in template)]
     mass = sum(1.0 - product for product in wrong.values())

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from procedural_memory.memory.similarity import CommandSimilarity
 
-__all__ = ["CANDIDATES", "Continuation", "PatternIndex", "Patterns", "index_keys", "to_pattern"]
+__all__ = ["CANDIDATES", "Continuations", "PatternIndex", "Patterns", "index_keys", "to_pattern"]
 
 CANDIDATES = 200
 """At most this many patterns are aligned with a query."""
@@ -83,12 +83,21 @@ class Patterns(Mapping[str, WorkflowPattern]):
 
 
 @dataclass(frozen=True, slots=True)
-class Continuation:
-    """A step that follows the place where a context matches a pattern."""
+class Continuations:
+    """The steps that follow where a context matches patterns: one entry a matching place.
 
-    template: int
-    similarity: float
-    pattern: PatternCounts
+    Attributes
+    ----------
+    templates : ndarray of int, shape (n,)
+        Template id of the step after the place.
+    similarities : ndarray of float32, shape (n,)
+    patterns : ndarray of int, shape (n,)
+        Row id of the pattern.
+    """
+
+    templates: NDArray[np.intp]
+    similarities: NDArray[np.float32]
+    patterns: NDArray[np.intp]
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +146,7 @@ class PatternIndex:
             )
         return matches
 
-    def continuations(self, templates: Sequence[str], candidates: int, threshold: float) -> list[Continuation]:
+    def continuations(self, templates: Sequence[str], candidates: int, threshold: float) -> Continuations | None:
         """Return the steps that follow where `templates` (a context, newest last) matches a pattern."""
         import numpy as np
 
@@ -145,18 +154,14 @@ class PatternIndex:
 
         work = self._prepare(templates, candidates)
         if work is None:
-            return []
+            return None
         scores = continuations(work.similarities, work.steps, work.offsets)
         scores[work.offsets[1:] - 1] = 0.0  # nothing follows a last step
-        owners: dict[int, PatternCounts] = {}
-        found = []
-        for place in np.flatnonzero(scores >= threshold):
-            owner = int(np.searchsorted(work.offsets, place, side="right")) - 1
-            if owner not in owners:
-                owners[owner] = self._store.pattern_counts(work.ids[owner])
-            template = int(work.templates[work.steps[place + 1]])
-            found.append(Continuation(template, float(scores[place]), owners[owner]))
-        return found
+        places = np.flatnonzero(scores >= max(threshold, 1e-6))
+        owners = np.searchsorted(work.offsets, places, side="right") - 1
+        return Continuations(
+            work.templates[work.steps[places + 1]], scores[places], np.array(work.ids, dtype=np.intp)[owners]
+        )
 
     def groups(self, threshold: float) -> list[tuple[str, ...]]:
         """Return groups of near-duplicate patterns: connected by mutual similarity of at least `threshold`."""

@@ -27,6 +27,7 @@ NEIGHBOURS = 20
 """How many nearest templates are stored with a template."""
 
 _BATCH = 256
+_CACHED = 20_000
 _log = logging.getLogger("procedural_memory")
 
 
@@ -54,6 +55,7 @@ class VectorIndex:
         self._pending = False
         self._closed = False
         self._scale: Scale | None = None
+        self._cache: dict[int, NDArray[np.float32]] = {}
         self.problem: str | None = None
 
     def scale(self) -> Scale | None:
@@ -117,8 +119,13 @@ class VectorIndex:
         if self._fingerprint is None:
             return {}
         ids = self._store.template_ids(templates)
-        rows = self._store.vectors_of(self._fingerprint, list(ids.values()))
-        return {text: np.frombuffer(rows[i], dtype=np.float32) for text, i in ids.items() if i in rows}
+        cache = self._cache
+        if lacking := [number for number in ids.values() if number not in cache]:
+            if len(cache) > _CACHED:
+                cache.clear()
+            for number, data in self._store.vectors_of(self._fingerprint, lacking).items():
+                cache[number] = np.frombuffer(data, dtype=np.float32)
+        return {text: cache[number] for text, number in ids.items() if number in cache}
 
     def restore(self, vectors: Mapping[str, Mapping[str, bytes]]) -> None:
         """Take over cached vectors of the space in use, for templates that are known."""
@@ -162,6 +169,10 @@ class VectorIndex:
                 self._report(error)
         return _cosines(have, first, second)
 
+    def reset(self) -> None:
+        """Drop what is cached of the store, after templates were dropped from it."""
+        self._cache.clear()
+
     # -- worker
 
     def _run(self) -> None:
@@ -184,8 +195,10 @@ class VectorIndex:
         except EmbeddingError as error:
             self._report(error)
         except Exception as error:
-            # The store may be closed under the worker; anything else is worth a look. Neither may kill the caller.
+            # The store may be closed under the worker. Anything else is a fault worth a traceback; neither may
+            # take predictions down with it.
             if not self._closed:
+                _log.exception("embedding stopped")
                 self._report(error)
 
     def _report(self, error: Exception) -> None:

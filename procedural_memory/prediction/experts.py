@@ -6,11 +6,14 @@ contract is `Expert`; every expert passes the same ``check_*`` suite.
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from procedural_memory.memory.patterns import Continuation, PatternIndex
+import numpy as np
+
+from procedural_memory.memory.patterns import PatternIndex
 from procedural_memory.memory.sequences import context_keys
 from procedural_memory.prediction.context import SessionContext
 from procedural_memory.storage.base import Context, Follower, Store, context_key
@@ -31,6 +34,11 @@ DECAY = 0.97
 
 DISCOUNT = 0.75
 """Absolute discount of the interpolated back-off (Ney, Essen and Kneser 1994)."""
+
+ESCAPE = 1.0
+"""Unseen followers that a context is given: what was seen once or twice in a row is no certainty."""
+
+_SHOWN_PATTERNS = 5
 
 FOLLOWERS = 64
 """How many followers of a context are read, beside the recent ones."""
@@ -121,7 +129,7 @@ class CountsExpert:
             if context is None:
                 break
             weights, total = decayed(context)
-            kept = {template: max(weight - DISCOUNT, 0.0) / total for template, weight in weights.items()}
+            kept = {template: max(weight - DISCOUNT, 0.0) / (total + ESCAPE) for template, weight in weights.items()}
             left = 1.0 - sum(kept.values())
             mixed = {template: left * p for template, p in mixed.items()}
             for template, p in kept.items():
@@ -164,37 +172,35 @@ class PatternExpert:
         templates = query.context.templates[-self.LENGTH :]
         if not templates:
             return None
-        votes: dict[int, float] = {}
-        backers: dict[int, list[Continuation]] = {}
-        for found in self._index.continuations(templates, self.CANDIDATES, self._threshold):
-            votes[found.template] = votes.get(found.template, 0.0) + found.similarity**self.SHARPNESS
-            backers.setdefault(found.template, []).append(found)
-        if not votes:
+        found = self._index.continuations(templates, self.CANDIDATES, self._threshold)
+        if found is None or not len(found.templates):
             return None
-        total = sum(votes.values()) + self.PSEUDO
+        candidates, which = np.unique(found.templates, return_inverse=True)
+        votes = np.bincount(which, weights=found.similarities.astype(np.float64) ** self.SHARPNESS)
+        shares = votes / (votes.sum() + self.PSEUDO)
 
         def explain(template: int) -> Support:
-            best: dict[str, tuple[float, float]] = {}
-            for found in backers.get(template, []):
-                pattern = found.pattern
-                best[pattern.pattern_id] = max(
-                    best.get(pattern.pattern_id, (0.0, 0.0)), (found.similarity, pattern.confidence)
-                )
-            ranked = sorted(best, key=lambda name: (-best[name][0] * best[name][1], name))
-            if not ranked:
+            best: dict[int, float] = {}
+            for place in np.flatnonzero(found.templates == template):
+                number = int(found.patterns[place])
+                best[number] = max(best.get(number, 0.0), float(found.similarities[place]))
+            if not best:
                 return Support()
-            similarity, confidence = best[ranked[0]]
+            # Similarity first: counts are read only for the patterns that can be shown.
+            nearest = heapq.nsmallest(_SHOWN_PATTERNS, best, key=lambda number: (-best[number], number))
+            rows = {number: query.store.pattern_counts(number) for number in nearest}
+            ranked = sorted(rows, key=lambda n: (-best[n] * rows[n].confidence, rows[n].pattern_id))
             return Support(
                 tuple(templates),
                 {
-                    "patterns": len(ranked),
-                    "pattern_ids": tuple(ranked[:5]),
-                    "similarity": round(similarity, 4),
-                    "confidence": similarity * confidence,
+                    "patterns": len(best),
+                    "pattern_ids": tuple(rows[number].pattern_id for number in ranked),
+                    "similarity": round(best[nearest[0]], 4),
+                    "confidence": best[ranked[0]] * rows[ranked[0]].confidence,
                 },
             )
 
-        return Proposal({template: vote / total for template, vote in votes.items()}, explain)
+        return Proposal(dict(zip(candidates.tolist(), shares.tolist(), strict=True)), explain)
 
 
 class SemanticExpert:
@@ -246,7 +252,7 @@ class RecencyExpert:
     """Steps of this session, the newer the more probable."""
 
     name = "recency"
-    DECAY = 0.85
+    DECAY, PSEUDO = 0.85, 1.0
 
     def propose(self, query: Query) -> Proposal | None:
         """Weight each step of the session by its age."""
@@ -263,6 +269,7 @@ class RecencyExpert:
         if not weights:
             return None
         return Proposal(
-            {template: weight / total for template, weight in weights.items()},
+            # In a session of one step, a repeat is a guess and no more.
+            {template: weight / (total + self.PSEUDO) for template, weight in weights.items()},
             lambda template: Support((), {"steps_ago": ages[template]} if template in ages else {}),
         )

@@ -51,8 +51,8 @@ class Predictor:
         template = self._store.template_text(number)
         # File names of one project say nothing in another; commands without file names are the same everywhere.
         project = (context.project or "") if "FILE" in placeholders(template) else None
-        past = self._store.lines(number, project, _PAST_LINES)
-        return ground(template, analyze(template).programs, context.values, past, rules, _LINES)
+        past, total = self._store.lines(number, project, _PAST_LINES)
+        return ground(template, analyze(template).programs, context.values, past, total, rules, _LINES)
 
     def _prediction(
         self, candidate: Candidate, line: Line, query: Query, shares: dict[str, tuple[float, Proposal]]

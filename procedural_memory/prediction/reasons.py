@@ -20,7 +20,7 @@ def reason(evidence: Sequence[Evidence]) -> str:
         Strongest contribution (weight x probability) first.
     """
     parts = [part for item in evidence if (part := _PARTS[item.expert](item))]
-    return "; ".join(parts[:3])
+    return "; ".join(parts[:2])
 
 
 def _counts(item: Evidence) -> str:

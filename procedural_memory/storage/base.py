@@ -284,8 +284,11 @@ class Store(Protocol):
         """Yield (template, how often it was seen), sorted by template."""
         ...
 
-    def lines(self, template: int, project: str | None, limit: int) -> list[tuple[str, int]]:
-        """Return command lines of a template with their counts, most frequent first; of one project or of all."""
+    def lines(self, template: int, project: str | None, limit: int) -> tuple[list[tuple[str, int]], int]:
+        """Return command lines of a template with their counts, most frequent first, and the count of all its lines.
+
+        Of one project, or of all where `project` is None.
+        """
         ...
 
     def rules(self) -> dict[str, tuple[int, int]]:

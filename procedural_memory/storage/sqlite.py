@@ -77,7 +77,7 @@ _UNIGRAM = context_key(())
 _NO_VECTOR = (
     "WHERE f.context = ? AND NOT EXISTS (SELECT 1 FROM vector v WHERE v.fingerprint = ? AND v.template = f.template)"
 )
-_POSTINGS_READ = 1000
+_POSTINGS_READ = 250
 _CACHE = 200_000
 _OUTCOME_CODE: dict[Outcome, int | None] = {"success": 1, "failure": 0, None: None}
 _OUTCOME: dict[int | None, Outcome] = {code: outcome for outcome, code in _OUTCOME_CODE.items()}
@@ -86,6 +86,12 @@ _STEP_COLUMNS = """c.text, l.exit_code, w.text, l.timestamp, l.duration_ms, p.te
 _STEP_JOINS = """LEFT JOIN text c ON c.id = l.command LEFT JOIN text w ON w.id = l.cwd
     LEFT JOIN text p ON p.id = l.project LEFT JOIN text s ON s.id = l.source LEFT JOIN text a ON a.id = l.actor
     LEFT JOIN text h ON h.id = l.host LEFT JOIN text b ON b.id = l.branch"""
+
+
+def _chunks(numbers: Sequence[int], size: int = 500) -> Iterator[Sequence[int]]:
+    """Yield parts of `numbers` that fit into one statement."""
+    for start in range(0, len(numbers), size):
+        yield numbers[start : start + size]
 
 
 def _unpack(blob: bytes) -> tuple[int, ...]:
@@ -243,7 +249,10 @@ class SQLiteStore:
         row = self._one(
             f"SELECT id, session_id, start, outcome, closed, source, digest FROM session WHERE {where} = ?", (value,)
         )
-        return None if row is None else SessionRow(row[0], row[1], row[2], _OUTCOME[row[3]], bool(row[4]), row[5], row[6])
+        if row is None:
+            return None
+        number, name, start, outcome, closed, source, digest = row
+        return SessionRow(number, name, start, _OUTCOME[outcome], bool(closed), source, digest)
 
     def find_session(self, session_id: str) -> SessionRow | None:
         """Return the session with this id."""
@@ -396,10 +405,11 @@ class SQLiteStore:
                 f"SELECT {columns} FROM follower WHERE context = ? ORDER BY count DESC LIMIT ?", (key, limit)
             )
             if len(rows) == limit:
-                for template in set(recent).difference(row[0] for row in rows):
-                    rows += self._all(
-                        f"SELECT {columns} FROM follower WHERE context = ? AND template = ?", (key, template)
-                    )
+                missing = list(set(recent).difference(row[0] for row in rows))
+                marks = ",".join("?" * len(missing))
+                rows += self._all(
+                    f"SELECT {columns} FROM follower WHERE context = ? AND template IN ({marks})", (key, *missing)
+                )
             return Context(row[0], recent, tuple([Follower(*columns) for columns in rows]))
 
     def follower(self, key: int, template: int) -> Follower | None:
@@ -429,19 +439,15 @@ class SQLiteStore:
             (_UNIGRAM,),
         )
 
-    def lines(self, template: int, project: str | None, limit: int) -> list[tuple[str, int]]:
-        """Return command lines of a template with their counts, most frequent first, then newest."""
-        if project is None:
-            return self._all(
-                "SELECT command, sum(count) AS n FROM line WHERE template = ? GROUP BY command"
-                " ORDER BY n DESC, max(newest) DESC, command LIMIT ?",
-                (template, limit),
-            )
-        return self._all(
-            "SELECT command, count FROM line WHERE template = ? AND project = ?"
-            " ORDER BY count DESC, newest DESC, command LIMIT ?",
-            (template, project, limit),
+    def lines(self, template: int, project: str | None, limit: int) -> tuple[list[tuple[str, int]], int]:
+        """Return command lines of a template with their counts, most frequent first, and the count of all its lines."""
+        where, arguments = ("", ()) if project is None else ("AND project = ?", (project,))
+        rows = self._all(
+            "SELECT command, sum(count) AS n, sum(sum(count)) OVER () FROM line"
+            f" WHERE template = ? {where} GROUP BY command ORDER BY n DESC, max(newest) DESC, command LIMIT ?",
+            (template, *arguments, limit),
         )
+        return [row[:2] for row in rows], rows[0][2] if rows else 0
 
     def rules(self) -> dict[str, tuple[int, int]]:
         """Return how often each fill rule offered a value and was right."""
@@ -450,20 +456,25 @@ class SQLiteStore:
     def patterns_with(self, keys: Sequence[int], limit: int) -> list[int]:
         """Return at most `limit` ids of patterns that hold most of `keys`, rare keys weighing more, best first."""
         scores: dict[int, float] = {}
+        # A key that more patterns share than are read says little about any of them.
+        read = max(_POSTINGS_READ, 4 * limit)
         for key in dict.fromkeys(keys):
-            rows = self._all(
-                "SELECT pattern FROM posting WHERE key = ? ORDER BY pattern DESC LIMIT ?", (key, _POSTINGS_READ)
-            )
+            rows = self._all("SELECT pattern FROM posting WHERE key = ? ORDER BY pattern DESC LIMIT ?", (key, read))
             weight = 1.0 / math.log(2 + len(rows))
             for (pattern,) in rows:
                 scores[pattern] = scores.get(pattern, 0.0) + weight
-        return sorted(scores, key=lambda pattern: (-scores[pattern], -pattern))[:limit]
+        ranked = sorted([(score, pattern) for pattern, score in scores.items()], reverse=True)
+        return [pattern for _, pattern in ranked[:limit]]
 
     def pattern_templates(self, ids: Sequence[int]) -> Iterator[tuple[int, tuple[int, ...]]]:
         """Yield (row id, template ids) of patterns."""
+        found: dict[int, bytes] = {}
+        for chunk in _chunks(ids):
+            found.update(
+                self._all(f"SELECT id, templates FROM pattern WHERE id IN ({','.join('?' * len(chunk))})", chunk)
+            )
         for number in ids:
-            (blob,) = self._one("SELECT templates FROM pattern WHERE id = ?", (number,))
-            yield number, _unpack(blob)
+            yield number, _unpack(found[number])
 
     def pattern_counts(self, number: int) -> PatternCounts:
         """Return id and outcome counts of a pattern by row id."""
@@ -527,8 +538,16 @@ class SQLiteStore:
 
     def vectors_of(self, fingerprint: str, templates: Sequence[int]) -> dict[int, bytes]:
         """Return the stored float32 vectors of some templates."""
-        sql = "SELECT data FROM vector WHERE fingerprint = ? AND template = ?"
-        return {t: row[0] for t in templates if (row := self._one(sql, (fingerprint, t)))}
+        found: dict[int, bytes] = {}
+        for chunk in _chunks(templates):
+            marks = ",".join("?" * len(chunk))
+            found.update(
+                self._all(
+                    f"SELECT template, data FROM vector WHERE fingerprint = ? AND template IN ({marks})",
+                    (fingerprint, *chunk),
+                )
+            )
+        return found
 
     def put_vectors(self, fingerprint: str, vectors: Mapping[int, bytes]) -> None:
         """Store float32 vectors by template id."""
