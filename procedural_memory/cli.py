@@ -349,7 +349,7 @@ def graph(limit: int, dot: bool, path: str, embedder: str, as_json: bool) -> Non
 @_json_option
 def normalize_command(commands: tuple[str, ...], as_json: bool) -> None:
     """Show the template of each of COMMANDS, or of each line of standard input."""
-    lines = list(commands) or [line.rstrip("\n") for line in click.get_text_stream("stdin") if line.strip()]
+    lines = [*commands] or [line.rstrip("\n") for line in sys.stdin if line.strip()]
     found = [{"command": line, "template": _template(line)} for line in lines]
     if as_json:
         _print_json(found)

@@ -162,7 +162,8 @@ class Prediction:
     template : str
         The template it comes from.
     probability : float
-        Calibrated probability that exactly this line is next. Orders the list at ``level="command"``.
+        Calibrated probability that exactly this line is next; for a line with an open placeholder, that a line of
+        this form is next which is not predicted itself. Orders the list at ``level="command"``.
     template_probability : float
         The same for the template. Orders the list at ``level="template"``.
     confidence : float

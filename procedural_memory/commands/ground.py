@@ -54,8 +54,7 @@ class SessionValues:
     by_program: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def observe(self, analysis: Normalized, command: str) -> None:
-        """Take in a step; what the step before it printed is forgotten."""
-        self.printed = []
+        """Take in a step."""
         _push(self.lines.setdefault(analysis.template, []), command)
         for slot in analysis.slots:
             _push(self.values.setdefault(slot.kind, []), slot.value)
@@ -68,7 +67,7 @@ class SessionValues:
             _push(self.created, name)
 
     def observe_output(self, text: str) -> None:
-        """Take in the file names in what the last command printed: the first `_FROM_OUTPUT` distinct ones."""
+        """Take in the file names in what a command printed, the first `_FROM_OUTPUT` distinct ones, until the next."""
         names = dict.fromkeys(match[0] for match in _PATH.finditer(text[:_OUTPUT_READ]))
         self.printed = list(names)[:_FROM_OUTPUT]
 
@@ -164,16 +163,17 @@ def ground(
     discount = _LINE_DISCOUNT if kinds else 0.05
     # Free text that never came twice, such as commit messages, will not come again: better an open slot.
     never_twice = len(past) >= _FEW and all(count == 1 for _, count in past) and not _FREE_TEXT.isdisjoint(kinds)
-    for line, count in past[:1] if never_twice else past:
-        propose(template if never_twice else line, session * (count - discount) / total, "past")
-    if not wrong:
-        return [Line(template, 1.0, "template", runnable=not kinds and SECRET not in template)]
+    for line, count in () if never_twice else past:
+        propose(line, session * (count - discount) / total, "past")
     mass = sum(1.0 - product for product in wrong.values())
     scale = min(1.0, 1.0 / mass) if mass else 0.0
     lines = [
         Line(line, (1.0 - product) * scale, origins[line], runnable=not placeholders(line))
         for line, product in wrong.items()
     ]
+    if never_twice or not lines:
+        open_mass = 1.0 - sum(line.probability for line in lines)
+        lines.append(Line(template, open_mass, "template", runnable=not kinds and SECRET not in template))
     return sorted(lines, key=lambda line: (-line.probability, line.command))[:limit]
 
 

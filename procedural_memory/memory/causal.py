@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 
@@ -51,6 +52,6 @@ def _counts(store: Store, templates: Sequence[str]) -> Iterator[tuple[str, int, 
     for template in dict.fromkeys(templates):
         if template in ids and (row := store.follower(context_key(()), ids[template])) and row.good + row.bad:
             yield template, row.good, row.bad
-    for first, second in dict.fromkeys(zip(templates, templates[1:], strict=False)):
+    for first, second in dict.fromkeys(itertools.pairwise(templates)):
         if second in ids and (row := store.follower(context_key((first,)), ids[second])) and row.good + row.bad:
             yield f"{first} -> {second}", row.good, row.bad

@@ -191,6 +191,7 @@ class VectorIndex:
                 while not self._closed and self._embed_batch():
                     pass
                 self._link()
+                self._measure()
             self.problem = None
         except EmbeddingError as error:
             self._report(error)
@@ -232,14 +233,17 @@ class VectorIndex:
             return False
         rows = self._embed([text for _, text in todo])
         assert self._fingerprint is not None
-        if self.scale() is None:
-            from procedural_memory.memory.similarity import measure_scale
-
-            self._store.set_meta(f"scale {self._fingerprint}", json.dumps(measure_scale(self._embed)))
         self._store.put_vectors(self._fingerprint, {number: rows[i].tobytes() for i, (number, _) in enumerate(todo)})
         if self._store.meta("embedder") != self._fingerprint:
             self._store.set_meta("embedder", self._fingerprint)
         return True
+
+    def _measure(self) -> None:
+        """Measure the scale of the space where vectors came without it, from a snapshot say."""
+        from procedural_memory.memory.similarity import measure_scale
+
+        if self._fingerprint is not None and self.scale() is None:
+            self._store.set_meta(f"scale {self._fingerprint}", json.dumps(measure_scale(self._embed)))
 
     def _link(self) -> None:
         """Store the neighbours of templates that have none yet, and mend the lists that these enter."""
