@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 import itertools
 from functools import cache
+from typing import Any
 
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
@@ -51,8 +52,9 @@ def test_embed(benchmark: BenchmarkFixture, name: str, count: int) -> None:
     texts = TEMPLATES[:count]
     assert len(texts) == count
     chosen = embedder(name)
-    rounds = 3 if name == "mlx" and count > 1 else 10
-    rows = benchmark.pedantic(chosen.embed, args=(texts,), rounds=rounds, warmup_rounds=1)
+    rounds = 2 if name == "mlx" and count > 1 else 10
+    pedantic: Any = benchmark.pedantic
+    rows = pedantic(chosen.embed, args=(texts,), rounds=rounds, warmup_rounds=int(count == 1))
     assert rows.shape == (count, chosen.dimension)
 
 

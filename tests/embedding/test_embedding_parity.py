@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -33,21 +34,19 @@ cp a.txt b.txt; mv old new; chmod +x run.sh; curl -s localhost:8080/health; expo
 
 LONGER = [
     'for f in $(git diff --name-only HEAD~1 | grep \'\\.py$\'); do ruff check "$f" && mypy --strict "$f"; done',
-    "cd /testbed && python -c \"import django; print(django.VERSION)\" && grep -rn 'def resolve' django/urls | head -20",
+    "cd /testbed && python -c \"import django; print(django.VERSION)\" && grep -rn 'def resolve' django/urls | head",
     "kubectl -n staging get pods -o json | jq -r '.items[] | select(.status.phase != \"Running\") | .metadata.name'",
     "docker run --rm -it -v $(pwd):/work -w /work -e CI=1 -p 8080:80 registry.local/team/app:2.3.1 npm run test:e2e",
     "rsync -avz --delete --exclude node_modules --exclude .git ./ deploy@example.com:/srv/www/app/ > sync.log 2>&1",
 ]
 
-HUGE = (
-    "cat <<'EOF' > fix.py\n" + "\n".join(f"    result_{n} = compute(value, {n})  # step" for n in range(40)) + "\nEOF"
-)
+HUGE = "cat <<'EOF' > fix.py\n" + "\n".join(f"    result_{n} = compute(value, {n})" for n in range(40)) + "\nEOF"
 
 
 def made_commands() -> list[str]:
     """Return 200 commands from one word to past the token limit."""
     short = [text.strip() for text in SHORT if text.strip()]
-    varied = [f"{text} {suffix}" for suffix in ("--verbose", "| head -3") for text in short]
+    varied = [f"{text} {suffix}" for suffix in ("--verbose", "| head -3", "&& ls") for text in short]
     strange = ["", "naïve café 你好", "\U0001f680 deploy", "x" * 300, "\ud800"]
     return [HUGE, *LONGER, *strange, *short, *varied][:200]
 
@@ -60,11 +59,12 @@ def real_commands() -> list[str]:
         if not path.is_file():
             pytest.skip(f"{path} is not there (PROCEDURAL_MEMORY_DATA)")
         with gzip.open(path, "rt", encoding="utf-8") as lines:
-            commands = [step["command"] for _, line in zip(range(60), lines) for step in json.loads(line)["commands"]]
+            commands = [step["command"] for line in islice(lines, 60) for step in json.loads(line)["commands"]]
         distinct = sorted(set(commands), key=lambda text: (len(text), text))
-        # Evenly over the lengths up to 300 characters, and two long ones: MLX on a CPU is slow.
-        usable = [text for text in distinct if len(text) <= 300]
-        found += usable[:: max(len(usable) // 99, 1)][:99] + distinct[-1:]
+        # Mostly short, as MLX on a CPU is slow; a few long ones, and one past the token limit.
+        short = [text for text in distinct if len(text) <= 40]
+        longer = [text for text in distinct if 40 < len(text) <= 300]
+        found += short[:: max(len(short) // 90, 1)][:90] + longer[:: max(len(longer) // 9, 1)][:9] + distinct[-1:]
     assert len(found) == 200
     return found
 
