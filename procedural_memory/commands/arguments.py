@@ -66,6 +66,7 @@ class Facts:
     mentioned: list[str] = field(default_factory=list)
 
 
+_APART: Final = frozenset({"<HEREDOC>", "<REST>", "<TEXT>"})
 _FILE_KINDS: Final = frozenset({"FILE", "TEST"})
 
 
@@ -135,7 +136,7 @@ class _Writer:
 
     def _add(self, part: Piece, *, merge: bool = False) -> None:
         pieces = self.pieces
-        if merge and len(pieces) > self._collapse_from and len(part.slots) == 1:
+        if merge and len(pieces) > self._collapse_from and len(part.slots) == 1 and part.text not in _APART:
             last = pieces[-1]
             if last.text == part.text and len(last.slots) == 1 and part.text == f"<{part.slots[0].kind}>":
                 kind, value = last.slots[0]
@@ -459,7 +460,7 @@ def write_command(items: list[Item], facts: Facts) -> list[Piece]:
     )
     while place < count:
         if len(writer.pieces) >= MAX_PIECES and not (place == count - 1 and items[place].text == "<REST>"):
-            rest = " ".join(fill(item.text, item.slots) for item in items[place:])
+            rest = " ".join(fill(item.text, item.slots) if item.slots else item.text for item in items[place:])
             writer.pieces.append(Piece("<REST>", (Slot("REST", rest),)))
             break
         item = items[place]

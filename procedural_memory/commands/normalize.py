@@ -27,6 +27,8 @@ __all__ = ["Normalized", "Slot", "analyze", "normalize", "render"]
 
 MAX_COMMANDS: Final = 24
 """Simple commands that a template keeps; the rest is one ``<REST>``."""
+MAX_PARTS: Final = 1_000
+"""Words of one command, or parts of one list, that are read; what follows is part of ``<REST>``."""
 MAX_DEPTH: Final = 12
 """Nested substitutions that a template keeps."""
 MAX_LENGTH: Final = 4_000
@@ -35,6 +37,7 @@ _CACHED_LENGTH: Final = 4_096
 
 _ESCAPE: Final = re.compile(r"\x1b\[[0-9;?]{0,20}[ -/]?[@-~]|\x1b[()][0-9A-Za-z]|\x1b\][^\x07\x1b]{0,200}\x07")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_UNCLEAN: Final = re.compile(r"[\n\t]|  ")
 _QUIET: Final = re.compile(r"<<(-?)[ \t]*")
 
 
@@ -121,6 +124,9 @@ class _Builder:
         last_end = -1
         for kind, start, end in stream:
             frame = self.frames[-1]
+            if len(frame.items) >= MAX_PARTS or len(frame.pieces) >= MAX_PARTS:
+                self._rest(start)
+                break
             if kind is Kind.WORD:
                 if (self.commands >= MAX_COMMANDS or len(self.frames) > MAX_DEPTH) and not frame.items:
                     self._rest(start)
@@ -198,7 +204,10 @@ class _Builder:
     def _rest(self, start: int) -> None:
         frame = self.frames[-1]
         self._flush(frame)
-        frame.pieces.append(Piece("<REST>", (Slot("REST", self.source[start:]),)))
+        rest = self.source[start:]
+        if frame.pieces and frame.pieces[-1].text == "<REST>":  # the command before was too long as well
+            rest = f"{frame.pieces.pop().slots[0].value} {rest}"
+        frame.pieces.append(Piece("<REST>", (Slot("REST", rest),)))
 
     def _finish(self) -> list[Piece]:
         while len(self.frames) > 1:
@@ -242,6 +251,13 @@ def _protected(match: re.Match[str]) -> str:
     return f"x{match.group(1)}x"
 
 
+def _matches(template: str, slots: tuple[Slot, ...]) -> bool:
+    """Whether a template is one clean line with one placeholder per slot, as odd input (``<<<FILE>``) may prevent."""
+    if _UNCLEAN.search(template):
+        return False
+    return PLACEHOLDER.findall(template) == [slot.kind for slot in slots]
+
+
 def _draft(source: str) -> Normalized:
     """Return what one pass over clean text makes of it."""
     pieces = write_foreign(source)
@@ -255,7 +271,7 @@ def _draft(source: str) -> Normalized:
         if not pieces and source:
             pieces = [Piece("#")]  # nothing but comments
     template, slots = _join(pieces)
-    if len(template) > MAX_LENGTH:
+    if len(template) > MAX_LENGTH or not _matches(template, slots):
         template, slots = "<TEXT>", (Slot("TEXT", source),)
     return Normalized(
         template, slots, tuple(facts.programs), tuple(facts.flags), tuple(facts.created), tuple(facts.mentioned)

@@ -26,7 +26,9 @@ MAX_PARSED: Final = 16_384
 # Below this length even a quadratic parse is quick, and parsing without a progress report is faster.
 _SHORT: Final = 512
 # Honest input needs about one report per 60 characters.
-_CHARACTERS_PER_REPORT: Final = 16
+_CHARACTERS_PER_REPORT: Final = 32
+# Within one word the grammar is quadratic and makes no report: 16 kB of `a@` take seconds.
+_LONG_WORD: Final = re.compile(r"\S{1024}")
 
 _WORDS: Final = frozenset(
     {
@@ -106,7 +108,7 @@ def _tree(source: bytes) -> Node | None:
 
 
 def _walk(root: Node, source: str) -> list[Token] | None:
-    """Return the tokens of a syntax tree, or None when the tree leaves out some of the text (the ``-`` of ``cat - <<A``).
+    """Return the tokens of a syntax tree, or None when the tree leaves out some text (the ``-`` of ``cat - <<A``).
 
     There is no recursion, so no depth of nesting is too deep.
     """
@@ -189,7 +191,8 @@ def tokens(source: str, *, shell: bool = True) -> Iterator[Token]:
     shell : bool
         False skips the grammar and tokenises directly.
     """
-    if shell and len(source) <= MAX_PARSED:
+    # The grammar takes the prompt of `$ ls` for a variable.
+    if shell and len(source) <= MAX_PARSED and "$ " not in source and not _LONG_WORD.search(source):
         # One byte per character: places in the bytes are places in the text.
         ascii_source = source if source.isascii() else _NON_ASCII.sub("x", source)
         root = _tree(ascii_source.encode("ascii"))

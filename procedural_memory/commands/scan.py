@@ -66,6 +66,8 @@ KEYWORDS: Final = frozenset(
 # Reserved words after which a command may start again.
 _OPENERS: Final = frozenset(["if", "then", "elif", "else", "while", "until", "do", "!", "{"])
 
+_IN_FOLLOWS: Final = frozenset({"for", "case", "select"})
+
 _BLANK: Final = re.compile(r"(?:[ \t]|\\\n)+")
 _OPERATOR: Final = re.compile(r";;&?|;&|&&|\|\||\|&|[;|\n]|&(?!>)")
 _REDIRECT: Final = re.compile(r"\d{0,2}(?:<<<|<<-?(?!<)|&>>?|>>|>\||<>|[<>]&(?:\d{1,4}|-)?|[<>](?!\())|&>>?")
@@ -99,6 +101,7 @@ class Scanner:
         nesting: list[str] = []  # closers of OPEN tokens and of subshells
         command = True  # a command may start here
         target = False  # the target of a redirection comes next
+        before_in = 0  # words to come until the `in` of a for or case
         while self._position < end:
             at = self._position
             if blank := _BLANK.match(source, at, end):
@@ -154,11 +157,13 @@ class Scanner:
                 yield Token(Kind.OPEN, at, at + opener)
                 command = True
                 continue
-            self._word()
+            self._word(ticks=bool(nesting) and nesting[-1] == "`")
             text = source[at : self._position]
-            if command and not target and text in KEYWORDS:
+            before_in -= 1
+            if (command and not target and text in KEYWORDS) or (before_in == 0 and text == "in"):
                 yield Token(Kind.KEYWORD, at, self._position)
                 command = text in _OPENERS
+                before_in = 2 if text in _IN_FOLLOWS else 0
             else:
                 yield Token(Kind.WORD, at, self._position)
                 command = False
@@ -215,8 +220,8 @@ class Scanner:
             if source.startswith("\n", self._position) and (word, tabs) != waiting[-1]:
                 self._move(self._position + 1)
 
-    def _word(self) -> None:
-        """Move past one word. At least one character is taken."""
+    def _word(self, *, ticks: bool) -> None:
+        """Move past one word. At least one character is taken. With `ticks`, a backtick ends the word."""
         source, end = self.source, self._end
         first = self._position
         while self._position < end:
@@ -227,7 +232,7 @@ class Scanner:
             char = source[at]
             if char == "\\":
                 self._move(min(at + 2, end))
-            elif char in "'\"" or source.startswith(("$(", "${"), at) or (char == "`" and at > first):
+            elif char in "'\"" or source.startswith(("$(", "${"), at) or (char == "`" and at > first and not ticks):
                 opener = source[at : at + 2] if char == "$" else char
                 if not self._skips(at, opener):
                     self._move(at + len(opener))

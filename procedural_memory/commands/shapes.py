@@ -144,6 +144,8 @@ def _look(word: str) -> str:
         return "HASH"
     if _UUID.fullmatch(word):
         return "UUID"
+    if word[0] == "v" and _TAG.fullmatch(word):
+        return "TAG"
     if "::" in word:
         return "TEST"
     if "@" in word:
@@ -254,7 +256,7 @@ def _file(word: str) -> Piece:
             return Piece(word)
         if _DOTS.fullmatch(word) or word in ("-", "--", "~", "+", "{}", "\\;", "="):
             return Piece(word)
-        return _one("VAR" if kind == "VAR" else "FILE", word)
+        return _one("VAR" if kind == "VAR" and "/" not in word else "FILE", word)
     return _auto(word)
 
 

@@ -1,0 +1,238 @@
+"""Templates: the table of real cases, and what holds for every string there is."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from procedural_memory.commands.normalize import Normalized, analyze, normalize, render
+from procedural_memory.commands.shapes import PLACEHOLDER
+from procedural_memory.commands.tables import KINDS
+
+CASES = Path(__file__).with_name("normalize_cases.tsv")
+
+
+def _cases() -> Iterator[tuple[str, str]]:
+    for line in CASES.read_text(encoding="utf-8").splitlines():
+        if "\t" in line and not line.startswith("# Commands"):
+            command, template = line.split("\t")
+            yield command.replace("⏎", "\n"), template
+
+
+CASE_LIST = list(_cases())
+
+# Words that shells and templates are made of, so that random lines are more than noise.
+_FRAGMENTS = st.sampled_from(
+    [f"<{kind}>" for kind in KINDS]
+    + "git ls cat sudo env python -m -c pytest sed -n -i 10,20p find -exec \\; {} xargs docker run kubectl get cd .. - -- -5".split()
+    + "&& || | |& ; & ;; ( ) { } [ ] [[ ]] $( ) ` ' \" $ ${ } << <<EOF EOF <<< < > >> 2>&1 &> # ! if then fi for in do done".split()
+    + "while case esac function a/b.txt a.py x=1 A=b https://x.y/z 10.0.0.1 user@host:/p deadbeef1 *.py ~ $HOME $x \\ \\\n".split(
+        " "
+    )
+    + [
+        "\n",
+        "\t",
+        "  ",
+        "\x00",
+        "\x1b[0m",
+        "\ud800",
+        "é",
+        "☃",
+        "\u2028",
+        "'a b'",
+        '"c d"',
+        "print(1)",
+        "SELECT 1 from x",
+    ]
+)
+_LINES = st.one_of(
+    st.text(max_size=80),
+    st.lists(_FRAGMENTS, max_size=14).map(" ".join),
+    st.lists(_FRAGMENTS, max_size=14).map("".join),
+    st.lists(st.one_of(_FRAGMENTS, st.text(max_size=5)), max_size=14).map(" ".join),
+)
+
+
+@pytest.mark.parametrize(("command", "template"), CASE_LIST, ids=[command[:60] for command, _ in CASE_LIST])
+def test_case(command: str, template: str) -> None:
+    """Every command of the table has its template, and the template has itself."""
+    assert normalize(command) == template
+    assert normalize(template) == template
+
+
+def test_table_is_large() -> None:
+    """The table holds at least 200 distinct commands."""
+    assert len({command for command, _ in CASE_LIST}) >= 200
+
+
+@pytest.mark.parametrize("command", [command for command, _ in CASE_LIST if "\n" not in command and "#" not in command])
+def test_case_renders_back(command: str) -> None:
+    """The values put back into the template give the command, blanks aside."""
+    result = analyze(command)
+    assert _bare(render(result.template, [slot.value for slot in result.slots])) == _bare(command)
+
+
+@settings(max_examples=600, deadline=None)
+@given(_LINES)
+def test_normalize_is_idempotent(command: str) -> None:
+    """A template is its own template, whatever it was made of."""
+    template = normalize(command)
+    assert normalize(template) == template
+
+
+@settings(max_examples=300, deadline=None)
+@given(_LINES)
+def test_slots_match_placeholders(command: str) -> None:
+    """There is one slot per placeholder, of its kind, in its place; a template is one clean line."""
+    result = analyze(command)
+    assert [slot.kind for slot in result.slots] == PLACEHOLDER.findall(result.template)
+    assert not re.search(r"[\x00-\x1f\x7f-\x9f]|  ", result.template)
+    assert result.template == result.template.strip(" ")
+
+
+@settings(max_examples=200, deadline=None)
+@given(_LINES)
+def test_analyze_is_pure(command: str) -> None:
+    """The same command gives an equal result, cached or not."""
+    from procedural_memory.commands.normalize import _analyze
+
+    assert analyze(command) == _analyze(command) == _analyze(command)
+
+
+_WORD = st.one_of(
+    st.sampled_from(
+        "ls cat grep git add push -la --all=3 -n5 a/b.txt src x.py *.c 42 deadbeef https://a.b/c 'a b' user@h:/x".split(
+            " "
+        )
+    ),
+    st.from_regex(r"[a-zA-Z0-9_./@:=%+-]{1,12}", fullmatch=True),
+    st.from_regex(r"'[a-z ]{0,8}'", fullmatch=True),
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.lists(st.lists(_WORD, min_size=1, max_size=6).map(" ".join), min_size=1, max_size=4), st.data())
+def test_plain_lines_render_back(commands: list[str], data: st.DataObject) -> None:
+    """Words, pipes and lists come back as they were, blanks aside."""
+    line = commands[0]
+    for command in commands[1:]:
+        line += data.draw(st.sampled_from([" | ", " && ", " || ", "; ", " > f; "])) + command
+    result = analyze(line)
+    assert _bare(render(result.template, [slot.value for slot in result.slots])) == _bare(line)
+
+
+def _bare(text: str) -> str:
+    return "".join(text.split())
+
+
+@pytest.mark.parametrize(
+    ("command", "programs"),
+    [
+        ("git commit -m x", ("git commit",)),
+        ("grep x a | head", ("grep", "head")),
+        ("python -m pytest -q", ("pytest",)),
+        ("python3.11 a.py", ("python",)),
+        ("npx eslint .", ("eslint",)),
+        ("sudo apt install x", ("apt install",)),
+        ("sudo -u bob env A=1 nice -n 5 make", ("make",)),
+        ("./x.sh", ("./x.sh",)),
+        ("/usr/bin/git status", ("git status",)),
+        ("docker compose -f a.yml up -d", ("docker compose up",)),
+        ("docker exec -it web bash", ("bash",)),
+        ("poetry run python manage.py migrate", ("manage.py migrate",)),
+        ("cd a && make", ("cd", "make")),
+        ("echo $(date)", ("date", "echo")),
+        ("FOO=1", ()),
+        ("", ()),
+    ],
+)
+def test_programs(command: str, programs: tuple[str, ...]) -> None:
+    """Programs are seen through wrappers, paths and module runners."""
+    assert analyze(command).programs == programs
+
+
+@pytest.mark.parametrize(
+    ("command", "created", "mentioned"),
+    [
+        ("echo x > a.txt", ("a.txt",), ()),
+        ("make 2>> log.txt", ("log.txt",), ()),
+        ("cat <<'EOF' > a.py\nx\nEOF", ("a.py",), ()),
+        ("touch a b", ("a", "b"), ()),
+        ("mkdir -p 'my dir'", ("my dir",), ()),
+        ("cp a.txt b.txt", ("b.txt",), ("a.txt",)),
+        ("mv a.txt b.txt out/", ("out/",), ("a.txt", "b.txt")),
+        ("vim src/a.py", ("src/a.py",), ()),
+        ("open_file src/a.py", ("src/a.py",), ()),
+        ("sed -i 's/a/b/' a.py", ("a.py",), ()),
+        ("sed -n 5p a.py", (), ("a.py",)),
+        ("curl -o a.zip https://x.y/z", ("a.zip",), ()),
+        ("cat a.txt > /dev/null", (), ("a.txt",)),
+        ("sort < a.txt", (), ("a.txt",)),
+        ("pytest tests/test_a.py::test_b", (), ("tests/test_a.py::test_b",)),
+        ("ls | tee out.txt", ("out.txt",), ()),
+    ],
+)
+def test_files(command: str, created: tuple[str, ...], mentioned: tuple[str, ...]) -> None:
+    """Files that a command writes are told from files that it reads."""
+    result = analyze(command)
+    assert (result.created, result.mentioned) == (created, mentioned)
+
+
+def test_flags_are_those_of_the_template() -> None:
+    """Flags are kept in order, their numbers replaced."""
+    assert analyze("grep -rn -A3 --include=*.py x .").flags == ("-rn", "-A<NUM>", "--include=<GLOB>")
+
+
+def test_a_run_of_arguments_is_one_slot() -> None:
+    """Five files are one placeholder, and its value holds all five."""
+    result = analyze("git add a.py  b.py 'c d.py'")
+    assert result.template == "git add <FILE>"
+    assert result.slots[0].value == "a.py b.py 'c d.py'"
+
+
+def test_render_gives_a_heredoc_its_lines() -> None:
+    """A here-document comes back with its line ends, and the next command starts on a line of its own."""
+    command = "cat <<'EOF' > a.py\nprint(1)\nEOF\npython a.py"
+    result = analyze(command)
+    assert render(result.template, [slot.value for slot in result.slots]) == command
+
+
+def test_render_leaves_what_has_no_value() -> None:
+    """Placeholders beyond the last value stay."""
+    assert render("cp <FILE> <FILE>", ["a"]) == "cp a <FILE>"
+
+
+@pytest.mark.parametrize("command", ["", " ", "\n\t ", "\x00", "\x1b[31m\x1b[0m"])
+def test_nothing_has_an_empty_template(command: str) -> None:
+    """A line of blanks and control characters has the empty template."""
+    assert analyze(command) == Normalized("")
+
+
+def test_control_characters_are_blanks() -> None:
+    """Control characters count as blanks, terminal escapes are dropped, surrogates do no harm."""
+    assert normalize("ls\x00-la\x07") == "ls -la"
+    assert normalize("\x1b[32mls\x1b[0m -la\r\n") == "ls -la"
+    assert normalize("cat \ud800.txt") == "cat <FILE>"
+
+
+def test_a_long_chain_ends_in_one_rest() -> None:
+    """Beyond a fixed number of commands the rest is one slot, so that long scripts repeat; nothing is lost."""
+    long, longer = "; ".join(["make a"] * 30), "; ".join(["make a"] * 300)
+    assert normalize(long) == normalize(longer)
+    result = analyze(longer)
+    assert result.slots[-1].kind == "REST"
+    assert render(result.template, [slot.value for slot in result.slots]) == longer
+
+
+def test_importing_the_normaliser_loads_no_parser() -> None:
+    """tree-sitter is loaded by the first command, not by the import."""
+    code = "import sys, procedural_memory.commands.normalize as n; print('tree_sitter' in sys.modules); n.normalize('ls'); print('tree_sitter' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "True"]
