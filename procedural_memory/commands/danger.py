@@ -54,7 +54,7 @@ def _short(letter: str) -> str:
 
 DANGER_RULES: Final = (
     DangerRule("recursive delete", rf"rm{_ANY}(?:{_short('[rR]')}|--recursive)", "rm -rf build", "rm notes.txt"),
-    DangerRule("delete by wildcard", r"rm (?:.*[ /])?(?:\*|\S*\*|<GLOB>)(?: |$)", "rm -f *", "rm a.txt"),
+    DangerRule("delete by wildcard", r"rm (?:.*[ /])?(?:\S*[*?]\S*|<GLOB>)(?: |$)", "rm -f *", "rm a.txt"),
     DangerRule("delete the root", rf"rm{_ANY}(?:/|~|\$HOME|/\*)(?: |$)", "rm -f /", "rm /tmp/x.txt"),
     DangerRule("delete what find finds", rf"find{_ANY}-delete\b", "find . -name '*.o' -delete", "find . -name delete"),
     DangerRule(
@@ -260,7 +260,7 @@ DANGER_RULES: Final = (
     ),
     DangerRule(
         "framework resets",
-        r"(?:manage\.py|django-admin) (?:flush|reset_db|sqlflush)|(?:rails|rake|bin/rails) db:(?:drop|"
+        r"(?:python[\d.]* )?(?:\S*/)?(?:manage\.py|django-admin) (?:flush|reset_db|sqlflush)|(?:rails|rake|bin/rails) db:(?:drop|"
         r"reset|purge|schema:load|migrate:reset)|(?:artisan|php artisan) (?:migrate:fresh|"
         r"migrate:reset|db:wipe)|prisma (?:migrate reset|db push (?:.* )?--force-reset)|(?:alembic|"
         r"flask db) downgrade|(?:sequelize|typeorm|knex|mix|supabase|dbmate|goose)\b.*(?:drop|"

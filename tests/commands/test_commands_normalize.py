@@ -31,26 +31,94 @@ CASE_LIST = list(_cases())
 # Words that shells and templates are made of, so that random lines are more than noise.
 _FRAGMENTS = st.sampled_from(
     [f"<{kind}>" for kind in KINDS]
-    + "git ls cat sudo env python -m -c pytest sed -n -i 10,20p find -exec \\; {} xargs docker run kubectl get cd .. - -- -5".split()
-    + "&& || | |& ; & ;; ( ) { } [ ] [[ ]] $( ) ` ' \" $ ${ } << <<EOF EOF <<< < > >> 2>&1 &> # ! if then fi for in do done".split()
-    + "while case esac function a/b.txt a.py x=1 A=b https://x.y/z 10.0.0.1 user@host:/p deadbeef1 *.py ~ $HOME $x \\ \\\n".split(
-        " "
-    )
     + [
-        "\n",
-        "\t",
-        "  ",
-        "\x00",
-        "\x1b[0m",
-        "\ud800",
-        "é",
-        "☃",
-        "\u2028",
-        "'a b'",
-        '"c d"',
-        "print(1)",
-        "SELECT 1 from x",
+        "git",
+        "ls",
+        "cat",
+        "sudo",
+        "env",
+        "python",
+        "-m",
+        "-c",
+        "pytest",
+        "sed",
+        "-n",
+        "-i",
+        "10,20p",
+        "find",
+        "-exec",
+        "\\;",
+        "{}",
+        "xargs",
+        "docker",
+        "run",
+        "kubectl",
+        "get",
+        "cd",
+        "..",
+        "-",
+        "--",
+        "-5",
+        "&&",
+        "||",
+        "|",
+        "|&",
+        ";",
+        "&",
+        ";;",
+        "(",
+        ")",
+        "{",
+        "}",
+        "[",
+        "]",
+        "[[",
+        "]]",
+        "$(",
+        ")",
+        "`",
+        "'",
+        '"',
+        "$",
+        "${",
+        "<<",
+        "<<EOF",
+        "EOF",
+        "<<<",
+        "<",
+        ">",
+        ">>",
+        "2>&1",
+        "&>",
+        "#",
+        "!",
+        "if",
+        "then",
+        "fi",
+        "for",
+        "in",
+        "do",
+        "done",
+        "while",
+        "case",
+        "esac",
+        "function",
+        "a/b.txt",
+        "a.py",
+        "x=1",
+        "A=b",
+        "https://x.y/z",
+        "10.0.0.1",
+        "user@host:/p",
+        "deadbeef1",
+        "*.py",
+        "~",
+        "$HOME",
+        "$x",
+        "\\",
     ]
+    + ["\\\n", "\n", "\t", "  ", "\x00", "\x1b[0m", "\ud800", "é", "☃", "\u2028", "'a b'", '"c d"', "print(1)"]
+    + ["SELECT 1 from x"]
 )
 _LINES = st.one_of(
     st.text(max_size=80),
@@ -108,9 +176,27 @@ def test_analyze_is_pure(command: str) -> None:
 
 _WORD = st.one_of(
     st.sampled_from(
-        "ls cat grep git add push -la --all=3 -n5 a/b.txt src x.py *.c 42 deadbeef https://a.b/c 'a b' user@h:/x".split(
-            " "
-        )
+        [
+            "ls",
+            "cat",
+            "grep",
+            "git",
+            "add",
+            "push",
+            "-la",
+            "--all=3",
+            "-n5",
+            "a/b.txt",
+            "src",
+            "x.py",
+            "*.c",
+            "42",
+            "deadbeef",
+            "https://a.b/c",
+            "'a",
+            "b'",
+            "user@h:/x",
+        ]
     ),
     st.from_regex(r"[a-zA-Z0-9_./@:=%+-]{1,12}", fullmatch=True),
     st.from_regex(r"'[a-z ]{0,8}'", fullmatch=True),
@@ -233,6 +319,9 @@ def test_a_long_chain_ends_in_one_rest() -> None:
 
 def test_importing_the_normaliser_loads_no_parser() -> None:
     """tree-sitter is loaded by the first command, not by the import."""
-    code = "import sys, procedural_memory.commands.normalize as n; print('tree_sitter' in sys.modules); n.normalize('ls'); print('tree_sitter' in sys.modules)"
+    code = (
+        "import sys, procedural_memory.commands.normalize as n; print('tree_sitter' in sys.modules); "
+        "n.normalize('ls'); print('tree_sitter' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "True"]

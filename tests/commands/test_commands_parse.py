@@ -43,12 +43,101 @@ SHELL = [
 ]
 
 OPENERS = [
-    "(", "{", "[", '"', "'", "`", "$(", "${", "<<", "<<A ", "<(", "if ", "while ", "case ", "for ", "# ", "\\", "| ", "&& ", "; ",
-    "[[ ", "((", "$((", "$'", '$"', "<<< ", "> ", "2>&1 ", "a=", "a=(", "!", "{ ", "( ", "do ", "then ", "function ", "\n", "<<A\n", "<<'A'\n",
-    "<FILE>", "<", "a ", "-", "--", "-a ", "a|", "$", "é", "\ud800", "\x00", "*", "~/", "a/", "a.", "a@", "a:", "1,", "0", "::", "%", "=",
-    "git ", "sudo ", "sudo -u ", "env A=1 ", "xargs ", "find -exec ", "python -m ", "select a from ", ">>> ", "print(", "'a' ", "\"$(", "`\"", "${a:-", "<<A $(",
-    "case x in ", "a) ", ";;", "esac ", "fi ", "done ", ") ", "} ", "] ",
-]  # fmt: skip
+    *(
+        [
+            "(",
+            "{",
+            "[",
+            '"',
+            "'",
+            "`",
+            "$(",
+            "${",
+            "<<",
+            "<(",
+            "\\",
+            "[[",
+            "((",
+            "$((",
+            "$'",
+            '$"',
+            ">",
+            "a=(",
+            "!",
+            "<FILE>",
+            "<",
+            "-",
+            "--",
+            "a|",
+            "$",
+            "é",
+            "*",
+            "~/",
+            "a/",
+            "a.",
+            "a@",
+            "a:",
+            "1,",
+            "0",
+            "::",
+            "%",
+            "=",
+            "print(",
+            '"$(',
+            '`"',
+            "${a:-",
+        ]
+    ),
+    *(
+        [
+            "if ",
+            "while ",
+            "case ",
+            "for ",
+            "# ",
+            "&& ",
+            "; ",
+            "[[ ",
+            "<<A ",
+            "<<< ",
+            "> ",
+            "2>&1 ",
+            "a=",
+            "{ ",
+            "( ",
+            "do ",
+            "then ",
+            "function ",
+            "a ",
+            "-a ",
+            "git ",
+            "sudo ",
+            "sudo -u ",
+        ]
+    ),
+    *(
+        [
+            "env A=1 ",
+            "xargs ",
+            "find -exec ",
+            "python -m ",
+            "select a from ",
+            ">>> ",
+            "'a' ",
+            "<<A $(",
+            "case x in ",
+            "a) ",
+            ";;",
+            "esac ",
+            "fi ",
+            "done ",
+            ") ",
+            "} ",
+            "] ",
+        ]
+    ),
+    *["| ", "|| ", "\n", "<<A\n", "<<'A'\n", "\ud800", "\x00"],
+]
 
 
 def _text(source: str, found: list[Token]) -> list[tuple[Kind, str]]:
@@ -100,7 +189,7 @@ def test_the_grammar_gives_up_by_count() -> None:
 @pytest.mark.parametrize("size", [16_000, 1_000_000])
 @pytest.mark.parametrize("opener", OPENERS)
 def test_repeated_opener(opener: str, size: int) -> None:
-    """A long run of any opener has a short template, itself again a template, and all of it is kept in the slots."""
+    """A long run of any opener has a short template, which is its own template."""
     source = (opener * (size // len(opener) + 1))[:size]
     result = analyze(source)
     assert len(result.template) <= 4_000
@@ -110,7 +199,7 @@ def test_repeated_opener(opener: str, size: int) -> None:
 
 @pytest.mark.parametrize("opener", OPENERS)
 def test_scanning_is_linear(opener: str) -> None:
-    """Characters visited, look-ahead included, are a bounded multiple of the length, and ten times for ten times as much."""
+    """Characters visited, look-ahead included, are a bounded multiple of the length, and grow with it."""
     visited = []
     for size in (10_000, 100_000):
         scanner = Scanner((opener * (size // len(opener) + 1))[:size])
