@@ -28,6 +28,7 @@ NEIGHBOURS = 20
 
 _BATCH = 256
 _CACHED = 20_000
+_PATIENCE = 2.0
 _log = logging.getLogger("procedural_memory")
 
 
@@ -104,7 +105,8 @@ class VectorIndex:
             self._closed = True
             self._wake.notify()
         if self._worker is not None:
-            self._worker.join()
+            # A model that is just being loaded is not waited for: the worker is a daemon and notices the close.
+            self._worker.join(timeout=_PATIENCE)
 
     def neighbours(self, template: int) -> list[tuple[int, float]]:
         """Return (template id, cosine) of the nearest templates, nearest first; empty when not known yet."""

@@ -111,18 +111,21 @@ class SQLiteStore:
         self._path = path
         self._lock = threading.RLock()
         self._depth = 0
-        try:
-            self._db = sqlite3.connect(path or ":memory:", check_same_thread=False, isolation_level=None, timeout=30)
-        except sqlite3.Error as error:
-            raise StorageError(f"path {path!r}: the store cannot be opened ({error})") from error
         self._ids: dict[str, int] = {}
         self._texts: dict[int, str] = {}
-        # Deleted content is overwritten: what was forgotten is not left readable in the file.
-        self._db.execute("PRAGMA secure_delete = ON")
-        if path is not None:
-            self._db.execute("PRAGMA journal_mode = WAL")
-        if not self._db.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone():
-            self._db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
+        try:
+            self._db = sqlite3.connect(path or ":memory:", check_same_thread=False, isolation_level=None, timeout=30)
+            # Deleted content is overwritten: what was forgotten is not left readable in the file.
+            self._db.execute("PRAGMA secure_delete = ON")
+            if path is not None:
+                self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("BEGIN IMMEDIATE")
+            if not self._db.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone():
+                for statement in _SCHEMA.split(";"):
+                    self._db.execute(statement)
+            self._db.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise StorageError(f"path {path!r}: the store cannot be opened ({error}); it was not changed") from error
 
     @property
     def path(self) -> str | None:

@@ -1,0 +1,131 @@
+"""Every expert passes the same checks; and what each of them is there for."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+
+import pytest
+
+from procedural_memory import ProceduralMemoryEngine
+from procedural_memory.prediction.blend import WEIGHTS
+from procedural_memory.prediction.experts import (
+    CountsExpert,
+    PatternExpert,
+    RecencyExpert,
+    SemanticExpert,
+    decayed,
+)
+from procedural_memory.storage.base import Context, Follower
+
+from expert_checks import CHECKS, MakeExpert, query
+
+EXPERTS: dict[str, MakeExpert] = {
+    "counts": lambda engine: CountsExpert(),
+    "patterns": lambda engine: PatternExpert(engine._index, 0.7),
+    "semantic": lambda engine: SemanticExpert(engine._vectors.neighbours),
+    "recency": lambda engine: RecencyExpert(),
+}
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("name", EXPERTS)
+def test_expert_contract(check: Callable[..., None], name: str, learned: ProceduralMemoryEngine) -> None:
+    """Each expert keeps each rule of the contract."""
+    arguments = (EXPERTS[name], learned)
+    check(*arguments[: len(inspect.signature(check).parameters)])
+
+
+def test_every_expert_of_the_engine_is_checked(learned: ProceduralMemoryEngine) -> None:
+    """The experts in use are those checked here, and each has a weight."""
+    used = {expert.name for expert in learned._predictor._blend.experts}
+    assert used == set(EXPERTS) == set(WEIGHTS)
+    assert sum(WEIGHTS.values()) == pytest.approx(1.0)
+
+
+def test_counts_prefer_the_longer_context(engine: ProceduralMemoryEngine) -> None:
+    """After `a`, `c` is usual; after `x` then `a` it is `d`: the longer context decides."""
+    for _ in range(5):
+        engine.learn_workflow(["start", "a", "c"])
+    for _ in range(3):
+        engine.learn_workflow(["x", "a", "d"])
+    engine.flush()
+    ids = engine._store.template_ids(["c", "d"])
+    proposal = CountsExpert().propose(query(engine, ["x", "a"]))
+    assert proposal is not None
+    assert proposal.probabilities[ids["d"]] > proposal.probabilities[ids["c"]]
+
+
+def test_counts_fade(engine: ProceduralMemoryEngine) -> None:
+    """A habit that changed: the newer follower wins although the older one was seen more often."""
+    for _ in range(60):
+        engine.learn_workflow(["deploy", "old-way", "done"])
+    for _ in range(40):
+        engine.learn_workflow(["deploy", "new-way", "done"])
+    assert engine.predict_next_action(["deploy"], top_k=1)[0].next_command == "new-way"
+
+
+def follower(template: int, count: int) -> Follower:
+    """Return counts of a follower."""
+    return Follower(template, count, count, 0, 0, 0, 0)
+
+
+def test_decay_counts_what_is_recent_fully() -> None:
+    """The newest follower weighs 1, the one before .97; all older ones share the rest of the geometric sum."""
+    weights, total = decayed(Context(2, (7, 9), (follower(7, 1), follower(9, 1))))
+    assert weights == pytest.approx({9: 1.0, 7: 0.97})
+    assert total == pytest.approx(1.97)
+
+
+def test_decay_of_a_long_history_sums_to_its_total() -> None:
+    """With followers older than the recent ones, weights still add up to the geometric sum over all updates."""
+    context = Context(300, (1,) * 64, (follower(1, 200), follower(2, 100)))
+    weights, total = decayed(context)
+    assert total == pytest.approx((1 - 0.97**300) / 0.03)
+    assert sum(weights.values()) == pytest.approx(total)
+    assert weights[2] < weights[1]
+
+
+def test_pattern_expert_bridges_an_extra_step(engine: ProceduralMemoryEngine) -> None:
+    """A step in between that the pattern does not have keeps it from no vote."""
+    pattern_id = engine.learn_workflow(["git pull", "npm ci", "npm run build", "npm test", "git push"])
+    engine.flush()
+    proposal = EXPERTS["patterns"](engine).propose(
+        query(engine, ["git pull", "npm ci", "cat README.md", "npm run build"])
+    )
+    assert proposal is not None
+    best = max(proposal.probabilities, key=lambda template: proposal.probabilities[template])
+    assert engine._store.template_text(best) == "npm test"
+    details = proposal.explain(best).details
+    assert details["pattern_ids"] == (pattern_id,)
+    assert 0.7 <= details["similarity"] < 1.0
+
+
+def test_semantic_expert_borrows_from_a_neighbour(engine: ProceduralMemoryEngine) -> None:
+    """A step whose followers are few takes those of the step that resembles it most."""
+    for _ in range(3):
+        engine.learn_workflow(["docker compose up -d", "docker compose logs -f", "docker compose down"])
+    engine.learn_workflow(["ls", "pwd", "docker compose up"])
+    engine.flush()
+    proposal = EXPERTS["semantic"](engine).propose(query(engine, ["docker compose up"]))
+    assert proposal is not None
+    logs = engine._store.template_ids(["docker compose logs -f"])["docker compose logs -f"]
+    support = proposal.explain(logs)
+    assert support.context == ("docker compose up -d",)
+    assert support.details["count"] == 3
+
+
+def test_numbers_of_a_reason_are_those_of_the_store(learned: ProceduralMemoryEngine) -> None:
+    """What a reason says of counts is what the graph says of the transition."""
+    checked = 0
+    for found in learned.predict_next_action(["ls", "git add src/orders/api.py"], top_k=5, level="template"):
+        counts = next((item for item in found.evidence if item.expert == "counts"), None)
+        if counts is None or counts.context != ("git add <FILE>",) or counts.details["at_start"]:
+            continue
+        edge = learned.workflow_graph.edges["git add <FILE>", found.template]
+        assert counts.details["count"] == edge["weight"]
+        assert counts.details["successes"] == edge["success"]
+        times = "once" if edge["weight"] == 1 else f"{edge['weight']} times"
+        assert f"seen {times} after `git add <FILE>`" in found.reason
+        checked += 1
+    assert checked

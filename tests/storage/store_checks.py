@@ -1,0 +1,178 @@
+"""The contract that every store fulfils: ``check_*`` functions, run against each of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+
+from procedural_memory.storage.base import RECENT, Delta, PatternRow, Store, context_key, moment
+from procedural_memory.types import Command
+
+MakeStore = Callable[[], Store]
+KEY = context_key(("a",))
+STEPS = [
+    Command("ls -la", 0, "/src", 1e9, 12.5, "p", "test", "human", "box", "main"),
+    Command("ünïcödé 🎉\nsecond line"),
+]
+
+
+def counted(*templates: str, start: float = 1.0, session: str = "s") -> Delta:
+    """Return a delta in which `templates` followed the context ``a``, one after the other."""
+    delta = Delta()
+    for step, template in enumerate(templates):
+        delta.follow(KEY, template, 0)
+        delta.recent.setdefault(KEY, []).append((moment(start, session, step), template))
+    delta.heads[KEY] = "a"
+    return delta
+
+
+def check_log_round_trips(store: Store) -> None:
+    """Sessions and steps come back as they were, in order."""
+    number = store.add_session("s1", 5.0, "src")
+    store.add_steps(number, 0, STEPS[:1])
+    assert store.next_step(number) == 1
+    store.add_steps(number, 1, STEPS[1:])
+    assert store.steps(number) == STEPS
+    store.close_session(number, "failure", b"d")
+    row = store.find_session("s1")
+    assert row == store.get_session(number)
+    assert (row.session_id, row.start, row.outcome, row.closed, row.source, row.digest) == (  # type: ignore[union-attr]
+        "s1",
+        5.0,
+        "failure",
+        True,
+        "src",
+        b"d",
+    )
+    assert store.find_session("other") is None
+
+
+def check_tail_is_what_was_not_derived(store: Store) -> None:
+    """The tail holds steps and closes in the order they came, until they are applied."""
+    number = store.add_session("s1", 5.0, None)
+    store.add_steps(number, 0, STEPS)
+    store.close_session(number, None, b"")
+    rows = store.tail(10)
+    assert [row.command for row in rows] == [*STEPS, None]
+    store.apply(Delta(), rows[1].seq)
+    assert [row.command for row in store.tail(10)] == [None]
+    store.reset_derived()
+    assert len(store.tail(2)) == 2
+
+
+def check_sessions_come_in_canonical_order(store: Store) -> None:
+    """By start, then by id, however they were added."""
+    for name, start in (("b", 2.0), ("c", 1.0), ("a", 2.0)):
+        store.add_session(name, start, None)
+    assert [row.session_id for row in store.sessions()] == ["c", "a", "b"]
+
+
+def check_deltas_commute(make: MakeStore) -> None:
+    """Two deltas give the same state in either order."""
+    first, second = counted("x", "y", start=1.0), counted("y", "y", start=0.5, session="t")
+    states = []
+    for deltas in ((first, second), (second, first)):
+        store = make()
+        for delta in deltas:
+            store.apply(delta, 0)
+        context = store.context(KEY, 10)
+        assert context is not None
+        named = {store.template_text(row.template): row.count for row in context.followers}
+        states.append((context.total, named, [store.template_text(number) for number in context.recent]))
+        store.close()
+    assert states[0] == states[1] == (4, {"x": 1, "y": 3}, ["y", "y", "x", "y"])
+
+
+def check_recent_followers_are_bounded(store: Store) -> None:
+    """Of many followers the newest in canonical order are kept, whatever the order of learning."""
+    for start in range(3 * RECENT, 0, -1):
+        store.apply(counted(f"t{start}", start=float(start)), 0)
+    context = store.context(KEY, 5)
+    assert context is not None
+    assert context.total == 3 * RECENT
+    assert [store.template_text(n) for n in context.recent] == [f"t{i}" for i in range(2 * RECENT + 1, 3 * RECENT + 1)]
+    assert {row.template for row in context.followers} >= set(context.recent)
+
+
+def check_failed_transaction_leaves_nothing(store: Store) -> None:
+    """What raises inside a transaction is undone, nested ones with it; ids handed out are not reused wrongly."""
+    store.apply(counted("kept"), 0)
+    with pytest.raises(RuntimeError, match="stop"), store.transaction():
+        number = store.add_session("s1", 1.0, None)
+        store.add_steps(number, 0, STEPS)
+        store.apply(counted("lost"), 0)
+        raise RuntimeError("stop")
+    assert store.find_session("s1") is None
+    assert store.template_ids(["lost", "kept"]).keys() == {"kept"}
+    store.apply(counted("new"), 0)
+    context = store.context(KEY, 10)
+    assert context is not None
+    assert {store.template_text(row.template) for row in context.followers} == {"kept", "new"}
+
+
+def check_patterns_add_up(store: Store) -> None:
+    """Counts of a pattern add up; the newest example stays; rare keys find it first."""
+    for when, line in ((2.0, "newer"), (1.0, "older")):
+        delta = Delta()
+        delta.patterns["p1"] = PatternRow(
+            "p1", ("a", "b", "c"), frozenset({1, 2}), success=1, duration_ms=10, timed=1,
+            newest=moment(when, "s", 0), example=(line, "b", "c"),
+        )  # fmt: skip
+        store.apply(delta, 0)
+    other = Delta()
+    other.patterns["p0"] = PatternRow("p0", ("a", "c"), frozenset({1}), failure=1)
+    store.apply(other, 0)
+    row = store.pattern("p1")
+    assert row is not None
+    assert (row.templates, row.success, row.duration_ms, row.timed) == (("a", "b", "c"), 2, 20, 2)
+    assert row.example == ("newer", "b", "c")
+    assert store.pattern_ids() == ["p0", "p1"]
+    best = store.patterns_with([1, 2], 5)
+    assert [store.pattern_counts(number).pattern_id for number in best] == ["p1", "p0"]
+    texts = [[store.template_text(t) for t in templates] for _, templates in store.pattern_templates(best)]
+    assert texts == [["a", "b", "c"], ["a", "c"]]
+    assert store.pattern("p9") is None
+
+
+def check_lines_are_kept_by_project(store: Store) -> None:
+    """Lines of one project are its own; all of them together are counted over projects."""
+    delta = counted("cat <FILE>")
+    for project, line, count in (("p", "cat a", 2), ("q", "cat a", 1), ("q", "cat b", 5)):
+        delta.lines["cat <FILE>", project, line] = (count, moment(1.0, "s", 0))
+    store.apply(delta, 0)
+    number = store.template_ids(["cat <FILE>"])["cat <FILE>"]
+    assert store.lines(number, "p", 5) == ([("cat a", 2)], 2)
+    assert store.lines(number, None, 1) == ([("cat b", 5)], 8)
+    assert store.lines(number, "none", 5) == ([], 0)
+
+
+def check_vectors_are_kept_apart_by_space(store: Store) -> None:
+    """Vectors and neighbours of one fingerprint are never those of another."""
+    unigram = Delta()
+    unigram.follow(context_key(()), "x", 0)
+    store.apply(unigram, 0)
+    ((number, text),) = store.missing_vectors("one", 5)
+    assert text == "x"
+    store.put_vectors("one", {number: b"\0\0\x80?"})
+    assert store.count_missing("one") == 0
+    assert store.count_missing("two") == 1
+    assert list(store.vectors("one")) == [(number, b"\0\0\x80?")]
+    assert store.vectors_of("two", [number]) == {}
+    assert store.unlinked("one") == [number]
+    store.put_neighbours("one", {number: [(7, 0.5), (8, -1.0)]})
+    assert store.unlinked("one") == []
+    assert store.neighbours("one", number) == [(7, 0.5), (8, -1.0)]
+    assert store.neighbours("two", number) == []
+
+
+def check_settings_are_kept(store: Store) -> None:
+    """A setting comes back with its type, the last one given."""
+    assert store.meta("colour") is None
+    store.set_meta("colour", "red")
+    store.set_meta("colour", math.pi)
+    assert store.meta("colour") == math.pi
+
+
+CHECKS = [check for name, check in sorted(globals().items()) if name.startswith("check_")]

@@ -1,0 +1,46 @@
+"""Every store passes the same checks."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from procedural_memory import StorageError
+from procedural_memory.storage.base import Store
+from procedural_memory.storage.sqlite import SQLiteStore
+
+from store_checks import CHECKS
+
+
+@pytest.fixture(params=["memory", "file"])
+def make(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Store]:
+    """Return what makes an empty store."""
+    numbers = count()
+    if request.param == "memory":
+        return SQLiteStore
+    return lambda: SQLiteStore(str(tmp_path / f"store{next(numbers)}.sqlite3"))
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_store_contract(check: Callable[..., None], make: Callable[[], Store]) -> None:
+    """Each store keeps each rule of the contract."""
+    if "make" in inspect.signature(check).parameters:
+        check(make)
+        return
+    store = make()
+    check(store)
+    store.close()
+
+
+def test_a_file_that_is_no_store_is_refused(tmp_path: Path) -> None:
+    """A file with other content is named and left alone."""
+    path = tmp_path / "notes.txt"
+    path.write_text("these are my notes, not a database; keep them as they are please " * 20)
+    before = path.read_bytes()
+    with pytest.raises(StorageError, match=r"notes\.txt"):
+        SQLiteStore(str(path))
+    assert path.read_bytes() == before
