@@ -52,18 +52,18 @@ def made_commands() -> list[str]:
 
 
 def real_commands() -> list[str]:
-    """Return 200 commands of the development data, lengths mixed."""
+    """Return 200 commands of the development data, lengths mixed; none where the data is not."""
     found: list[str] = []
     for name in ("agent_bash.jsonl.gz", "training_shell.jsonl.gz"):
         path = DATA / name
         if not path.is_file():
-            pytest.skip(f"{path} is not there (PROCEDURAL_MEMORY_DATA)")
+            return []
         with gzip.open(path, "rt", encoding="utf-8") as lines:
             commands = [step["command"] for line in islice(lines, 60) for step in json.loads(line)["commands"]]
         distinct = sorted(set(commands), key=lambda text: (len(text), text))
         # Mostly short, as MLX on a CPU is slow; a few long ones, and one past the token limit.
-        short = [text for text in distinct if len(text) <= 40]
-        longer = [text for text in distinct if 40 < len(text) <= 300]
+        short = [text for text in distinct if len(text) <= 24]
+        longer = [text for text in distinct if 24 < len(text) <= 300]
         found += short[:: max(len(short) // 90, 1)][:90] + longer[:: max(len(longer) // 9, 1)][:9] + distinct[-1:]
     assert len(found) == 200
     return found
@@ -91,12 +91,12 @@ def furthest(first: Vectors, second: Vectors) -> float:
     return float(np.abs(first - second).max())
 
 
-@pytest.mark.parametrize("source", ["made", "real"])
-def test_mlx_equals_sentence_transformers(
-    backends: tuple[MLXEmbedder, SentenceTransformerEmbedder], source: str
-) -> None:
-    """200 commands of mixed length, in one batch and singly: at most 1e-5 apart in every number."""
-    commands = made_commands() if source == "made" else real_commands()
+def test_mlx_equals_sentence_transformers(backends: tuple[MLXEmbedder, SentenceTransformerEmbedder]) -> None:
+    """200 commands of mixed length, in one batch and singly: at most 1e-5 apart in every number.
+
+    Real ones where the development data is, else made ones. MLX on a CPU takes a minute or two for this.
+    """
+    commands = real_commands() or made_commands()
     assert len(commands) == 200
     mlx, torch = backends
     batch = mlx.embed(commands)

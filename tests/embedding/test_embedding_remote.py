@@ -341,6 +341,7 @@ def test_an_endless_answer_is_cut(service: Service, monkeypatch: pytest.MonkeyPa
     service.answer = raw(b"HTTP/1.1 200 OK\r\n\r\n" + b"[" * 5000)
     with pytest.raises(EmbeddingServiceError, match="longer than the limit of 1000 bytes"):
         RemoteEmbedder(service.url).embed(["ls"])
+    assert len(service.requests) == 1  # asking again would not help
 
 
 def test_half_closed_then_honest(service: Service) -> None:
