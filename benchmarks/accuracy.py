@@ -118,7 +118,8 @@ def main() -> None:
 
     lines = [
         f"{options.file}: {len(train)} sessions learned, {len(test)} predicted ({len(held_out)} steps; "
-        f"{np.mean([template in seen for template in held_out]):.3f} of them with a template seen in training: the ceiling).",
+        f"{np.mean([template in seen for template in held_out]):.3f} of them with a template seen in training: "
+        "the ceiling).",
         "",
         "| predictor | template hit@1 (95 % over sessions) | template hit@5 |",
         "|---|---|---|",

@@ -67,7 +67,7 @@ def test_short_batch_learns_nothing(engine: ProceduralMemoryEngine) -> None:
 
 def test_pattern_counts_outcomes(engine: ProceduralMemoryEngine) -> None:
     """The same workflow is one pattern; outcomes add up; confidence is the Beta(1, 1) posterior mean."""
-    ids = {engine.learn_workflow(RELEASE, outcome) for outcome in ("success", "success", "failure", None)}  # type: ignore[arg-type]
+    ids = {engine.learn_workflow(RELEASE, outcome) for outcome in ("success", "success", "failure", None)}
     (pattern_id,) = ids
     assert isinstance(pattern_id, str)
     pattern = engine.patterns[pattern_id]
@@ -251,7 +251,7 @@ def test_learn_many_is_all_or_nothing(engine: ProceduralMemoryEngine) -> None:
 
 def test_live_session_equals_batch() -> None:
     """Recording step by step and closing gives the memory that learning the batch gives."""
-    steps = [
+    steps: list[dict[str, Any]] = [
         {"command": "git pull", "exit_code": 0},
         {"command": "pytest -q"},
         {"command": "pytest -q", "exit_code": 1},
@@ -261,7 +261,7 @@ def test_live_session_equals_batch() -> None:
         wanted = batch.learn_workflow(steps, "failure", session_id="s")
         session = live.session(session_id="s")
         for step in steps:
-            session.record(step["command"], exit_code=step.get("exit_code"))  # type: ignore[arg-type]
+            session.record(step["command"], exit_code=step.get("exit_code"))
             live.predict_next_action(["git pull"])
         assert session.close("failure") == wanted
         assert session.close("failure") == wanted
@@ -370,9 +370,7 @@ def test_closed_engine_refuses(engine: ProceduralMemoryEngine) -> None:
 def test_repr_says_what_is_there(engine: ProceduralMemoryEngine) -> None:
     """The repr names place, sizes and embedder."""
     engine.learn_workflow(RELEASE)
-    assert repr(engine) == (
-        "<ProceduralMemoryEngine in memory, 1 patterns, 1 sessions, 3 commands, embedder lexical>"
-    )
+    assert repr(engine) == ("<ProceduralMemoryEngine in memory, 1 patterns, 1 sessions, 3 commands, embedder lexical>")
 
 
 def test_stats_has_the_documented_fields(learned: ProceduralMemoryEngine) -> None:

@@ -228,8 +228,11 @@ def test_hostile_pickle_runs_nothing(learned: ProceduralMemoryEngine, tmp_path: 
         (
             "a.pkl",
             pickle.dumps(
-                {"format": "procedural-memory", "version": 1, "sessions": [{"session_id": "s", "start": 1.0,
-                 "commands": ["ok", ""]}]}
+                {
+                    "format": "procedural-memory",
+                    "version": 1,
+                    "sessions": [{"session_id": "s", "start": 1.0, "commands": ["ok", ""]}],
+                }
             ),
             r"sessions\[0\]\.commands\[1\]: must not be empty",
         ),

@@ -9,12 +9,37 @@ import pytest
 
 import procedural_memory
 
-PUBLIC = """
-ClosedError Command Embedder EmbeddingError EmbeddingServiceError Evidence InvalidInputError InvalidTypeError
-LexicalEmbedder MLXEmbedder MissingExtraError ModelFormatError ModelNotFoundError OutcomeExplanation Prediction
-ProceduralMemoryEngine ProceduralMemoryError RemoteEmbedder SentenceTransformerEmbedder Session SessionConflictError
-SimilarPattern SnapshotError SnapshotNotFoundError StepInfluence StorageError WorkflowPattern normalize redact
-""".split()
+PUBLIC = [
+    "ClosedError",
+    "Command",
+    "Embedder",
+    "EmbeddingError",
+    "EmbeddingServiceError",
+    "Evidence",
+    "InvalidInputError",
+    "InvalidTypeError",
+    "LexicalEmbedder",
+    "MLXEmbedder",
+    "MissingExtraError",
+    "ModelFormatError",
+    "ModelNotFoundError",
+    "OutcomeExplanation",
+    "Prediction",
+    "ProceduralMemoryEngine",
+    "ProceduralMemoryError",
+    "RemoteEmbedder",
+    "SentenceTransformerEmbedder",
+    "Session",
+    "SessionConflictError",
+    "SimilarPattern",
+    "SnapshotError",
+    "SnapshotNotFoundError",
+    "StepInfluence",
+    "StorageError",
+    "WorkflowPattern",
+    "normalize",
+    "redact",
+]
 
 
 def test_all_names_what_is_public() -> None:
@@ -38,7 +63,9 @@ def test_unknown_name_is_an_attribute_error() -> None:
 def test_import_loads_no_heavy_library() -> None:
     """A bare import pulls in none of the libraries that cost time."""
     code = "import sys, procedural_memory; print(*sys.modules)"
-    loaded = set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split())
+    loaded = set(
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    )
     heavy = {"numpy", "networkx", "mlx", "mlx.core", "torch", "fastapi", "tree_sitter", "sqlite3", "rich", "click"}
     assert not loaded & heavy
 
@@ -49,12 +76,16 @@ def test_engine_without_a_model_loads_no_model_library() -> None:
         "import sys; from procedural_memory import ProceduralMemoryEngine as E; e = E(embedder='lexical');"
         "e.learn_workflow(['a', 'b', 'c']); e.predict_next_action(['a']); e.flush(); e.close(); print(*sys.modules)"
     )
-    loaded = set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split())
+    loaded = set(
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    )
     assert not loaded & {"networkx", "mlx.core", "torch", "sentence_transformers", "fastapi"}
 
 
 def test_redact_is_standard_library_only() -> None:
     """The redactor, which hooks import, pulls in neither the parser nor numpy."""
     code = "import sys; from procedural_memory.commands.redact import redact; print(*sys.modules)"
-    loaded = set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split())
+    loaded = set(
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    )
     assert not loaded & {"tree_sitter", "numpy", "sqlite3", "procedural_memory.engine"}

@@ -145,8 +145,7 @@ def test_only_successful_sessions_publish_finished_work() -> None:
         for session in SESSIONS
     }
     by_outcome = {
-        outcome: [s["session_id"] for s in SESSIONS if s["outcome"] == outcome]
-        for outcome in ("success", "failure")
+        outcome: [s["session_id"] for s in SESSIONS if s["outcome"] == outcome] for outcome in ("success", "failure")
     }
     assert not any(pushed[name] for name in by_outcome["failure"])
     assert sum(pushed[name] for name in by_outcome["success"]) > len(by_outcome["success"]) / 2
@@ -163,8 +162,7 @@ def test_a_failed_step_is_often_retried_until_it_works() -> None:
             if step["exit_code"] not in (0, 130):
                 failed += 1
                 fixed += any(
-                    later["command"] == step["command"] and later["exit_code"] == 0
-                    for later in steps[index + 1 :]
+                    later["command"] == step["command"] and later["exit_code"] == 0 for later in steps[index + 1 :]
                 )
     assert failed >= 20
     assert fixed / failed > 0.6

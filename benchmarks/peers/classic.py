@@ -1,7 +1,7 @@
 """Classic next-command predictors.
 
-Each is fed one step at a time with ``learn(previous, current)`` (`previous` is None at the start of a session) and asked
-with ``predict(previous, k)`` for the k most probable next templates.
+Each is fed one step at a time with ``learn(previous, current)`` (`previous` is None at the start of a session) and
+asked with ``predict(previous, k)`` for the k most probable next templates.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from procedural_memory.types import Command
 
 MakeExpert = Callable[[ProceduralMemoryEngine], Expert]
 
-CONTEXTS = (
+CONTEXTS: tuple[list[str], ...] = (
     [],
     ["git status"],
     ["git status", "git pull --rebase", "vim src/orders/api.py"],

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable
 
 import pytest
+from expert_checks import CHECKS, MakeExpert, query
 
 from procedural_memory import ProceduralMemoryEngine
 from procedural_memory.prediction.blend import WEIGHTS
@@ -17,8 +18,6 @@ from procedural_memory.prediction.experts import (
     decayed,
 )
 from procedural_memory.storage.base import Context, Follower
-
-from expert_checks import CHECKS, MakeExpert, query
 
 EXPERTS: dict[str, MakeExpert] = {
     "counts": lambda engine: CountsExpert(),

@@ -38,7 +38,8 @@ def check_log_round_trips(store: Store) -> None:
     store.close_session(number, "failure", b"d")
     row = store.find_session("s1")
     assert row == store.get_session(number)
-    assert (row.session_id, row.start, row.outcome, row.closed, row.source, row.digest) == (  # type: ignore[union-attr]
+    assert row is not None
+    assert (row.session_id, row.start, row.outcome, row.closed, row.source, row.digest) == (
         "s1",
         5.0,
         "failure",
@@ -99,11 +100,16 @@ def check_recent_followers_are_bounded(store: Store) -> None:
 def check_failed_transaction_leaves_nothing(store: Store) -> None:
     """What raises inside a transaction is undone, nested ones with it; ids handed out are not reused wrongly."""
     store.apply(counted("kept"), 0)
-    with pytest.raises(RuntimeError, match="stop"), store.transaction():
-        number = store.add_session("s1", 1.0, None)
-        store.add_steps(number, 0, STEPS)
-        store.apply(counted("lost"), 0)
-        raise RuntimeError("stop")
+
+    def fail() -> None:
+        with store.transaction():
+            number = store.add_session("s1", 1.0, None)
+            store.add_steps(number, 0, STEPS)
+            store.apply(counted("lost"), 0)
+            raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"):
+        fail()
     assert store.find_session("s1") is None
     assert store.template_ids(["lost", "kept"]).keys() == {"kept"}
     store.apply(counted("new"), 0)

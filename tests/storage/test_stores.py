@@ -8,12 +8,11 @@ from itertools import count
 from pathlib import Path
 
 import pytest
+from store_checks import CHECKS
 
 from procedural_memory import StorageError
 from procedural_memory.storage.base import Store
 from procedural_memory.storage.sqlite import SQLiteStore
-
-from store_checks import CHECKS
 
 
 @pytest.fixture(params=["memory", "file"])
