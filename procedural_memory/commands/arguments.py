@@ -43,7 +43,7 @@ _PROMPT: Final = re.compile(r"<HOST>|[$#%>]|>>>|\.\.\.|[\w.+-]{1,64}@[\w.-]{1,20
 _PATTERN_FLAGS: Final = frozenset({"-e", "-f", "--regexp", "--expression", "--file", "--from-file"})
 _PATTERN_PROGRAMS: Final = frozenset({"grep", "egrep", "rg", "sed", "awk", "jq", "yq", "git grep", "ag"})
 _SCRIPTS: Final = frozenset({"manage.py", "setup.py", "runtests.py", "artisan", "runtests"})
-_READ_ONLY_SED: Final = frozenset({"-n", "-E", "-r"})
+_GLUING: Final = frozenset({"gcc", "g++", "cc", "c++", "clang", "clang++", "make"})
 
 
 class Item(NamedTuple):
@@ -77,7 +77,6 @@ class _Writer:
         "_arguments",
         "_class_shift",
         "_collapse_from",
-        "_created_last",
         "_exec",
         "_files",
         "_in_place",
@@ -85,9 +84,9 @@ class _Writer:
         "_operands",
         "_options",
         "_program_next",
-        "_raw_after",
         "_sub_next",
         "_waiting",
+        "_waiting_flag",
         "_wrapper",
         "facts",
         "pieces",
@@ -101,7 +100,7 @@ class _Writer:
         self._sub_next = False
         self._options = True  # False after `--`
         self._waiting = ""  # class of the flag value that must come next
-        self._waiting_flag("")
+        self._waiting_flag = ""  # that flag
         self._arguments = 0
         self._class_shift = 0
         self._collapse_from = 0  # pieces before this one are never merged with later ones
@@ -110,14 +109,9 @@ class _Writer:
         self._exec = ""  # the command to go back to after `-exec … \;`
         self._files: list[tuple[str, bool]] = []
         self._in_place = False
-        self._created_last = ""
-
-    def _waiting_flag(self, flag: str) -> None:
-        self._raw_after = flag
-
-    # -- words -------------------------------------------------------------------------------------------------------
 
     def word(self, word: str) -> None:
+        """Take the next word."""
         if self._waiting:
             expected, self._waiting = self._waiting, ""
             if not (word[0] == "-" and len(word) > 1 and expected != "STR" and not word[1].isdigit()):
@@ -263,7 +257,7 @@ class _Writer:
             self._collapse_from = len(self.pieces)
             self.word(word)
             return
-        if key == "python" and place == 0:
+        if key in ("python", "php") and place == 0:
             name = word.rpartition("/")[2]
             if name in _SCRIPTS and is_safe(word):
                 self._add(Piece(word))
@@ -276,18 +270,20 @@ class _Writer:
         self._add(part, merge=True)
         self._remember(part, word)
 
-    # -- flags -------------------------------------------------------------------------------------------------------
-
     def _value_class(self, flag: str) -> str:
         key = self._key
         wrapper = WRAPPERS.get(key)
         if wrapper is not None and self._wrapper is not None:
             return FLAGS.get(key, {}).get(flag, "AUTO") if flag in wrapper.valued else ""
+        expected = self._entry(flag)
+        return "" if expected == "NONE" else expected
+
+    def _entry(self, flag: str) -> str:
+        key = self._key
         while key:
             entry = FLAGS.get(key)
             if entry is not None and flag in entry:
-                expected = entry[flag]
-                return "" if expected == "NONE" else expected
+                return entry[flag]
             key = key.rpartition(" ")[0]
         return ""
 
@@ -299,7 +295,7 @@ class _Writer:
         self._add(written)
         self._collapse_from = len(self.pieces)
         self._waiting = waiting
-        self._raw_after = word if waiting else ""
+        self._waiting_flag = word
         if written.slots:
             self._remember(written, word, writes=word.partition("=")[0] in WRITING_FLAGS)
         if word in _PATTERN_FLAGS and self._key in _PATTERN_PROGRAMS:
@@ -339,33 +335,27 @@ class _Writer:
         if word[1] != "-" and (match := _GLUED.fullmatch(word)):
             name, value = match.groups()
             expected = self._value_class(name)
-            if expected and (
-                expected not in ("LIT", "CMD", "MODULE", "AUTO")
-                and (
-                    not value.isalpha()
-                    or (expected in ("FILE", "STR", "VAL") and value[:1].isupper() is False and self._glues())
-                )
-            ):
+            # `-I/usr/include`, `-F:`; letters alone are more flags (`-rn`), except for compilers.
+            glued = not value.isalpha() or self._key in _GLUING
+            if glued and expected not in ("", "LIT", "CMD", "MODULE", "AUTO"):
                 part = piece(value, expected)
                 return Piece(name + part.text, part.slots), ""
             if word[1:].isalpha() and len(word) <= 6:
                 last = self._value_class("-" + word[-1])
                 return Piece(word), last
         if _CLUSTER.fullmatch(word) and is_safe(word):
-            return Piece(word), COMMON_FLAGS.get(word, "") and self._common(word)
+            return Piece(word), "" if self._refused(word) else COMMON_FLAGS.get(word, "")
         if (match := _GLUED.fullmatch(word)) and word[1] != "-":
             part = piece(match.group(2), "AUTO")
             return Piece(match.group(1) + part.text, part.slots), ""
         return piece(word, "STR"), ""
 
-    def _glues(self) -> bool:
-        return self._key in ("gcc", "g++", "cc", "c++", "clang", "clang++", "make", "mysql")
-
-    def _common(self, flag: str) -> str:
-        return COMMON_FLAGS[flag] if flag.startswith("--") else "AUTO"
+    def _refused(self, flag: str) -> bool:
+        """Whether the table says that a flag takes no value here, whatever it does elsewhere."""
+        return flag in COMMON_FLAGS and self._entry(flag) == "NONE"
 
     def _flag_value(self, word: str, expected: str) -> None:
-        flag = self._raw_after
+        flag = self._waiting_flag
         if expected == "CMD":
             self._exec = self._key
             self._program_next, self._wrapper = True, None
@@ -385,9 +375,8 @@ class _Writer:
         self._collapse_from = len(self.pieces)
         self._remember(part, word, writes=flag in WRITING_FLAGS)
 
-    # -- everything else ---------------------------------------------------------------------------------------------
-
     def redirect(self, operator: str, target: str | None) -> None:
+        """Take a redirection and the word it is to or from."""
         self._waiting = ""
         if target is None:
             self._add(Piece(operator))
@@ -405,6 +394,7 @@ class _Writer:
         self._collapse_from = len(self.pieces)
 
     def substitution(self, item: Item) -> None:
+        """Take a command substitution that is a word of its own."""
         self._waiting = ""
         self._add(Piece(item.text, item.slots, item.glued))
         self._collapse_from = len(self.pieces)

@@ -260,7 +260,8 @@ DANGER_RULES: Final = (
     ),
     DangerRule(
         "framework resets",
-        r"(?:python[\d.]* )?(?:\S*/)?(?:manage\.py|django-admin) (?:flush|reset_db|sqlflush)|(?:rails|rake|bin/rails) db:(?:drop|"
+        r"(?:python[\d.]* )?(?:\S*/)?(?:manage\.py|django-admin) (?:flush|reset_db|sqlflush)|"
+        r"(?:rails|rake|bin/rails) db:(?:drop|"
         r"reset|purge|schema:load|migrate:reset)|(?:artisan|php artisan) (?:migrate:fresh|"
         r"migrate:reset|db:wipe)|prisma (?:migrate reset|db push (?:.* )?--force-reset)|(?:alembic|"
         r"flask db) downgrade|(?:sequelize|typeorm|knex|mix|supabase|dbmate|goose)\b.*(?:drop|"

@@ -402,6 +402,8 @@ def _value(word: str) -> Piece:
 
 
 def _number(word: str) -> Piece:
+    if word[0] in "$%" and (_ENVIRONMENT.fullmatch(word) or word[1:].isdigit()):  # `kill $!`, `kill %1`
+        return Piece(word)
     kind = look(word)
     return _one("NUM" if kind in ("", "NUM", "STR") and (kind or not word[0].isalpha()) else kind or "NAME", word)
 

@@ -317,6 +317,9 @@ FLAGS: Final = _flags(
         "-e --regexp:STR -f --file:FILE -A -B -C -m --max-count --context:NUM --include --exclude --exclude-dir "
         "-g --glob:GLOB -t --type:LIT",
     ),
+    ("grep rg find test [ [[ unzip ls uniq pgrep git>ls-files", "-o:NONE"),
+    ("pip>install pip>list systemctl journalctl loginctl", "--user:NONE"),
+    ("set", "-o:LIT"),
     ("sed", "-e --expression:SED -f --file:FILE"),
     ("awk", "-F -v:STR -f:FILE"),
     (
@@ -526,7 +529,6 @@ COMMON_FLAGS: Final = {
     "--format": "LIT",
     "--level": "LIT",
     "--log-level": "LIT",
-    "--color": "LIT",
     "--type": "LIT",
 }
 """Class of the value of a flag that means the same nearly everywhere; a value that looks like another flag is none."""
@@ -757,7 +759,7 @@ DISTINCT: Final = frozenset(
 
 DIGIT_FLAGS: Final = _words(
     "kill pkill killall gzip bzip2 xz zstd zip 7z ls ssh scp curl wget ping nmap gcc g++ clang "
-    "clang++ cc rsync tree sort comm paste"
+    "clang++ cc rsync tree sort comm paste xargs"
 )
 """Programs whose flags of one digit are flags (``kill -9``, ``ls -1``), not counts (``head -5``)."""
 
