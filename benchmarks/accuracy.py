@@ -1,7 +1,8 @@
 """Next-template accuracy on held-out sessions, beside classic predictors, in one run.
 
-The first sessions of a file are learned, the rest are predicted step by step (each session's own earlier steps are its
-context; nothing of the held-out sessions is learned). All predictors see the same templates.
+The first sessions of a file are learned, the rest are predicted step by step, each session's own earlier steps being
+its context. Once with nothing learned from the held-out sessions, and once online: each step is learned after it was
+predicted, which is how such predictors are used. All predictors see the same templates.
 
 Run: python benchmarks/accuracy.py [--data FOLDER] [--embedder lexical] [--write]
 """
@@ -28,6 +29,7 @@ from procedural_memory.validation import as_commands
 HERE = Path(__file__).parent
 DATA = Path(os.environ.get("PROCEDURAL_MEMORY_DATA", HERE.parent.parent / "shared" / "data"))
 K = 5
+OURS = "this package"
 
 
 def read(path: Path) -> list[dict[str, Any]]:
@@ -36,7 +38,7 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 
 def ours(
-    train: list[dict[str, Any]], test: list[dict[str, Any]], embedder: str
+    train: list[dict[str, Any]], test: list[dict[str, Any]], embedder: str, online: bool
 ) -> tuple[list[list[int]], list[tuple[float, bool]], dict[str, float]]:
     """Return the rank of the right template in each step, (probability, right) of each first guess, and times."""
     ranks: list[list[int]] = []
@@ -49,24 +51,30 @@ def ours(
         engine.flush()
         for session in test:
             context = SessionContext()
+            live = engine.session() if online else None
             found = []
             for command in as_commands("commands", session["commands"]):
                 begin = time.perf_counter()
-                guesses = engine._predict(context, K, "template", 0.0)
+                guesses = live.predict(K, level="template") if live else engine._predict(context, K, "template", 0.0)
                 latencies.append(time.perf_counter() - begin)
                 right = normalize(command.command)
                 names = [guess.template for guess in guesses]
                 found.append(names.index(right) if right in names else K)
                 if guesses:
                     firsts.append((guesses[0].template_probability, names[0] == right))
-                context.add(command)
+                if live:
+                    live.record(command)
+                else:
+                    context.add(command)
+            if live:
+                live.close(session["outcome"])
             ranks.append(found)
     p50, p99 = np.percentile(latencies, [50, 99]) * 1e3
     steps = sum(len(session["commands"]) for session in train)
     return ranks, firsts, {"p50 ms": p50, "p99 ms": p99, "learning ms/command": learning / steps * 1e3}
 
 
-def peer(model: Any, train: list[list[str]], test: list[list[str]]) -> list[list[int]]:
+def peer(model: Any, train: list[list[str]], test: list[list[str]], online: bool) -> list[list[int]]:
     """Return the rank of the right template in each step for one of the classic predictors."""
     for session in train:
         for previous, current in zip([None, *session], session, strict=False):
@@ -77,6 +85,8 @@ def peer(model: Any, train: list[list[str]], test: list[list[str]]) -> list[list
         for previous, current in zip([None, *session], session, strict=False):
             names = model.predict(previous, K)
             found.append(names.index(current) if current in names else K)
+            if online:
+                model.learn(previous, current)
         ranks.append(found)
     return ranks
 
@@ -88,6 +98,21 @@ def interval(ranks: list[list[int]], k: int) -> tuple[float, float, float]:
     draws = np.random.default_rng(0).integers(0, len(ranks), (1000, len(ranks)))
     low, high = np.percentile(hits[draws].sum(1) / steps[draws].sum(1), [2.5, 97.5])
     return hits.sum() / steps.sum(), low, high
+
+
+def table(results: dict[str, list[list[int]]]) -> list[str]:
+    """Return the table of hit rates, with the ratio to the best of the peers."""
+    lines = ["| predictor | template hit@1 (95 % over sessions) | template hit@5 |", "|---|---|---|"]
+    for name, ranks in results.items():
+        cells = " | ".join("{:.3f} ({:.3f}-{:.3f})".format(*interval(ranks, k)) for k in (1, K))
+        lines.append(f"| {name} | {cells} |")
+    best = [max(interval(ranks, k)[0] for name, ranks in results.items() if name != OURS) for k in (1, K)]
+    mine = [interval(results[OURS], k)[0] for k in (1, K)]
+    return [
+        *lines,
+        "",
+        f"Against the best of these peers: {mine[0] / best[0]:.2f}x at 1, {mine[1] / best[1]:.2f}x at 5.",
+    ]
 
 
 def calibration_error(firsts: list[tuple[float, bool]], bins: int = 10) -> float:
@@ -111,31 +136,24 @@ def main() -> None:
     templates = [[normalize(c["command"]) for c in session["commands"]] for session in sessions]
     seen = {template for session in templates[: options.train] for template in session}
     held_out = [template for session in templates[options.train :] for template in session]
-    results = {}
-    for name, model in (("most frequent", MostFrequent()), ("Markov-1", Markov1()), ("IPAM", IPAM())):
-        results[name] = peer(model, templates[: options.train], templates[options.train :])
-    results["this package"], firsts, times = ours(train, test, options.embedder)
-
     lines = [
         f"{options.file}: {len(train)} sessions learned, {len(test)} predicted ({len(held_out)} steps; "
         f"{np.mean([template in seen for template in held_out]):.3f} of them with a template seen in training: "
         "the ceiling).",
-        "",
-        "| predictor | template hit@1 (95 % over sessions) | template hit@5 |",
-        "|---|---|---|",
     ]
-    for name, ranks in results.items():
-        cells = " | ".join("{:.3f} ({:.3f}-{:.3f})".format(*interval(ranks, k)) for k in (1, K))
-        lines.append(f"| {name} | {cells} |")
-    best = [max(interval(ranks, k)[0] for name, ranks in results.items() if name != "this package") for k in (1, K)]
-    mine = [interval(results["this package"], k)[0] for k in (1, K)]
-    lines += [
-        "",
-        f"Against the best of these peers: {mine[0] / best[0]:.2f}x at 1, {mine[1] / best[1]:.2f}x at 5. "
-        f"Expected calibration error of the first guess: {calibration_error(firsts):.3f}. "
-        f"Predict p50 {times['p50 ms']:.1f} ms, p99 {times['p99 ms']:.1f} ms; "
-        f"learning {times['learning ms/command']:.2f} ms a command; embedder {options.embedder}.",
-    ]
+    for online in (False, True):
+        results = {}
+        for name, model in (("most frequent", MostFrequent()), ("Markov-1", Markov1()), ("IPAM", IPAM())):
+            results[name] = peer(model, templates[: options.train], templates[options.train :], online)
+        results[OURS], firsts, times = ours(train, test, options.embedder, online)
+        lines += ["", "## Online" if online else "## Nothing learned from the held-out sessions", ""]
+        lines += table(results)
+        lines += [
+            "",
+            f"Expected calibration error of the first guess: {calibration_error(firsts):.3f}. "
+            f"Predict p50 {times['p50 ms']:.1f} ms, p99 {times['p99 ms']:.1f} ms; "
+            f"learning {times['learning ms/command']:.2f} ms a command; embedder {options.embedder}.",
+        ]
     print("\n".join(lines))
     if options.write:
         head = [
