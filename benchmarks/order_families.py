@@ -253,6 +253,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "opposite effect, another job). A family is ranked clean when every same workflow scores above every",
             "different one, and clean at the threshold when 0.7, the default `similarity_threshold`, lies between.",
             "",
+            "Tables, costs and scale were chosen on the split `tune`, also with part of the tables left out. Of the",
+            "split `test` only the totals were looked at, for five versions of the method; no entry led to a table row.",
+            "",
             f"Written by `{command}` on {stamp}: Python {platform.python_version()}, "
             + ", ".join(f"{name} {_version(name)}" for name in packages)
             + f"; {platform.machine()}, one process.",

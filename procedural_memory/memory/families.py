@@ -329,7 +329,7 @@ JOBS: Final[dict[str, str]] = {
     "machines up": "vagrant up; multipass launch; multipass start",
     "machines down": "vagrant halt; vagrant suspend; multipass stop",
     "machines remove": "vagrant destroy; multipass delete",
-    "paas deploy": "fly deploy; flyctl deploy; vercel; vercel deploy; netlify deploy; railway up; "
+    "paas deploy": "git push heroku; fly deploy; flyctl deploy; vercel; vercel deploy; netlify deploy; railway up; "
     "wrangler deploy; wrangler publish; firebase deploy; gcloud app deploy; eb deploy; vercel --prod; "
     "cap deploy; gcloud run deploy; sls deploy",
     "paas logs": "heroku logs; fly logs; flyctl logs; vercel logs; railway logs; wrangler tail",
@@ -677,6 +677,13 @@ _NOUNS: Final = _words(
 )
 """Programs whose sub-commands name an object beside the verb (``gh pr create``, ``kubectl get pods``)."""
 
+_NOUN_OF: Final = {
+    "po": "pod", "svc": "service", "deploy": "deployment", "ns": "namespace", "cm": "configmap", "no": "node",
+    "ing": "ingress", "ingresses": "ingress", "sts": "statefulset", "ds": "daemonset", "cj": "cronjob", "ev": "event",
+    "dc": "deployment", "project": "namespace", "auth": "", "account": "",
+}  # fmt: skip
+"""Short names and synonyms of what commands act upon."""
+
 _MAX_CHARS: Final = 4096  # what a command does stands at its beginning
 _MAX_TOKENS: Final = 96
 _MAX_ACTS: Final = 4
@@ -875,16 +882,22 @@ def _verb(parts: _Parts, at: int) -> tuple[str, str, int]:
         return (_VERB_OF[flag] if flag else ""), "", at
     first, _, more = words[0].replace(":", "-").partition("-")
     if words[0] in _VERB_OF:
-        thing = words[1].rstrip("s") if len(words) > 1 and parts.program in _NOUNS else ""
+        thing = _noun(words[1]) if len(words) > 1 and parts.program in _NOUNS else ""
         return _VERB_OF[words[0]], thing, at + (2 if thing else 1)
     for place, word in enumerate(words[1:], 1):  # gh pr create, az vm list, aws ec2 describe-instances
         verb, _, noun = word.partition("-")
         if parts.program in _NOUNS and (word in _VERB_OF or (noun and verb in _VERB_OF)):
-            thing = " ".join((*words[:place], noun if word not in _VERB_OF else "")).strip()
+            thing = _noun(words[place - 1] if word in _VERB_OF else noun)
             return _VERB_OF.get(word) or _VERB_OF[verb], thing, at + place + 1
     if more and first in _VERB_OF:  # test:unit, build-docs
         return _VERB_OF[first], more, at + 1
     return words[0], "", at + 1
+
+
+def _noun(word: str) -> str:
+    """Return what is acted upon, in the singular and spelt out."""
+    word = word.rpartition("/")[0] or word
+    return _NOUN_OF.get(word, word.removesuffix("s"))
 
 
 def _act(parts: _Parts, fed: bool) -> Act:

@@ -31,21 +31,26 @@ Cosines: TypeAlias = Callable[[Sequence[str], Sequence[str]], Floats | None]
 SAME_PROGRAM: Final = 0.90  # program, verb and object; flags and arguments make up the rest
 SAME_JOB: Final = 0.85  # an equivalent tool
 SAME_VERB: Final = 0.55  # family and verb, another object: `kubectl get pods`, `kubectl get events`
+VAGUE_OBJECT: Final = 0.75  # family and verb, of which one names no object: `fly auth login`, `heroku login`
 COMMON_VERB: Final = 0.40  # another family: `npm run build`, `cargo build`
-UNKNOWN_VERB: Final = 0.65  # a program that no table knows: `frob build`, `cargo build`
+UNKNOWN_VERB: Final = 0.75  # a program that no table knows: `frob build`, `cargo build`
 COMMON_PROGRAM: Final = 0.20  # `git log`, `git tag`
 COMMON_FAMILY: Final = 0.10
+UNRELATED: Final = 0.02  # never 0: that is what opposites have
 DETAILS: Final = 0.10  # at most this for equal flags and arguments
 FORCED: Final = 0.5  # factor where one of the two overrides a safety check
 
-# -- what vectors may add: they see words, neither effect nor order, so they never carry a pair to the
-# threshold alone
-LIFT: Final = 0.2  # of what is missing to the ceiling, where the tables know both programs
-UNKNOWN_LIFT: Final = 0.8
-CEILING: Final = 0.75
+# -- what vectors may add, as a share of what is missing to the ceiling: they see words, neither effect nor order
+LIFT: Final = 0.2
+UNKNOWN_LIFT: Final = 0.8  # where a program stands in no table
+CEILING: Final = 0.85
 
 # -- alignment
 GAP: Final = 0.12  # for a step of the pattern within the match that answers no command of the query
+SUBSTITUTION: Final = 0.3  # at least this for a step in the place of another, unless they are opposites
+DISORDER: Final = 0.5  # share lost of what the pattern holds of the query, but in another order
+UNDONE: Final = 0.5  # for a command that the pattern does not hold, while it holds its opposite
+POWER: Final = 0.75  # stretches the scores so that 0.7 lies midway between same and different workflows
 LOOK: Final = 0.5  # weight of a command that only looks, against one that changes something
 RECENCY: Final = 0.6  # weight of each command of a context against the next newer one
 
@@ -181,7 +186,7 @@ class _Batch:
     looks: NDArray[np.bool_]
     forced: NDArray[np.bool_]
     starts: Indices
-    codes: NDArray[np.int64]  # (acts, 4): program, family, verb, job
+    codes: NDArray[np.int64]  # (acts, 5): program, family, verb, job, object
     sides: NDArray[np.int64]  # (acts, 2): bit sets, left and right side of the pairs in OPPOSITES
     details: Floats  # (acts, buckets), rows of unit length
     known: NDArray[np.bool_]  # (acts,)
@@ -196,7 +201,7 @@ class _Features:
 
     def _clear(self, size: int) -> None:
         self._slots: dict[str, int] = {}
-        self._codes = np.zeros((size, _ACTS, 4), dtype=np.int64)
+        self._codes = np.zeros((size, _ACTS, 5), dtype=np.int64)
         self._sides = np.zeros((size, _ACTS, 2), dtype=np.int64)
         self._details = np.zeros((size, _ACTS, _DETAIL_BUCKETS), dtype=np.float32)
         self._known = np.zeros((size, _ACTS), dtype=np.bool_)
@@ -258,6 +263,7 @@ class _Features:
                 _code(act.family),
                 _code(act.verb) if act.verb else -1,
                 _code(job),
+                _code(act.object),
             )
             self._sides[slot, i] = _SIDES.get(act.verb, (0, 0))
             self._known[slot, i] = act.known
@@ -292,6 +298,9 @@ def _code(text: str) -> int:
     return crc32(text.encode("utf-8", "surrogatepass"))
 
 
+_NOTHING: Final = _code("")
+
+
 def _sides() -> dict[str, tuple[int, int]]:
     table: dict[str, tuple[int, int]] = {}
     for bit, (left, right) in enumerate(OPPOSITES):
@@ -311,13 +320,15 @@ def _structure(left: _Batch, right: _Batch) -> tuple[Floats, Floats]:
     program, family, verb, job = ((left.codes[:, i, None] == right.codes[:, i]) for i in range(4))
     verb &= left.codes[:, 2, None] >= 0
     opposite = ((left.sides[:, 0, None] & right.sides[:, 1]) | (left.sides[:, 1, None] & right.sides[:, 0])) != 0
-    acts = np.zeros(job.shape, dtype=np.float32)
+    acts = np.full(job.shape, UNRELATED, dtype=np.float32)
     acts[family] = COMMON_FAMILY
     acts[program] = COMMON_PROGRAM
     acts[verb] = COMMON_VERB
     unknown = ~(left.known[:, None] & right.known)
     acts[verb & unknown] = UNKNOWN_VERB
     acts[verb & family] = SAME_VERB
+    vague = (left.codes[:, 4, None] == _NOTHING) != (right.codes[:, 4] == _NOTHING)
+    acts[verb & family & vague] = VAGUE_OBJECT
     acts[job] = SAME_JOB
     acts[job & program] = SAME_PROGRAM
     acts[opposite] = 0.0
@@ -358,11 +369,14 @@ class Alignment:
 def align(similarities: Floats, steps: Indices, offsets: Indices, weights: Floats | None = None) -> Alignment:
     """Align a query with patterns: in order, anywhere in a pattern, with gaps and substitutions.
 
-    The similarity is the weighted mean, over the commands of the query, of the similarity to the step each is
-    aligned with, less `GAP` mean weights for each step of the pattern that stands between matched ones. A
-    command of the query that is aligned with nothing counts 0. Steps before and after the match cost nothing,
-    so a query is found within a long session; the other way round a short pattern covers a long query only in
-    part.
+    The score is the weighted mean, over the commands of the query, of the similarity to the step that each is aligned
+    with: at least `SUBSTITUTION` for a step that merely stands in its place, 0 for an opposite one (similarity 0) or
+    none. Taken off are `GAP` mean weights for each step of the pattern between matched ones, `DISORDER` of what the
+    pattern holds of the query in another order, and `UNDONE` of the weight of commands that the pattern lacks while it
+    holds their opposites. The similarity is that score to the power `POWER`.
+
+    Steps before and after the match cost nothing, so that a query is found within a long session; the other way round
+    a short pattern answers a long query only in part.
 
     Parameters
     ----------
@@ -384,7 +398,9 @@ def align(similarities: Floats, steps: Indices, offsets: Indices, weights: Float
     if not m or not len(filled):
         return Alignment(similarity, start, end)
     share = np.full(m, 1.0) if weights is None else np.asarray(weights, dtype=np.float64)
-    scan = _Scan(similarities, steps, offsets, share / share.sum())
+    share /= share.sum()
+    opposite = similarities <= 0
+    scan = _Scan(np.where(opposite, 0, np.maximum(similarities, SUBSTITUTION)), steps, offsets, share)
     for row in range(m):
         scan.advance(row)
     begins = offsets[:-1][filled]
@@ -393,7 +409,12 @@ def align(similarities: Floats, steps: Indices, offsets: Indices, weights: Float
     at_top = np.where(scan.best == np.repeat(top, lengths[filled]), place, len(steps))
     last = np.minimum.reduceat(at_top, begins)
     matched = top > 0
-    similarity[filled] = np.clip(top / _UNIT, 0.0, 1.0)
+    # What the pattern holds of the query in any order, and of what undoes it.
+    anywhere = np.maximum.reduceat(similarities[:, steps], begins, axis=1)
+    undone = np.logical_or.reduceat(opposite[:, steps], begins, axis=1) & (anywhere < COMMON_VERB)
+    ordered = top / _UNIT
+    ordered -= DISORDER * np.maximum(share @ anywhere - ordered, 0.0) + UNDONE * (share @ undone)
+    similarity[filled] = np.clip(ordered, 0.0, 1.0) ** POWER
     start[filled] = np.where(matched, scan.first[last] - begins, 0)
     end[filled] = np.where(matched, last + 1 - begins, 0)
     return Alignment(similarity, start, end)
