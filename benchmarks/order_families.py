@@ -254,7 +254,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "different one, and clean at the threshold when 0.7, the default `similarity_threshold`, lies between.",
             "",
             "Tables, costs and scale were chosen on the split `tune`, also with part of the tables left out. Of the",
-            "split `test` only the totals were looked at, for five versions of the method; no entry led to a table row.",
+            "split `test` only the totals were looked at, for five versions of the method; no entry led to a row.",
             "",
             f"Written by `{command}` on {stamp}: Python {platform.python_version()}, "
             + ", ".join(f"{name} {_version(name)}" for name in packages)
