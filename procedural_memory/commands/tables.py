@@ -83,6 +83,8 @@ def _flags(*rows: tuple[str, str]) -> dict[str, dict[str, str]]:
         waiting: list[str] = []
         for word in spec.split():
             flag, _, kind = word.rpartition(":")
+            if not kind.isupper():  # a colon of the flag itself, as in ffmpeg's `-c:v`
+                flag = ""
             waiting.append(flag or word)
             if flag:
                 entry.update(dict.fromkeys(waiting, kind))
@@ -128,7 +130,7 @@ SUBCOMMANDS: Final = _words(
     hostnamectl bluetoothctl pm2 supervisorctl manage.py django-admin artisan flask alembic dbt airflow dvc mlflow
     wandb huggingface-cli hf ollama celery scrapy jupyter streamlit prefect dagster tmux adb fastboot pod fastlane
     msfdb virsh lxc multipass restic borg rclone openssl bazel bazelisk buck2 pants conan vcpkg pre-commit coverage
-    twine mkdocs act circleci sops chezmoi direnv atuin certbot caddy
+    twine mkdocs act circleci sops chezmoi direnv atuin certbot caddy mysqladmin 7z 7za biome k3d sqlx diesel
     """
 )
 """Programs whose first argument is a sub-command."""
@@ -147,11 +149,11 @@ GROUPS: Final = frozenset(
         "glab": "mr issue repo ci auth",
         "aws": "s3 s3api ec2 iam lambda ecr ecs eks logs sts cloudformation dynamodb rds sqs sns ssm "
         "secretsmanager route53 "
-        "configure cloudwatch sso kms apigateway events",
+        "configure cloudwatch sso kms apigateway events cloudfront elasticache elbv2 autoscaling stepfunctions athena",
         "gcloud": "compute container auth config projects run functions app builds sql services iam artifacts "
         "storage logging "
         "secrets pubsub components",
-        "gcloud compute": "instances disks networks firewall-rules addresses images zones",
+        "gcloud compute": "instances disks networks firewall-rules addresses images zones url-maps snapshots",
         "gcloud container": "clusters images",
         "gcloud sql": "instances databases",
         "gcloud run": "services jobs",
@@ -184,6 +186,10 @@ GROUPS: Final = frozenset(
         "argocd": "app cluster",
         "flux": "get create",
         "minikube": "addons config",
+        "kind": "create delete get load export",
+        "k3d": "cluster node registry kubeconfig",
+        "sqlx": "migrate database",
+        "diesel": "migration database",
         "vault": "kv auth secrets policy operator",
         "ip": "addr address a link route r neigh netns rule",
         "nmcli": "con connection dev device radio",
@@ -538,7 +544,7 @@ POSITIONAL: Final = _each(
         "cat less more bat head tail wc nl tac sort uniq file stat touch rm rmdir mkdir ls ll la l dir tree du df "
         "source . vim nano emacs code subl gedit view micro helix hx open xdg-open realpath readlink basename "
         "dirname md5sum sha1sum sha256sum shasum cksum cd pushd z j cp mv ln diff cmp comm meld unlink shred "
-        "strings xxd hexdump od zcat gunzip gzip bzip2 bunzip2 xz unxz zstd unzip zip unrar 7z pycodestyle flake8 "
+        "strings xxd hexdump od zcat gunzip gzip bzip2 bunzip2 xz unxz zstd unzip zip unrar 7z>a 7z>x 7z>e 7z>l pycodestyle flake8 "
         "pylint mypy pyright black isort eslint prettier dash ksh fish tee truncate shellcheck shfmt cloc "
         "nbconvert tidy xmllint yamllint hadolint mkfifo open_file create edit_file view_file str_replace_editor "
         "cat_file read_file write_file delete_file del copy move md rd Get-Content Set-Location Remove-Item "
@@ -568,7 +574,8 @@ POSITIONAL: Final = _each(
     ("pkill killall pgrep", "NAME"),
     ("su id passwd finger groups chsh login last", "NAME"),
     ("adduser useradd userdel usermod deluser groupadd groupdel", "NAME"),
-    ("service", "NAME LIT"),
+    ("service rc-service chkconfig update-rc.d", "NAME LIT"),
+    ("rc-update", "LIT NAME"),
     ("systemctl", "NAME"),
     ("ping ping6 traceroute tracepath mtr dig nslookup host whois arping fping", "HOST"),
     ("nmap masscan nikto", "HOST"),
