@@ -131,6 +131,9 @@ SUBCOMMANDS: Final = _words(
     wandb huggingface-cli hf ollama celery scrapy jupyter streamlit prefect dagster tmux adb fastboot pod fastlane
     msfdb virsh lxc multipass restic borg rclone openssl bazel bazelisk buck2 pants conan vcpkg pre-commit coverage
     twine mkdocs act circleci sops chezmoi direnv atuin certbot caddy mysqladmin 7z 7za biome k3d sqlx diesel
+    rpk nats rabbitmqctl rabbitmq-plugins kopia bup snapper btrfs zfs zpool cryptsetup etcdctl hcloud openstack oci
+    linode-cli salt-key puppet svnadmin tea pass gopass op yadm nix-channel dbmate goose flyway
+    liquibase tailscale wg apt-mark keytool
     """
 )
 """Programs whose first argument is a sub-command."""
@@ -196,7 +199,21 @@ GROUPS: Final = frozenset(
         "brew": "services bundle",
         "nix": "flake profile store",
         "airflow": "dags tasks db users",
-        "dvc": "remote",
+        "dvc": "remote exp",
+        "rpk": "topic group acl cluster",
+        "nats": "stream consumer kv",
+        "kopia": "repository snapshot policy maintenance",
+        "etcdctl": "snapshot member endpoint user role",
+        "btrfs": "subvolume filesystem device scrub balance",
+        "openstack": "server volume image network keypair stack",
+        "hcloud": "server volume network firewall ssh-key",
+        "doctl": "compute kubernetes databases registry apps",
+        "doctl compute": "droplet volume snapshot ssh-key firewall",
+        "oci": "compute network os",
+        "oci compute": "instance image",
+        "linode-cli": "linodes volumes domains",
+        "puppet": "parser cert module",
+        "op": "item vault",
         "prisma": "migrate db",
         "supabase": "db functions migration",
         "heroku": "config addons pg ps",
@@ -508,6 +525,7 @@ FLAGS: Final = _flags(
     ("xcodebuild", "-project -workspace:FILE -scheme -sdk -configuration -destination:STR"),
     ("adb", "-s:NAME"),
     ("crontab", "-u:NAME"),
+    ("restic", "-r --repo -p --password-file:FILE"),
     ("useradd", "-s:FILE"),
     ("open_file open edit", "-a:STR"),
 )
@@ -673,6 +691,12 @@ POSITIONAL: Final = _each(
     ("helm>uninstall helm>rollback helm>status helm>history helm>get helm>delete", "NAME NUM"),
     ("helm>repo>add", "NAME URL"),
     (
+        "rpk>topic>create rpk>topic>delete rpk>topic>describe rpk>topic>produce rpk>topic>consume nats>stream>add "
+        "nats>stream>rm rabbitmqctl>add_user rabbitmqctl>delete_user rabbitmqctl>add_vhost rabbitmqctl>delete_vhost "
+        "doctl>compute>droplet>create doctl>compute>droplet>delete openstack>server>create openstack>server>delete",
+        "NAME",
+    ),
+    (
         "terraform>import terraform>state>rm terraform>state>show terraform>workspace>select "
         "terraform>workspace>new terraform>taint terraform>untaint",
         "NAME",
@@ -740,7 +764,8 @@ POSITIONAL: Final = _each(
     ("edit goto scroll_down scroll_up submit", "AUTO"),
     ("find_file search_dir search_file grep_search codebase_search", "STR FILE"),
     ("ip>a ip>addr ip>link ip>route", "LIT NAME"),
-    ("ifconfig iwconfig ethtool ifup ifdown tcpdump", "NAME"),
+    ("iwconfig ethtool ifup ifdown tcpdump", "NAME"),
+    ("ifconfig ip>link>set", "NAME LIT"),
     ("exit return shift break continue umask ulimit", "AUTO"),
     ("test [ [[", "AUTO"),
     ("trap", "STR LIT"),

@@ -20,6 +20,8 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Final, NamedTuple
 
+from procedural_memory.commands.tables import GROUPS
+
 __all__ = ["FAMILIES", "JOBS", "LOOKING", "OPPOSITES", "VERBS", "Act", "fold", "read"]
 
 
@@ -546,7 +548,7 @@ JOBS: Final[dict[str, str]] = {
     "openstack server start; hcloud server poweron; aws ec2 reboot-instances",
     "cloud stop instance": "aws ec2 stop-instances; gcloud compute instances stop; az vm stop; az vm deallocate; "
     "openstack server stop; hcloud server shutdown",
-    "cloud list instance": "aws ec2 describe-instances; gcloud compute instances list; "
+    "cloud show instance": "aws ec2 describe-instances; gcloud compute instances list; "
     "gcloud compute instances describe; az vm list; az vm show; doctl compute droplet list; "
     "doctl compute droplet get; openstack server list; hcloud server list; aws ec2 describe-instance-status",
     "cloud ready": "aws ec2 wait; aws rds wait; aws cloudformation wait; az vm wait; aws ecs wait; aws eks wait",
@@ -1172,7 +1174,7 @@ _NOUNS: Final = _words(
 _NOUN_OF: Final = {
     "po": "pod", "svc": "service", "deploy": "deployment", "ns": "namespace", "cm": "configmap", "no": "node",
     "ing": "ingress", "ingresses": "ingress", "sts": "statefulset", "ds": "daemonset", "cj": "cronjob", "ev": "event",
-    "dc": "deployment", "project": "namespace", "auth": "", "account": "",
+    "dc": "deployment", "project": "namespace", "auth": "", "account": "", "mr": "pr",
 }  # fmt: skip
 """Short names and synonyms of what commands act upon."""
 
@@ -1373,6 +1375,8 @@ def _verb(parts: _Parts, at: int) -> tuple[str, str, int]:
         flag = next((f for f in parts.flags if f in _VERB_OF), None)
         return (_VERB_OF[flag] if flag else ""), "", at
     first, _, more = words[0].replace(":", "-").partition("-")
+    if len(words) > 1 and words[1] in _VERB_OF and f"{parts.program} {words[0]}" in GROUPS:  # dvc remote add
+        return _VERB_OF[words[1]], _noun(words[0]), at + 2
     if words[0] in _VERB_OF:
         thing = _noun(words[1]) if len(words) > 1 and parts.program in _NOUNS else ""
         return _VERB_OF[words[0]], thing, at + (2 if thing else 1)
