@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
@@ -32,7 +33,7 @@ def _store_options(function: F) -> F:
         "--embedder",
         default="auto",
         show_default=True,
-        help="auto, lexical, mlx, sentence-transformers or remote.",
+        help="auto, lexical, mlx, sentence-transformers, or the http:// address of an embedding service.",
     )(function)
     return click.option(
         "--path",
@@ -44,7 +45,7 @@ def _store_options(function: F) -> F:
 
 
 class _Group(click.Group):
-    """Shows the package's own errors as one clear line, and leaves a closed pipe quietly."""
+    """Shows the package's own errors as one clear line."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -62,6 +63,8 @@ def main() -> None:
 def _engine(path: str | None, embedder: str) -> ProceduralMemoryEngine:
     from procedural_memory.engine import ProceduralMemoryEngine
 
+    if embedder.startswith(("http://", "https://")):
+        return ProceduralMemoryEngine(embedder, path=path)
     return ProceduralMemoryEngine(path=path, embedder=embedder)
 
 
@@ -229,7 +232,7 @@ def _learn_with_bar(engine: ProceduralMemoryEngine, name: str, sessions: list[di
 @click.option("-k", "--top-k", default=5, show_default=True, type=click.IntRange(1), help="How many predictions.")
 @click.option("--level", type=click.Choice(["command", "template"]), default="command", show_default=True)
 @click.option("--min-probability", default=0.0, show_default=True, type=click.FloatRange(0, 1))
-@click.option("--cwd", help="Working directory of the commands.")
+@click.option("--cwd", default=os.getcwd, help="Working directory of the commands.  [default: the current one]")
 @_store_options
 @_json_option
 def predict(
@@ -237,7 +240,7 @@ def predict(
     top_k: int,
     level: Any,
     min_probability: float,
-    cwd: str | None,
+    cwd: str,
     path: str,
     embedder: str,
     as_json: bool,

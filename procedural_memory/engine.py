@@ -10,10 +10,10 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import astuple
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, get_args
+from weakref import WeakSet
 
 from procedural_memory.commands.normalize import normalize
 from procedural_memory.commands.redact import redact
@@ -25,11 +25,11 @@ from procedural_memory.errors import (
     StorageError,
     shown,
 )
-from procedural_memory.memory.patterns import PatternIndex, Patterns
+from procedural_memory.memory.patterns import MAX_QUERY, PatternIndex, Patterns, pattern_id_of
 from procedural_memory.memory.sequences import Deriver
 from procedural_memory.prediction.context import SessionContext
 from procedural_memory.session import Session
-from procedural_memory.storage.base import Store
+from procedural_memory.storage.base import SessionRow, Store
 from procedural_memory.types import (
     Command,
     Level,
@@ -44,10 +44,12 @@ from procedural_memory.validation import (
     as_command,
     as_commands,
     as_outcome,
+    as_output,
     as_positive_int,
     as_probability,
     as_text,
     as_timestamp,
+    redacted,
 )
 
 if TYPE_CHECKING:
@@ -57,6 +59,8 @@ if TYPE_CHECKING:
     from procedural_memory.storage.snapshot import SessionRecord
 
 __all__ = ["ProceduralMemoryEngine"]
+
+_CHUNK = 500
 
 
 class ProceduralMemoryEngine:
@@ -108,24 +112,34 @@ class ProceduralMemoryEngine:
 
         self._threshold = as_probability("similarity_threshold", similarity_threshold)
         self._min_commands = as_positive_int("min_commands", min_commands)
+        if model is not None and not isinstance(model, (str, os.PathLike)):
+            raise InvalidTypeError(f"model: must be a folder, a hub id or None, not {type(model).__name__}")
         self._lock = threading.RLock()
         self._closed = False
+        self._batch = False
         self._last_start = 0.0
+        self._live: WeakSet[Session] = WeakSet()
         self._store: Store = SQLiteStore(_resolve(path))
-        recorded = self._store.meta("embedder")
-        self._selection = select_embedder(
-            embedder, None if model is None else os.fspath(model), embedding_service_url, recorded
-        )
-        # Only an embedder that was asked for by name may change the space of a store; "auto" never does.
-        keeps = embedder == "auto" and embedding_service_url is None
-        self._vectors = VectorIndex(self._store, self._selection, recorded if keeps else None)
+        try:
+            self._selection = select_embedder(
+                embedder,
+                None if model is None else os.fspath(model),
+                embedding_service_url,
+                self._store.meta("embedder"),
+            )
+            # Only an embedder that was asked for by name may change the space of a store; "auto" never does.
+            keep = embedder == "auto" and embedding_service_url is None
+            self._vectors = VectorIndex(self._store, self._selection, keep)
+        except BaseException:
+            self._store.close()
+            raise
         self._deriver = Deriver(self._store, self._min_commands)
         self._patterns = Patterns(self._store, self._refresh)
         # Prediction must not wait for a model, so its similarity knows stored vectors only.
-        self._stored_similarity = CommandSimilarity(self._vectors.stored_cosines, self._vectors.scale)
-        self._full_similarity = CommandSimilarity(self._vectors.cosines, self._vectors.scale)
-        self._index = PatternIndex(self._store, self._stored_similarity)
-        self._search = PatternIndex(self._store, self._full_similarity)
+        stored = CommandSimilarity(self._vectors.stored_cosines, self._vectors.scale)
+        prepared = CommandSimilarity(self._vectors.prepared_cosines, self._vectors.scale)
+        self._index = PatternIndex(self._store, stored)
+        self._search = PatternIndex(self._store, prepared)
         experts = (
             CountsExpert(),
             PatternExpert(self._index, self._threshold),
@@ -133,6 +147,8 @@ class ProceduralMemoryEngine:
             RecencyExpert(),
         )
         self._predictor = Predictor(self._store, Blend(experts))
+        if self._vectors.missing():
+            self._vectors.notify()
 
     # -- learning
 
@@ -174,8 +190,9 @@ class ProceduralMemoryEngine:
             "session_id": session_id,
             "source": source,
         }
-        with self._writing():
-            pattern_id = self._learn(_SessionInput("", item))
+        session = _SessionInput("", item)
+        with self._writing(), self._store.transaction():
+            pattern_id = self._learn(session)
             self._catch_up()
         return pattern_id
 
@@ -192,21 +209,30 @@ class ProceduralMemoryEngine:
             Mappings with ``commands`` (or ``session_commands``) and optionally ``outcome`` (or ``session_outcome``;
             unknown when absent), ``session_id`` (or ``session``), ``source``, ``project``; or plain lists of commands.
         progress : callable, optional
-            Called with the number of sessions learned so far.
+            Called with the number of sessions learned so far, inside the transaction: it may read, but not close.
 
         Returns
         -------
         list of (str or None)
             The pattern id of each session, as from `learn_workflow`.
         """
+        if isinstance(sessions, (str, bytes, Mapping)) or not isinstance(sessions, Iterable):
+            raise InvalidTypeError(f"sessions: must be an iterable of sessions, not {type(sessions).__name__}")
+        # Read and checked before the lock is taken: a slow source keeps nobody waiting.
+        inputs = [_SessionInput(f"sessions[{i}].", item) for i, item in enumerate(sessions)]
         learned = []
-        with self._writing():
-            with self._store.transaction():
-                for i, item in enumerate(sessions):
-                    learned.append(self._learn(_SessionInput(f"sessions[{i}].", item)))
+        with self._writing(), self._store.transaction():
+            self._batch = True
+            try:
+                for i, session in enumerate(inputs):
+                    learned.append(self._learn(session))
+                    if i % _CHUNK == _CHUNK - 1:
+                        self._deriver.catch_up()
                     if progress is not None:
                         progress(i + 1)
-            self._catch_up()
+                self._catch_up()
+            finally:
+                self._batch = False
         return learned
 
     async def alearn_workflow(
@@ -242,65 +268,78 @@ class ProceduralMemoryEngine:
         defaults = {"cwd": cwd, "project": project, "source": source, "actor": actor, "host": host, "branch": branch}
         probe = as_command("session", "true", defaults=defaults)
         name = as_text("session_id", session_id, optional=True) or uuid.uuid4().hex
+        name = redact(name)
         with self._writing(), self._store.transaction():
             if self._store.find_session(name) is not None:
                 raise SessionConflictError(f"session_id: {name!r} is taken; leave it out to get a fresh one")
             number = self._store.add_session(name, self._now(), probe.source)
-        return Session(self, number, name, defaults, SessionContext(project=probe.project))
+            live = Session(self, number, name, defaults, SessionContext(project=probe.project))
+            self._live.add(live)
+        return live
 
     def _record(
-        self,
-        number: int,
-        context: SessionContext,
-        item: CommandLike,
-        defaults: Mapping[str, Any],
-        output: str | None,
+        self, live: Session, item: CommandLike, given: Mapping[str, Any], output: str | bytes | None
     ) -> Command:
-        command = as_command("command", item, defaults=defaults)
-        text = as_text("output", output, optional=True)
+        command = as_command("command", item, defaults=live._defaults, given=given)
+        text = as_output(output)
         with self._writing():
-            self._store.add_steps(number, self._store.next_step(number), [command])
-            context.add(command)
+            with self._store.transaction():
+                if self._store.get_session(live._number).closed:
+                    raise ClosedError(f"session {live.session_id!r} was closed; start a new one with engine.session()")
+                step = self._store.step_count(live._number)
+                if step == 0 and command.timestamp is not None:
+                    # As in a batch, a session begins with its first step.
+                    self._store.set_start(live._number, command.timestamp)
+                self._store.add_steps(live._number, step, [command])
+            live._context.add(command)
             if text is not None:
-                context.values.observe_output(redact(text))
+                live._context.values.observe_output(text)
         return command
 
     def _close_session(self, number: int, outcome: Outcome) -> str | None:
-        from procedural_memory.memory.sequences import pattern_id_of
-
         result = as_outcome(outcome)
-        with self._writing():
+        with self._writing(), self._store.transaction():
             commands = self._store.steps(number)
-            self._store.close_session(number, result, _digest(commands, result))
+            if not self._store.get_session(number).closed:
+                self._store.close_session(number, result, _digest(commands, result))
+                self._catch_up()
             if len(commands) < self._min_commands:
                 return None
             return pattern_id_of([normalize(command.command) for command in commands])
 
-    def _learn(self, session: _SessionInput) -> str | None:
-        from procedural_memory.memory.sequences import pattern_id_of
+    def _after_removal(self) -> None:
+        """Derive everything again, and let open sessions forget what is gone."""
+        self._deriver.rebuild()
+        self._vectors.reset()
+        for live in list(self._live):
+            known = self._store.find_session(live.session_id)
+            if known is None or known.id != live._number or known.closed:
+                live._gone = True
+            else:
+                live._context = SessionContext.of(self._store.steps(known.id), live._context.project)
 
+    def _learn(self, session: _SessionInput) -> str | None:
         if len(session.commands) < self._min_commands:
             return None
         digest = _digest(session.commands, session.outcome)
         with self._store.transaction():
             name = session.session_id or uuid.uuid4().hex
-            if not self._is_known(name, digest):
+            if self._known(name, digest) is None:
                 start = next((c.timestamp for c in session.commands if c.timestamp is not None), None)
                 number = self._store.add_session(name, self._now() if start is None else start, session.source)
                 self._store.add_steps(number, 0, session.commands)
                 self._store.close_session(number, session.outcome, digest)
         return pattern_id_of([normalize(command.command) for command in session.commands])
 
-    def _is_known(self, session_id: str, digest: bytes) -> bool:
+    def _known(self, session_id: str, digest: bytes) -> SessionRow | None:
+        """Return the session with this id, None when there is none; raise when its content is another."""
         known = self._store.find_session(session_id)
-        if known is None:
-            return False
-        if known.digest != digest:
+        if known is not None and known.digest != digest:
             raise SessionConflictError(
                 f"session_id: {session_id!r} is taken by a session with different content; "
                 "use another id, or forget that session first"
             )
-        return True
+        return known
 
     # -- predicting
 
@@ -373,6 +412,10 @@ class ProceduralMemoryEngine:
         wanted = as_positive_int("k", k)
         floor = self._threshold if threshold is None else as_probability("threshold", threshold)
         templates = [normalize(command.command) for command in as_commands("commands", commands)]
+        # Before the lock: a model that is slow keeps no prediction waiting.
+        with self._reading():
+            pass
+        self._vectors.prepare(templates[-MAX_QUERY:])
         with self._reading():
             return self._search.similar(templates, wanted, floor) if templates else []
 
@@ -433,7 +476,6 @@ class ProceduralMemoryEngine:
             return {
                 **totals,
                 "graph_node_count": totals["template_count"],
-                "causal_chain_count": sum(map(len, self.causal_chains.values())),
                 "path": self._store.path,
                 "min_commands": self._min_commands,
                 "similarity_threshold": self._threshold,
@@ -466,6 +508,9 @@ class ProceduralMemoryEngine:
         from procedural_memory.storage.snapshot import write_snapshot
 
         with self._reading():
+            own = self._store.path
+            if own is not None and os.path.exists(path) and os.path.samefile(own, path):
+                raise InvalidInputError(f"path: {os.fspath(path)!r} is the memory itself; save to another file")
             return write_snapshot(self._store, path)
 
     def load(self, path: str | os.PathLike[str], mode: str | None = None) -> int:
@@ -494,8 +539,8 @@ class ProceduralMemoryEngine:
         with self._writing(), self._store.transaction():
             if mode != "merge":
                 self._store.delete_sessions([row.id for row in self._store.sessions()])
-                self._rebuild()
-            added = self._take_in(records)
+                self._after_removal()
+            added = self._take_in(records, keep_open=mode != "merge")
             self._deriver.catch_up()
             self._vectors.restore(vectors)
         self._vectors.notify()
@@ -530,18 +575,44 @@ class ProceduralMemoryEngine:
         self._refresh()
         return added
 
-    def _take_in(self, records: Iterable[SessionRecord]) -> int:
+    def _take_in(self, records: Iterable[SessionRecord], keep_open: bool = False) -> int:
+        """Add sessions that are not known. Open ones are left to the memory in which they go on, unless kept open."""
         added = 0
+        moved = False
         for record in records:
+            if not (record.closed or keep_open):
+                continue
             digest = _digest(record.commands, record.outcome)
-            if self._is_known(record.session_id, digest if record.closed else b""):
+            going_on = self._store.find_session(record.session_id)
+            if going_on is not None and not going_on.closed and record.closed:
+                self._complete(going_on, record, digest)
+                added += 1
+                continue
+            known = self._known(record.session_id, digest)
+            if known is not None:
+                # Learned in two places without a time of its own: the earlier place in the order holds everywhere.
+                if record.start < known.start:
+                    self._store.set_start(known.id, record.start)
+                    moved = True
                 continue
             number = self._store.add_session(record.session_id, record.start, record.source)
             self._store.add_steps(number, 0, record.commands)
             if record.closed:
                 self._store.close_session(number, record.outcome, digest)
             added += 1
+        if moved:
+            self._after_removal()
         return added
+
+    def _complete(self, known: SessionRow, record: SessionRecord, digest: bytes) -> None:
+        """Bring a session that is open here to the end that it came to elsewhere."""
+        steps = self._store.steps(known.id)
+        if _digest(steps, None) != _digest(record.commands[: len(steps)], None):
+            raise SessionConflictError(
+                f"session_id: {record.session_id!r} is taken by an open session with different content; close it first"
+            )
+        self._store.add_steps(known.id, len(steps), record.commands[len(steps) :])
+        self._store.close_session(known.id, record.outcome, digest)
 
     def forget(
         self,
@@ -576,8 +647,6 @@ class ProceduralMemoryEngine:
         int
             Number of steps forgotten.
         """
-        from procedural_memory.memory.sequences import pattern_id_of
-
         texts = {"session_id": session_id, "pattern_id": pattern_id, "template": template, "containing": containing}
         texts |= {"project": project, "source": source}
         texts = {name: as_text(name, value, optional=value is None) for name, value in texts.items()}
@@ -612,14 +681,14 @@ class ProceduralMemoryEngine:
                     gone.append(row.id)
             self._store.delete_sessions(gone)
             if forgotten or gone:
-                self._rebuild()
+                self._after_removal()
         self._vectors.notify()
         return forgotten
 
     def rebuild(self) -> None:
         """Derive everything again from the session log: the result is what was there."""
         with self._writing():
-            self._rebuild()
+            self._after_removal()
         self._vectors.notify()
 
     def flush(self) -> int:
@@ -631,7 +700,9 @@ class ProceduralMemoryEngine:
             How many templates are still without a vector; more than 0 when the embedder fails, see `stats`.
         """
         with self._reading():
-            pass
+            # A batch holds the store, which the worker may be waiting for.
+            if self._batch:
+                return self._vectors.missing()
         return self._vectors.flush()
 
     def close(self) -> None:
@@ -639,6 +710,8 @@ class ProceduralMemoryEngine:
         with self._lock:
             if self._closed:
                 return
+            if self._batch:
+                raise InvalidInputError("close: must not be called from within learn_many")
             self._closed = True
         # Outside the lock: the worker may be in the middle of a batch.
         self._vectors.close()
@@ -663,10 +736,6 @@ class ProceduralMemoryEngine:
     def _catch_up(self) -> None:
         if self._deriver.catch_up():
             self._vectors.notify()
-
-    def _rebuild(self) -> None:
-        self._deriver.rebuild()
-        self._vectors.reset()
 
     def _refresh(self) -> None:
         with self._reading():
@@ -720,9 +789,9 @@ class _SessionInput:
                 item = {**item, name: item[other]}
         if "commands" not in item:
             raise InvalidInputError(f"{prefix}commands: must be given, got the keys {shown(sorted(map(str, item)))}")
-        self.outcome = as_outcome(item.get("outcome"))
-        self.session_id: str | None = as_text(f"{prefix}session_id", item.get("session_id"), optional=True)
-        self.source: str | None = as_text(f"{prefix}source", item.get("source"), optional=True)
+        self.outcome = as_outcome(item.get("outcome"), prefix)
+        self.session_id: str | None = redacted(f"{prefix}session_id", item.get("session_id"))
+        self.source: str | None = redacted(f"{prefix}source", item.get("source"))
         defaults = {"project": item.get("project"), "source": self.source}
         name = f"{prefix}session_commands"
         self.commands = as_commands(
@@ -732,7 +801,9 @@ class _SessionInput:
 
 def _digest(commands: Sequence[Command], outcome: Outcome) -> bytes:
     """Return a hash that names the content of a session."""
-    content = json.dumps([outcome, [astuple(command) for command in commands]]).encode()
+    # What was run, where, when and how it ended. Who told of it, and the project derived from the folder, may differ.
+    steps = [(c.command, c.exit_code, c.cwd, c.timestamp) for c in commands]
+    content = json.dumps([outcome, steps]).encode()
     return hashlib.blake2b(content, digest_size=16).digest()
 
 

@@ -21,6 +21,7 @@ Each error subclasses the builtin a caller would already catch.
 
 from __future__ import annotations
 
+import reprlib
 from typing import Any
 
 __all__ = [
@@ -97,6 +98,10 @@ class ClosedError(ProceduralMemoryError, RuntimeError):
 
 
 def shown(value: Any, limit: int = 80) -> str:
-    """Return ``repr(value)`` cut to `limit` characters, for use in an error message."""
-    text = repr(value[: limit + 1] if isinstance(value, str) else value)
+    """Return a short ``repr`` of `value` for an error message, without secrets."""
+    from procedural_memory.commands.redact import redact
+
+    short = reprlib.Repr()
+    short.maxstring = short.maxother = short.maxlong = 4 * limit
+    text = redact(short.repr(value))
     return text if len(text) <= limit else text[: limit - 1] + "…"

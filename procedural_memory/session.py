@@ -40,6 +40,7 @@ class Session:
         self._defaults = defaults
         self._context = context
         self._closed = False
+        self._gone = False
         self._pattern_id: str | None = None
 
     def record(
@@ -47,7 +48,7 @@ class Session:
         command: CommandLike,
         *,
         exit_code: int | None = None,
-        output: str | None = None,
+        output: str | bytes | None = None,
         cwd: str | None = None,
         timestamp: float | str | None = None,
         duration_ms: float | None = None,
@@ -60,9 +61,9 @@ class Session:
         command : str, mapping or Command
         exit_code, cwd, timestamp, duration_ms, branch : optional
             As in `Command`; the session's own `cwd` and `branch` unless given.
-        output : str, optional
-            What the command printed. File names in it may fill placeholders of this session's predictions; it is
-            never stored.
+        output : str or bytes, optional
+            What the command printed; its first 16 kB are read. File names in it may fill placeholders of this
+            session's predictions; it is never stored.
 
         Returns
         -------
@@ -77,8 +78,7 @@ class Session:
             "duration_ms": duration_ms,
             "branch": branch,
         }
-        defaults = {**self._defaults, **{name: value for name, value in given.items() if value is not None}}
-        return self._engine._record(self._number, self._context, command, defaults, output)
+        return self._engine._record(self, command, given, output)
 
     def predict(self, top_k: int = 5, *, level: Level = "command", min_probability: float = 0.0) -> list[Prediction]:
         """Return the most probable next steps; see `ProceduralMemoryEngine.predict_next_action`."""
@@ -94,11 +94,14 @@ class Session:
             The pattern id; None when the session is shorter than `min_commands`. Closing again changes nothing.
         """
         if not self._closed:
+            self._check_open()
             self._pattern_id = self._engine._close_session(self._number, outcome)
             self._closed = True
         return self._pattern_id
 
     def _check_open(self) -> None:
+        if self._gone:
+            raise ClosedError(f"session {self.session_id!r} was forgotten or replaced; start a new one")
         if self._closed:
             raise ClosedError(f"session {self.session_id!r} is closed; start a new one with engine.session()")
 
@@ -108,7 +111,8 @@ class Session:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.close()
+        if not self._gone:
+            self.close()
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else "open"

@@ -7,6 +7,7 @@ package ever sees them.
 from __future__ import annotations
 
 import math
+import operator
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -38,6 +39,8 @@ CommandLike: TypeAlias = str | Mapping[str, Any] | Command
 _CONTROL = re.compile(r"[\x01-\x08\x0b\x0c\x0e-\x1f\x7f\x80-\x9f]")
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
 _LATEST = 1e11
+_LONGEST_MS = 1e12
+_OUTPUT = 16_384
 _TEXTS = ("cwd", "project", "source", "host", "branch")
 
 
@@ -45,6 +48,8 @@ def as_text(name: str, value: Any, *, optional: bool = False) -> Any:
     """Return a clean, non-empty string (or None where that is allowed)."""
     if value is None and optional:
         return None
+    if isinstance(value, os.PathLike):
+        value = os.fspath(value)
     if not isinstance(value, str):
         raise InvalidTypeError(f"{name}: must be a string, not {type(value).__name__} ({shown(value)})")
     if "\0" in value:
@@ -56,8 +61,9 @@ def as_text(name: str, value: Any, *, optional: bool = False) -> Any:
     clean = value.encode("utf-8", "replace").decode("utf-8") if not value.isascii() else value
     if "\x1b" in clean:
         clean = _ANSI.sub("", clean)
-    clean = _CONTROL.sub("", clean.replace("\r\n", "\n").replace("\r", "\n"))
-    if not clean.strip():
+    # Blanks at the ends say nothing, and a line end there would run a line that is only put on a prompt.
+    clean = _CONTROL.sub("", clean.replace("\r\n", "\n").replace("\r", "\n")).strip()
+    if not clean:
         if optional:
             return None
         raise InvalidInputError(f"{name}: must not be empty, got {shown(value)}")
@@ -66,11 +72,17 @@ def as_text(name: str, value: Any, *, optional: bool = False) -> Any:
 
 def as_positive_int(name: str, value: Any) -> int:
     """Return an integer of at least 1."""
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise InvalidTypeError(f"{name}: must be an integer of at least 1, not {type(value).__name__} ({shown(value)})")
-    if value < 1:
-        raise InvalidInputError(f"{name}: must be at least 1, got {value}")
-    return value
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        number = operator.index(value)
+    except TypeError as error:
+        raise InvalidTypeError(
+            f"{name}: must be an integer of at least 1, not {type(value).__name__} ({shown(value)})"
+        ) from error
+    if number < 1:
+        raise InvalidInputError(f"{name}: must be at least 1, got {number}")
+    return number
 
 
 def as_probability(name: str, value: Any) -> float:
@@ -81,14 +93,33 @@ def as_probability(name: str, value: Any) -> float:
     return number
 
 
-def as_outcome(value: Any) -> Outcome:
+def as_outcome(value: Any, prefix: str = "") -> Outcome:
     """Return ``"success"``, ``"failure"`` or None."""
-    if value is None or value in ("success", "failure"):
-        return value  # type: ignore[no-any-return]
-    rule = "session_outcome: must be 'success', 'failure' or None (unknown)"
+    if value is None:
+        return None
+    if isinstance(value, str) and value in ("success", "failure"):
+        return "success" if value == "success" else "failure"
+    rule = f"{prefix}session_outcome: must be 'success', 'failure' or None (unknown)"
     if not isinstance(value, str):
         raise InvalidTypeError(f"{rule}, not {type(value).__name__} ({shown(value)})")
     raise InvalidInputError(f"{rule}, got {shown(value)}")
+
+
+def redacted(name: str, value: Any) -> str | None:
+    """Return a clean string without secrets, or None."""
+    text = as_text(name, value, optional=True)
+    return None if text is None else redact(text)
+
+
+def as_output(value: Any) -> str | None:
+    """Return the beginning of what a command printed, without secrets. Whatever it holds, a step is not lost by it."""
+    if value is None:
+        return None
+    if isinstance(value, (bytes, bytearray)):
+        value = bytes(value[:_OUTPUT]).decode("utf-8", "replace")
+    if not isinstance(value, str):
+        raise InvalidTypeError(f"output: must be a string, bytes or None, not {type(value).__name__}")
+    return redact(_CONTROL.sub("", _ANSI.sub("", value[:_OUTPUT])).replace("\0", ""))
 
 
 def as_commands(name: str, items: Any, *, defaults: Mapping[str, Any] | None = None) -> list[Command]:
@@ -98,7 +129,9 @@ def as_commands(name: str, items: Any, *, defaults: Mapping[str, Any] | None = N
     return [as_command(f"{name}[{i}]", item, defaults=defaults) for i, item in enumerate(items)]
 
 
-def as_command(name: str, item: Any, *, defaults: Mapping[str, Any] | None = None) -> Command:
+def as_command(
+    name: str, item: Any, *, defaults: Mapping[str, Any] | None = None, given: Mapping[str, Any] | None = None
+) -> Command:
     """Return one command, cleaned and redacted.
 
     Parameters
@@ -107,8 +140,8 @@ def as_command(name: str, item: Any, *, defaults: Mapping[str, Any] | None = Non
         What the caller calls the item; errors begin with it.
     item : str, mapping or Command
         Keys of a mapping that are no field of `Command` are ignored.
-    defaults : mapping, optional
-        Values for fields that the item does not give.
+    defaults, given : mapping, optional
+        Values for fields that the item does not give, and values that win over what the item says.
     """
     fields: Mapping[str, Any]
     if isinstance(item, str):
@@ -124,25 +157,27 @@ def as_command(name: str, item: Any, *, defaults: Mapping[str, Any] | None = Non
             f"{name}: must be a string, a mapping with a 'command' or a Command, not {type(item).__name__} "
             f"({shown(item)})"
         )
-    if defaults:
-        fields = {**defaults, **{key: value for key, value in fields.items() if value is not None}}
+    if defaults or given:
+        layers = (defaults or {}, fields, given or {})
+        fields = {key: value for layer in layers for key, value in layer.items() if value is not None}
     # A mapping names its field, a plain string is the item itself.
     prefix = name if isinstance(item, str) else f"{name}.command"
-    texts = {key: as_text(f"{name}.{key}", fields.get(key), optional=True) for key in _TEXTS}
+    texts = {key: redacted(f"{name}.{key}", fields.get(key)) for key in _TEXTS}
     actor = fields.get("actor")
-    if actor is not None and actor not in ACTORS:
+    if actor is not None and not (isinstance(actor, str) and actor in ACTORS):
         raise InvalidInputError(f"{name}.actor: must be one of {', '.join(ACTORS)}, got {shown(actor)}")
     duration = _as_number(f"{name}.duration_ms", fields.get("duration_ms"))
-    if duration is not None and duration < 0:
-        raise InvalidInputError(f"{name}.duration_ms: must not be negative, got {duration}")
-    cwd = texts["cwd"]
+    if duration is not None and not 0 <= duration <= _LONGEST_MS:
+        rule = "must not be negative" if duration < 0 else f"must be at most {_LONGEST_MS:.0f} (30 years)"
+        raise InvalidInputError(f"{name}.duration_ms: {rule}, got {shown(fields['duration_ms'])}")
+    project = texts["project"] or project_of(texts["cwd"])
     return Command(
         command=redact(as_text(prefix, fields["command"])),
         exit_code=_as_exit_code(f"{name}.exit_code", fields.get("exit_code")),
-        cwd=redact(cwd) if cwd else None,
+        cwd=texts["cwd"],
         timestamp=as_timestamp(f"{name}.timestamp", fields.get("timestamp")),
         duration_ms=duration,
-        project=texts["project"] or project_of(cwd),
+        project=project,
         source=texts["source"],
         actor=actor,
         host=texts["host"],
@@ -154,11 +189,16 @@ def _as_number(name: str, value: Any) -> float | None:
     if value is None:
         return None
     # numpy scalars and Decimals are numbers too; strings and booleans are mistakes.
-    if isinstance(value, (bool, str, bytes)) or not hasattr(value, "__float__"):
-        raise InvalidTypeError(f"{name}: must be a number, not {type(value).__name__} ({shown(value)})")
-    number = float(value)
+    try:
+        if isinstance(value, (bool, str, bytes)):
+            raise TypeError
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    except (TypeError, ValueError) as error:
+        raise InvalidTypeError(f"{name}: must be a number, not {type(value).__name__} ({shown(value)})") from error
     if not math.isfinite(number):
-        raise InvalidInputError(f"{name}: must be finite, got {number}")
+        raise InvalidInputError(f"{name}: must be finite, got {shown(value)}")
     return number
 
 
@@ -166,7 +206,7 @@ def _as_exit_code(name: str, value: Any) -> int | None:
     number = _as_number(name, value)
     if number is None:
         return None
-    if number != int(number) or abs(number) >= 2**63:
+    if number != int(number) or abs(number) >= 2**53:
         raise InvalidInputError(f"{name}: must be a whole number, got {shown(value)}")
     return int(number)
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from procedural_memory.memory.families import fold
-from procedural_memory.storage.base import PatternCounts, PatternRow, Store, hash64
+from procedural_memory.storage.base import PatternCounts, PatternRow, Store, hash64, pattern_row_id
 from procedural_memory.types import SimilarPattern, WorkflowPattern
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from procedural_memory.memory.similarity import CommandSimilarity
 
-__all__ = ["CANDIDATES", "Continuations", "PatternIndex", "Patterns", "index_keys", "to_pattern"]
+__all__ = ["CANDIDATES", "Continuations", "PatternIndex", "Patterns", "index_keys", "pattern_id_of", "to_pattern"]
 
 CANDIDATES = 200
 """At most this many patterns are aligned with a query."""
@@ -31,8 +32,13 @@ MAX_STEPS = 200_000
 
 @lru_cache(maxsize=65_536)
 def index_keys(template: str) -> tuple[int, ...]:
-    """Return the keys under which patterns with this template are found: its programs, tool families folded."""
-    return tuple(hash64(part) for part in fold(template))
+    """Return the keys under which patterns with this template are found: itself, and its programs, tools folded."""
+    return (hash64("=", template), *[hash64(part) for part in fold(template)])
+
+
+def pattern_id_of(templates: Sequence[str]) -> str:
+    """Return the id of the pattern with these templates: the same in every memory."""
+    return blake2b("\x1e".join(templates).encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
 
 
 def to_pattern(row: PatternRow) -> WorkflowPattern:
@@ -95,9 +101,9 @@ class Continuations:
         Row id of the pattern.
     """
 
-    templates: NDArray[np.intp]
+    templates: NDArray[np.int64]
     similarities: NDArray[np.float32]
-    patterns: NDArray[np.intp]
+    patterns: NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +111,7 @@ class _Aligned:
     """What is aligned: patterns, their steps as columns of `similarities`, and where each pattern begins."""
 
     ids: list[int]
-    templates: NDArray[np.intp]
+    templates: NDArray[np.int64]
     similarities: NDArray[np.float32]
     steps: NDArray[np.intp]
     offsets: NDArray[np.intp]
@@ -130,7 +136,7 @@ class PatternIndex:
         from procedural_memory.memory.similarity import align
 
         query = templates[-MAX_QUERY:]
-        work = self._prepare(query, CANDIDATES)
+        work = self._prepare(query, CANDIDATES, MAX_STEPS)
         if work is None:
             return []
         aligned = align(work.similarities, work.steps, work.offsets, self._similarity.weights(query))
@@ -152,7 +158,7 @@ class PatternIndex:
 
         from procedural_memory.memory.similarity import continuations
 
-        work = self._prepare(templates, candidates)
+        work = self._prepare(templates, candidates, MAX_STEPS // 10)
         if work is None:
             return None
         scores = continuations(work.similarities, work.steps, work.offsets)
@@ -160,7 +166,7 @@ class PatternIndex:
         places = np.flatnonzero(scores >= max(threshold, 1e-6))
         owners = np.searchsorted(work.offsets, places, side="right") - 1
         return Continuations(
-            work.templates[work.steps[places + 1]], scores[places], np.array(work.ids, dtype=np.intp)[owners]
+            work.templates[work.steps[places + 1]], scores[places], np.array(work.ids, dtype=np.int64)[owners]
         )
 
     def groups(self, threshold: float) -> list[tuple[str, ...]]:
@@ -185,23 +191,29 @@ class PatternIndex:
             groups.setdefault(root(pattern_id), []).append(pattern_id)
         return [tuple(group) for group in groups.values() if len(group) > 1]
 
-    def _prepare(self, templates: Sequence[str], candidates: int) -> _Aligned | None:
+    def _prepare(self, templates: Sequence[str], candidates: int, most_steps: int) -> _Aligned | None:
         import numpy as np
 
         keys = [key for template in templates for key in index_keys(template)]
+        found = self._store.patterns_with(keys, candidates)
+        # However many share its tools, the very same workflow is always looked at.
+        if self._store.pattern(exact := pattern_row_id(pattern_id_of(templates))) and exact not in found:
+            found = [exact, *found[: candidates - 1]]
         ids: list[int] = []
         parts: list[tuple[int, ...]] = []
         size = 0
-        for number, steps in self._store.pattern_templates(self._store.patterns_with(keys, candidates)):
-            if ids and size + len(steps) > MAX_STEPS:
+        for number, steps in self._store.pattern_templates(found):
+            if ids and size + len(steps) > most_steps:
                 break
             ids.append(number)
             parts.append(steps)
             size += len(steps)
         if not ids:
             return None
-        universe, steps_of = np.unique(np.concatenate([np.array(p, dtype=np.intp) for p in parts]), return_inverse=True)
-        texts = [self._store.template_text(int(number)) for number in universe]
+        universe, steps_of = np.unique(
+            np.concatenate([np.array(p, dtype=np.int64) for p in parts]), return_inverse=True
+        )
+        texts = self._store.template_texts(universe.tolist())
         return _Aligned(
             ids,
             universe,

@@ -9,21 +9,20 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from hashlib import blake2b
 
 from procedural_memory.commands.ground import SessionValues
 from procedural_memory.commands.normalize import analyze
-from procedural_memory.memory.patterns import index_keys
+from procedural_memory.memory.patterns import index_keys, pattern_id_of
 from procedural_memory.storage.base import START, Delta, LogRow, PatternRow, SessionRow, Store, context_key, moment
 from procedural_memory.types import Command
 
-__all__ = ["MAX_ORDER", "Deriver", "context_keys", "pattern_id_of"]
+__all__ = ["MAX_ORDER", "Deriver", "context_keys"]
 
 MAX_ORDER = 4
 """Longest context that is counted."""
 
 _BATCH = 4000
-_LIVE_SESSIONS = 64
+_LIVE_SESSIONS = 1024
 _COUNT, _SESSIONS, _SUCCESS, _FAILURE, _GOOD, _BAD = range(6)
 
 
@@ -31,11 +30,6 @@ def context_keys(templates: Sequence[str]) -> list[int]:
     """Return the keys of the contexts of order 0, 1, … that end a session that began with `templates`."""
     padded = (START, *templates[-MAX_ORDER:]) if len(templates) < MAX_ORDER else tuple(templates[-MAX_ORDER:])
     return [context_key(padded[len(padded) - order :]) for order in range(min(MAX_ORDER, len(padded)) + 1)]
-
-
-def pattern_id_of(templates: Sequence[str]) -> str:
-    """Return the id of the pattern with these templates: the same in every memory."""
-    return blake2b("\x1e".join(templates).encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
 
 
 @dataclass(slots=True)
@@ -108,13 +102,12 @@ class Deriver:
 
     def _state(self, session: int, step: int) -> _State:
         state = self._live.get(session)
-        if state is None or (step >= 0 and step != len(state.templates)):
+        known = step if step >= 0 else self._store.step_count(session)
+        if state is None or known != len(state.templates):
             # Begun by another process, or evicted: read the beginning back, counting nothing twice.
             state = _State(self._store.get_session(session))
-            if step != 0:
-                steps = self._store.steps(session)
-                for command in steps if step < 0 else steps[:step]:
-                    self._step(state, command, Delta())
+            for command in self._store.steps(session)[:known] if known else ():
+                self._step(state, command, Delta())
             self._live[session] = state
             if len(self._live) > _LIVE_SESSIONS:
                 self._live.popitem(last=False)

@@ -1,6 +1,8 @@
-"""Vectors of templates: embedded in batches by a background worker, each with its nearest templates beside it.
+"""Vectors of templates: embedded in batches in the background, each with its nearest templates beside it.
 
-Prediction reads stored neighbours only; it never waits for a model.
+Prediction reads stored neighbours and vectors only; it never waits for a model. One thread embeds at a time, so an
+embedder need not be safe for several. Lock order: the work lock before the store's; nobody who holds the store
+waits for work.
 """
 
 from __future__ import annotations
@@ -28,7 +30,9 @@ NEIGHBOURS = 20
 
 _BATCH = 256
 _CACHED = 20_000
+_QUERIES = 4_096
 _PATIENCE = 2.0
+_UNIT = 1e-3
 _log = logging.getLogger("procedural_memory")
 
 
@@ -41,23 +45,31 @@ class VectorIndex:
         Where vectors and neighbours are kept, by embedder fingerprint.
     selection : Selection
         The embedder and why it was chosen; without one only what is stored already is used.
-    fingerprint : str or None
-        The space that the store was built with, None in a new one.
+    keep : bool
+        Whether the space that the store was built with must stay. Only an embedder asked for by name may change it.
     """
 
-    def __init__(self, store: Store, selection: Selection, fingerprint: str | None) -> None:
+    def __init__(self, store: Store, selection: Selection, keep: bool) -> None:
         self._store = store
         self._selection = selection
         self._embedder = selection.embedder
-        self._fingerprint = fingerprint
-        self._wake = threading.Condition()
+        self._keep = keep
+        # A service says what it is when it first answers; until then the space is the one recorded.
+        self._fingerprint: str | None = store.meta("embedder")
+        if self._embedder is not None and selection.name != "remote":
+            self._fingerprint = self._embedder.fingerprint
+        self._state = threading.Lock()
         self._work = threading.Lock()
         self._worker: threading.Thread | None = None
         self._pending = False
         self._closed = False
         self._scale: Scale | None = None
         self._cache: dict[int, NDArray[np.float32]] = {}
+        self._queries: dict[str, NDArray[np.float32]] = {}
+        self._ids: NDArray[np.int64] | None = None
+        self._rows: NDArray[np.float32] | None = None
         self.problem: str | None = None
+        _log.info("embedder %s: %s", selection.name, selection.reason)
 
     def scale(self) -> Scale | None:
         """Return where this space's cosines lie; measured once, with the first vectors, and kept in the store."""
@@ -69,23 +81,17 @@ class VectorIndex:
                 self._scale = Scale(*json.loads(kept))
         return self._scale
 
-    @property
-    def fingerprint(self) -> str | None:
-        """The space of the vectors; None until an embedder that must be asked first has answered."""
-        return self._fingerprint
-
     def notify(self) -> None:
-        """Say that there may be new templates; returns at once."""
+        """Say that there may be templates without a vector; returns at once."""
         if self._embedder is None:
             return
-        with self._wake:
-            if self._closed:
-                return
+        with self._state:
             self._pending = True
-            if self._worker is None:
-                self._worker = threading.Thread(target=self._run, name="procedural-memory-embed", daemon=True)
-                self._worker.start()
-            self._wake.notify()
+            if self._closed or (self._worker is not None and self._worker.is_alive()):
+                return
+            # The worker ends when nothing is left to do, so that a forgotten engine leaves no thread behind.
+            self._worker = threading.Thread(target=self._run, name="procedural-memory-embed", daemon=True)
+            self._worker.start()
 
     def flush(self) -> int:
         """Embed what is waiting, in this thread; return how many templates are still without a vector."""
@@ -95,18 +101,16 @@ class VectorIndex:
 
     def missing(self) -> int:
         """Return how many templates have no vector."""
-        if self._embedder is None:
-            return 0
         return self._store.count_missing(self._fingerprint or "")
 
     def close(self) -> None:
         """Stop the worker; what is not embedded yet is embedded when the store is next used."""
-        with self._wake:
+        with self._state:
             self._closed = True
-            self._wake.notify()
-        if self._worker is not None:
+            worker = self._worker
+        if worker is not None and worker is not threading.current_thread():
             # A model that is just being loaded is not waited for: the worker is a daemon and notices the close.
-            self._worker.join(timeout=_PATIENCE)
+            worker.join(timeout=_PATIENCE)
 
     def neighbours(self, template: int) -> list[tuple[int, float]]:
         """Return (template id, cosine) of the nearest templates, nearest first; empty when not known yet."""
@@ -124,22 +128,56 @@ class VectorIndex:
         cache = self._cache
         if lacking := [number for number in ids.values() if number not in cache]:
             if len(cache) > _CACHED:
-                cache.clear()
+                cache = self._cache = {}
+                lacking = list(ids.values())
             for number, data in self._store.vectors_of(self._fingerprint, lacking).items():
                 cache[number] = np.frombuffer(data, dtype=np.float32)
         return {text: cache[number] for text, number in ids.items() if number in cache}
 
-    def restore(self, vectors: Mapping[str, Mapping[str, bytes]]) -> None:
-        """Take over cached vectors of the space in use, for templates that are known."""
-        if self._fingerprint is None:
-            # The space of a model on this machine is known from its files; a service would have to be asked.
-            if self._embedder is None or self._selection.name == "remote":
+    def stored_cosines(self, first: Sequence[str], second: Sequence[str]) -> NDArray[np.float32]:
+        """Return cosines of two lists of templates from stored vectors; NaN where one is missing.
+
+        Returns
+        -------
+        ndarray of float32, shape (len(first), len(second))
+        """
+        return _cosines(self.stored([*first, *second]), first, second)
+
+    def prepare(self, templates: Sequence[str]) -> None:
+        """Make the vectors of a query that are not stored; call it without holding any lock, it may take its time."""
+        if self._embedder is None:
+            return
+        known = self.stored(templates).keys() | self._queries.keys()
+        if lacking := [text for text in dict.fromkeys(templates) if text not in known]:
+            try:
+                with self._work:
+                    made = dict(zip(lacking, self._embed(lacking), strict=True))
+            except EmbeddingError as error:
+                self._report(error)
                 return
-            self._fingerprint = self._embedder.fingerprint
+            # Replaced, not changed: another thread may be reading it.
+            self._queries = made if len(self._queries) > _QUERIES else {**self._queries, **made}
+
+    def prepared_cosines(self, first: Sequence[str], second: Sequence[str]) -> NDArray[np.float32]:
+        """As `stored_cosines`, with the vectors made by `prepare`."""
+        queries = self._queries
+        have = {text: queries[text] for text in (*first, *second) if text in queries}
+        return _cosines({**have, **self.stored([*first, *second])}, first, second)
+
+    def restore(self, vectors: Mapping[str, Mapping[str, bytes]]) -> None:
+        """Take over cached vectors of the space in use, for templates that are known; what is no vector is left."""
+        import numpy as np
+
+        if self._embedder is None or self._fingerprint is None or self._selection.name == "remote":
+            return
         rows = vectors.get(self._fingerprint, {})
-        if len({len(data) for data in rows.values()}) == 1:
-            ids = self._store.template_ids(rows)
-            self._store.put_vectors(self._fingerprint, {ids[t]: rows[t] for t in rows if t in ids})
+        ids = self._store.template_ids(rows)
+        good = {}
+        for text, number in ids.items():
+            row = np.frombuffer(rows[text], dtype=np.float32)
+            if len(row) == self._embedder.dimension and abs(float(np.linalg.norm(row)) - 1.0) < _UNIT:
+                good[number] = rows[text]
+        self._store.put_vectors(self._fingerprint, good)
 
     def status(self) -> dict[str, Any]:
         """Return the embedder, why it was chosen, and how far it is."""
@@ -151,38 +189,18 @@ class VectorIndex:
             "problem": self.problem,
         }
 
-    def stored_cosines(self, first: Sequence[str], second: Sequence[str]) -> NDArray[np.float32]:
-        """Return cosines of two lists of templates from stored vectors; NaN where one is missing.
-
-        Returns
-        -------
-        ndarray of float32, shape (len(first), len(second))
-        """
-        return _cosines(self.stored([*first, *second]), first, second)
-
-    def cosines(self, first: Sequence[str], second: Sequence[str]) -> NDArray[np.float32]:
-        """As `stored_cosines`, but missing vectors are made on the spot, for calls that may take their time."""
-        texts = list(dict.fromkeys([*first, *second]))
-        have = self.stored(texts)
-        if self._embedder is not None and (lacking := [text for text in texts if text not in have]):
-            try:
-                have.update(zip(lacking, self._embed(lacking), strict=True))
-            except EmbeddingError as error:
-                self._report(error)
-        return _cosines(have, first, second)
-
     def reset(self) -> None:
         """Drop what is cached of the store, after templates were dropped from it."""
-        self._cache.clear()
+        self._cache, self._queries = {}, {}
+        self._ids = self._rows = None
 
-    # -- worker
+    # -- the work
 
     def _run(self) -> None:
         while True:
-            with self._wake:
-                while not self._pending and not self._closed:
-                    self._wake.wait()
-                if self._closed:
+            with self._state:
+                if not self._pending or self._closed:
+                    self._worker = None
                     return
                 self._pending = False
             self._drain()
@@ -214,19 +232,26 @@ class VectorIndex:
         import numpy as np
 
         assert self._embedder is not None
-        rows = np.ascontiguousarray(self._embedder.embed(texts), dtype=np.float32)
-        fingerprint = self._embedder.fingerprint
-        wanted = (len(texts), self._embedder.dimension)
-        if rows.shape != wanted:
-            raise ModelFormatError(f"embedder {fingerprint}: must return an array of shape {wanted}, got {rows.shape}")
-        if not np.isfinite(rows).all():
-            raise ModelFormatError(f"embedder {fingerprint}: must return finite numbers, got NaN or infinity")
-        if self._fingerprint is None:
-            self._fingerprint = fingerprint
-        elif self._fingerprint != fingerprint:
+        try:
+            rows = np.ascontiguousarray(self._embedder.embed(texts), dtype=np.float32)
+            fingerprint, dimension = self._embedder.fingerprint, self._embedder.dimension
+        except EmbeddingError:
+            raise
+        except Exception as error:
+            raise EmbeddingError(f"embedder {self._selection.name}: {type(error).__name__}: {error}") from error
+        if rows.shape != (len(texts), dimension):
             raise ModelFormatError(
-                f"embedder: the space must stay {self._fingerprint}, not become {fingerprint}; they are never mixed"
+                f"embedder {fingerprint}: must return an array of shape {(len(texts), dimension)}, got {rows.shape}"
             )
+        if not (np.abs(np.linalg.norm(rows, axis=1) - 1.0) < _UNIT).all():
+            raise ModelFormatError(f"embedder {fingerprint}: must return finite rows of unit length")
+        if fingerprint != self._fingerprint:
+            if self._keep and self._fingerprint is not None:
+                raise ModelFormatError(
+                    f"embedder: the space must stay {self._fingerprint}, not become {fingerprint}; they are never mixed"
+                )
+            self._fingerprint, self._scale = fingerprint, None
+            self.reset()
         return rows
 
     def _embed_batch(self) -> bool:
@@ -235,34 +260,35 @@ class VectorIndex:
             return False
         rows = self._embed([text for _, text in todo])
         assert self._fingerprint is not None
-        self._store.put_vectors(self._fingerprint, {number: rows[i].tobytes() for i, (number, _) in enumerate(todo)})
-        if self._store.meta("embedder") != self._fingerprint:
-            self._store.set_meta("embedder", self._fingerprint)
+        with self._store.transaction():
+            self._store.put_vectors(
+                self._fingerprint, {number: rows[i].tobytes() for i, (number, _) in enumerate(todo)}
+            )
+            if self._store.meta("embedder") != self._fingerprint:
+                self._store.set_meta("embedder", self._fingerprint)
         return True
 
     def _measure(self) -> None:
         """Measure the scale of the space where vectors came without it, from a snapshot say."""
         from procedural_memory.memory.similarity import measure_scale
 
-        if self._fingerprint is not None and self.scale() is None:
+        if self._fingerprint is not None and self.scale() is None and not self._closed:
             self._store.set_meta(f"scale {self._fingerprint}", json.dumps(measure_scale(self._embed)))
 
     def _link(self) -> None:
         """Store the neighbours of templates that have none yet, and mend the lists that these enter."""
         import numpy as np
 
-        if self._fingerprint is None or not (new := self._store.unlinked(self._fingerprint)):
+        if self._closed or self._fingerprint is None or not (new := self._store.unlinked(self._fingerprint)):
             return
-        stored = list(self._store.vectors(self._fingerprint))
-        ids = np.array([number for number, _ in stored])
-        rows = np.frombuffer(b"".join(data for _, data in stored), dtype=np.float32).reshape(len(ids), -1)
+        ids, rows = self._matrix(new)
         is_new = np.isin(ids, new)
-        old = np.flatnonzero(~is_new)
-        floors = np.array([self._floor(int(ids[place])) for place in old], dtype=np.float32)
+        fresh, old = np.flatnonzero(is_new), np.flatnonzero(~is_new)
+        least = self._store.floors(self._fingerprint, NEIGHBOURS)
+        floors = np.array([least.get(number, -2.0) for number in ids[old].tolist()], dtype=np.float32)
         entering: dict[int, list[tuple[int, float]]] = {}
         linked: dict[int, list[tuple[int, float]]] = {}
         k = min(NEIGHBOURS + 1, len(ids))
-        fresh = np.flatnonzero(is_new)
         for begin in range(0, len(fresh), _BATCH):
             block = fresh[begin : begin + _BATCH]
             cosines = rows[block] @ rows.T
@@ -279,10 +305,23 @@ class VectorIndex:
             linked[number] = sorted(pairs, key=lambda pair: (-pair[1], pair[0]))[:NEIGHBOURS]
         self._store.put_neighbours(self._fingerprint, linked)
 
-    def _floor(self, template: int) -> float:
-        """Return the cosine that a new neighbour of `template` must exceed."""
-        pairs = self._store.neighbours(self._fingerprint or "", template)
-        return pairs[-1][1] if len(pairs) >= NEIGHBOURS else -2.0
+    def _matrix(self, new: Sequence[int]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Return ids and vectors of all templates; of those known from the last time only the `new` are read."""
+        import numpy as np
+
+        assert self._fingerprint is not None
+        if self._ids is not None and self._rows is not None:
+            have = set(self._ids.tolist())
+            stored = self._store.vectors_of(self._fingerprint, [number for number in new if number not in have])
+            if len(self._ids) + len(stored) == self._store.count_vectors(self._fingerprint):
+                self._ids = np.concatenate([self._ids, np.array(list(stored), dtype=np.int64)])
+                added = np.frombuffer(b"".join(stored.values()), dtype=np.float32).reshape(len(stored), -1)
+                self._rows = np.concatenate([self._rows, added]) if len(stored) else self._rows
+                return self._ids, self._rows
+        every = dict(self._store.vectors(self._fingerprint))
+        self._ids = np.array(list(every), dtype=np.int64)
+        self._rows = np.frombuffer(b"".join(every.values()), dtype=np.float32).reshape(len(every), -1)
+        return self._ids, self._rows
 
 
 def _cosines(

@@ -25,20 +25,17 @@ class SessionContext:
         Of the newest `CONTEXT_LENGTH` commands.
     values : SessionValues
         Files, branches and other values that the session has used.
-    started : bool
-        Whether `templates` reaches back to the first step of the session.
     project : str or None
     """
 
     templates: list[str] = field(default_factory=list)
     values: SessionValues = field(default_factory=SessionValues)
-    started: bool = True
     project: str | None = None
 
     @classmethod
-    def of(cls, commands: Sequence[Command]) -> SessionContext:
+    def of(cls, commands: Sequence[Command], project: str | None = None) -> SessionContext:
         """Return the context of a session that consists of `commands` so far."""
-        context = cls(started=len(commands) <= CONTEXT_LENGTH)
+        context = cls(project=project)
         for command in commands[-CONTEXT_LENGTH:]:
             context.add(command)
         return context
@@ -50,6 +47,5 @@ class SessionContext:
         self.templates.append(analysis.template)
         if len(self.templates) > CONTEXT_LENGTH:
             del self.templates[0]
-            self.started = False
         if command.project is not None:
             self.project = command.project

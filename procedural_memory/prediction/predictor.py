@@ -17,6 +17,9 @@ __all__ = ["Predictor"]
 _LINES, _PAST_LINES, _SUGGESTIONS = 3, 8, 3
 _SPARE = 12
 
+_OF_A_PROJECT = frozenset({"FILE", "TEST", "GLOB", "TEXT", "HEREDOC"})
+"""Kinds of placeholders whose past values are names of files, or may hold some."""
+
 
 class Predictor:
     """Predicts from a store and a blend of experts.
@@ -49,10 +52,17 @@ class Predictor:
 
     def _lines(self, number: int, context: SessionContext, rules: dict[str, tuple[int, int]]) -> list[Line]:
         template = self._store.template_text(number)
-        # File names of one project say nothing in another; commands without file names are the same everywhere.
-        project = (context.project or "") if "FILE" in placeholders(template) else None
-        past, total = self._store.lines(number, project, _PAST_LINES)
-        return ground(template, analyze(template).programs, context.values, past, total, rules, _LINES)
+        kinds = placeholders(template)
+        programs = analyze(template).programs
+        # File names of one project are not for another, and a context of unknown project is given none at all;
+        # commands without file names are the same everywhere.
+        local = not _OF_A_PROJECT.isdisjoint(kinds) or any(program.startswith("./") for program in programs)
+        past, total = self._store.lines(number, context.project if local else None, _PAST_LINES)
+        if local and context.project is None:
+            past = [] if kinds else past
+        if local and not kinds and not past:
+            return []
+        return ground(template, programs, context.values, past, total, rules, _LINES)
 
     def _prediction(
         self, candidate: Candidate, line: Line, query: Query, shares: dict[str, tuple[float, Proposal]]

@@ -10,6 +10,7 @@ import gzip
 import hashlib
 import json
 import os
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -36,8 +37,8 @@ def read_sessions(path: str | os.PathLike[str], outcome: str | None = None) -> I
     kind = Path(target.stem).suffix if target.suffix == ".gz" else target.suffix
     try:
         with gzip.open(target, "rb") if target.suffix == ".gz" else open(target, "rb") as file:
-            text = file.read().decode("utf-8", "replace")
-    except (OSError, EOFError) as error:
+            text = file.read().decode("utf-8-sig", "replace")
+    except (OSError, EOFError, zlib.error) as error:
         raise StorageError(f"file {str(target)!r}: cannot be read ({error})") from error
     readers = {".json": _json, ".jsonl": _jsonl, ".ndjson": _jsonl}
     for i, session in enumerate(readers.get(kind, _plain)(str(target), text)):
@@ -54,7 +55,9 @@ def _json(name: str, text: str) -> Iterator[dict[str, Any]]:
     if isinstance(content, Mapping) and "sessions" in content:
         content = content["sessions"]
     if isinstance(content, Mapping) or (
-        isinstance(content, list) and content and all(isinstance(item, str) or "command" in item for item in content)
+        isinstance(content, list)
+        and content
+        and all(isinstance(i, str) or (isinstance(i, Mapping) and "command" in i) for i in content)
     ):
         content = [content]
     if not isinstance(content, list):
@@ -64,14 +67,14 @@ def _json(name: str, text: str) -> Iterator[dict[str, Any]]:
 
 
 def _jsonl(name: str, text: str) -> Iterator[dict[str, Any]]:
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
             yield _session(f"file {name!r}, line {number}", _parsed(name, f", line {number}", line))
 
 
 def _plain(name: str, text: str) -> Iterator[dict[str, Any]]:
     commands: list[str] = []
-    for line in [*text.splitlines(), ""]:
+    for line in [*text.split("\n"), ""]:
         if line.strip():
             commands.append(line)
         elif commands:

@@ -13,6 +13,7 @@ IDLE_GAP = 30 * 60.0
 """Seconds without a command that end a session, where the history has times."""
 
 _UNTIMED_SESSION = 40
+_LATEST = 1e11
 _ZSH = re.compile(r"^: (\d+):(\d+);(.*)$", re.DOTALL)
 _BASH_TIME = re.compile(r"^#(\d{9,11})$")
 
@@ -48,9 +49,9 @@ def _entries(path: Path) -> Iterator[tuple[str, float | None]]:
     pending = ""
     if "zsh" in path.name:
         raw = _unmetafied(raw)
-    for line in raw.decode("utf-8", "replace").replace("\0", "").splitlines():
+    for line in raw.decode("utf-8", "replace").replace("\0", "").split("\n"):
         if mark := _BASH_TIME.match(line):
-            when = float(mark[1])
+            when = _time(mark[1])
             continue
         pending += line
         if pending.endswith("\\"):  # zsh continues a multi-line entry with a backslash
@@ -59,8 +60,14 @@ def _entries(path: Path) -> Iterator[tuple[str, float | None]]:
         timed = _ZSH.match(pending)
         command = timed[3] if timed else pending
         if command.strip():
-            yield command, float(timed[1]) if timed else when
+            yield command, _time(timed[1]) if timed else when
         pending = ""
+
+
+def _time(digits: str) -> float | None:
+    """Return seconds since the epoch; None for a time that cannot be one."""
+    seconds = float(digits)
+    return seconds if seconds <= _LATEST else None
 
 
 def _unmetafied(raw: bytes) -> bytes:

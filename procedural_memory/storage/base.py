@@ -30,7 +30,9 @@ __all__ = [
     "context_key",
     "hash64",
     "moment",
+    "pattern_row_id",
     "recent_templates",
+    "text_id",
 ]
 
 START = ""
@@ -40,7 +42,7 @@ RECENT = 64
 """How many of the newest followers of a context are kept, for decay computed at read."""
 
 _MOMENT = struct.Struct(">d8sI")
-_ID = struct.Struct(">I")
+_ID = struct.Struct(">q")
 ENTRY = _MOMENT.size + _ID.size
 
 
@@ -48,6 +50,16 @@ def hash64(*parts: str) -> int:
     """Return a signed 64-bit hash of `parts`, equal in every process and on every platform."""
     digest = blake2b("\x1f".join(parts).encode("utf-8", "surrogatepass"), digest_size=8).digest()
     return int.from_bytes(digest, "big", signed=True)
+
+
+def text_id(text: str) -> int:
+    """Return the id of a text: made of its content, so that every memory and process gives it the same."""
+    return hash64(text)
+
+
+def pattern_row_id(pattern_id: str) -> int:
+    """Return the row id of a pattern: made of its id, the same in every memory."""
+    return hash64("pattern", pattern_id)
 
 
 def context_key(templates: Sequence[str], scope: str = "") -> int:
@@ -211,8 +223,12 @@ class Store(Protocol):
         """Append steps to a session, numbered from `first`."""
         ...
 
-    def next_step(self, session: int) -> int:
-        """Return the number of the next step of a session that is open."""
+    def step_count(self, session: int) -> int:
+        """Return how many steps a session has."""
+        ...
+
+    def set_start(self, session: int, start: float) -> None:
+        """Place a session elsewhere in canonical order; wants a `reset_derived` after it if it has been derived."""
         ...
 
     def close_session(self, session: int, outcome: Outcome, digest: bytes) -> None:
@@ -266,6 +282,10 @@ class Store(Protocol):
 
     def template_text(self, template: int) -> str:
         """Return a template by its id."""
+        ...
+
+    def template_texts(self, templates: Sequence[int]) -> list[str]:
+        """Return templates by their ids."""
         ...
 
     def context(self, key: int, limit: int) -> Context | None:
@@ -338,6 +358,14 @@ class Store(Protocol):
 
     def vectors(self, fingerprint: str) -> Iterator[tuple[int, bytes]]:
         """Yield (template id, float32 bytes) in id order."""
+        ...
+
+    def count_vectors(self, fingerprint: str) -> int:
+        """Return how many vectors of this fingerprint there are."""
+        ...
+
+    def floors(self, fingerprint: str, full: int) -> dict[int, float]:
+        """Return the least cosine among the neighbours of each template that has `full` of them."""
         ...
 
     def unlinked(self, fingerprint: str) -> list[int]:

@@ -26,8 +26,10 @@ from procedural_memory.storage.base import (
     SessionRow,
     context_key,
     merge_recent,
+    pattern_row_id,
     recent_entry,
     recent_templates,
+    text_id,
 )
 from procedural_memory.types import Command, Outcome
 
@@ -35,11 +37,11 @@ __all__ = ["SQLiteStore"]
 
 _SCHEMA = """
 CREATE TABLE meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;
-CREATE TABLE text(id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);
+CREATE TABLE text(id INTEGER PRIMARY KEY, text TEXT NOT NULL);  -- the id is a hash of the text
 
 -- the log: the truth
 CREATE TABLE session(
-    id INTEGER PRIMARY KEY, session_id TEXT NOT NULL UNIQUE, start REAL NOT NULL, outcome INTEGER,
+    id INTEGER PRIMARY KEY AUTOINCREMENT, session_id TEXT NOT NULL UNIQUE, start REAL NOT NULL, outcome INTEGER,
     closed INTEGER NOT NULL DEFAULT 0, source TEXT, digest BLOB NOT NULL DEFAULT x'');
 CREATE TABLE log(
     seq INTEGER PRIMARY KEY AUTOINCREMENT, session INTEGER NOT NULL, step INTEGER NOT NULL, command INTEGER,
@@ -79,6 +81,7 @@ _NO_VECTOR = (
 )
 _POSTINGS_READ = 250
 _CACHE = 200_000
+_PAIR = struct.Struct("<qf")
 _OUTCOME_CODE: dict[Outcome, int | None] = {"success": 1, "failure": 0, None: None}
 _OUTCOME: dict[int | None, Outcome] = {code: outcome for outcome, code in _OUTCOME_CODE.items()}
 _INTERNED = ("cwd", "project", "source", "actor", "host", "branch")
@@ -95,7 +98,7 @@ def _chunks(numbers: Sequence[int], size: int = 500) -> Iterator[Sequence[int]]:
 
 
 def _unpack(blob: bytes) -> tuple[int, ...]:
-    return struct.unpack(f"<{len(blob) // 4}I", blob)
+    return struct.unpack(f"<{len(blob) // 8}q", blob)
 
 
 class SQLiteStore:
@@ -111,8 +114,9 @@ class SQLiteStore:
         self._path = path
         self._lock = threading.RLock()
         self._depth = 0
-        self._ids: dict[str, int] = {}
+        self._written: set[int] = set()
         self._texts: dict[int, str] = {}
+        self._scrub = False
         try:
             self._db = sqlite3.connect(path or ":memory:", check_same_thread=False, isolation_level=None, timeout=30)
             # Deleted content is overwritten: what was forgotten is not left readable in the file.
@@ -147,14 +151,16 @@ class SQLiteStore:
                     self._db.execute("COMMIT")
                 except BaseException:
                     self._db.execute("ROLLBACK")
-                    # Ids handed out inside the transaction are gone with it.
-                    self._ids.clear()
-                    self._texts.clear()
                     raise
+                if self._scrub and self._path is not None:
+                    # What was forgotten must not stay readable in the write-ahead log either.
+                    self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             except sqlite3.Error as error:
                 raise StorageError(f"store {self._path or 'in memory'}: {error}; nothing was changed") from error
             finally:
                 self._depth = 0
+                self._scrub = False
+                self._written.clear()
 
     def close(self) -> None:
         """Close the connection."""
@@ -175,39 +181,38 @@ class SQLiteStore:
     # -- interning
 
     def _intern(self, text: str) -> int:
-        known = self._ids.get(text)
-        if known is not None:
-            return known
-        self._db.execute("INSERT OR IGNORE INTO text(text) VALUES (?)", (text,))
-        (number,) = self._one("SELECT id FROM text WHERE text = ?", (text,))
-        if len(self._ids) > _CACHE:
-            self._ids.clear()
-        self._ids[text] = number
-        return int(number)
+        """Return the id of a text, making sure within this transaction that the text is there."""
+        number = text_id(text)
+        if number not in self._written:
+            self._db.execute("INSERT OR IGNORE INTO text VALUES (?, ?)", (number, text))
+            self._written.add(number)
+        return number
 
     def template_ids(self, templates: Iterable[str]) -> dict[str, int]:
         """Return the ids of those `templates` that are known."""
-        found: dict[str, int] = {}
-        with self._lock:
-            for text in set(templates):
-                number = self._ids.get(text)
-                if number is None:
-                    row = self._one("SELECT id FROM text WHERE text = ?", (text,))
-                    if row is None:
-                        continue
-                    number = self._ids[text] = row[0]
-                found[text] = number
-        return found
+        ids = {text_id(text): text for text in templates}
+        known: dict[str, int] = {}
+        for chunk in _chunks(list(ids)):
+            marks = ",".join("?" * len(chunk))
+            rows = self._all(f"SELECT id FROM text WHERE id IN ({marks})", chunk)
+            known.update((ids[number], number) for (number,) in rows)
+        return known
 
     def template_text(self, template: int) -> str:
         """Return a template by its id."""
-        text = self._texts.get(template)
-        if text is None:
-            text = str(self._one("SELECT text FROM text WHERE id = ?", (template,))[0])
-            if len(self._texts) > _CACHE:
-                self._texts.clear()
-            self._texts[template] = text
-        return text
+        return self.template_texts([template])[0]
+
+    def template_texts(self, templates: Sequence[int]) -> list[str]:
+        """Return templates by their ids."""
+        texts = self._texts
+        if missing := [number for number in templates if number not in texts]:
+            if len(texts) > _CACHE:
+                texts = self._texts = {}
+                missing = list(templates)
+            for chunk in _chunks(missing):
+                marks = ",".join("?" * len(chunk))
+                texts.update(self._all(f"SELECT id, text FROM text WHERE id IN ({marks})", chunk))
+        return [texts[number] for number in templates]
 
     # -- the log
 
@@ -233,11 +238,14 @@ class SQLiteStore:
         texts = (getattr(c, name) for name in _INTERNED)
         return [*row, *(None if text is None else self._intern(text) for text in texts)]
 
-    def next_step(self, session: int) -> int:
-        """Return the number of the next step of a session that is open."""
-        if self.get_session(session).closed:
-            raise StorageError(f"session row {session} is closed and takes no more steps")
+    def step_count(self, session: int) -> int:
+        """Return how many steps a session has."""
         return int(self._one("SELECT coalesce(max(step) + 1, 0) FROM log WHERE session = ?", (session,))[0])
+
+    def set_start(self, session: int, start: float) -> None:
+        """Place a session elsewhere in canonical order."""
+        with self.transaction():
+            self._db.execute("UPDATE session SET start = ? WHERE id = ?", (start, session))
 
     def close_session(self, session: int, outcome: Outcome, digest: bytes) -> None:
         """Close a session: sets its outcome and appends the close to the log."""
@@ -326,8 +334,9 @@ class SQLiteStore:
             for table in ("vector", "neighbour"):
                 self._db.execute(f"DELETE FROM {table} WHERE template NOT IN (SELECT template FROM follower)")
             self._db.execute("DELETE FROM neighbour")
-            self._ids.clear()
+            self._written.clear()
             self._texts.clear()
+            self._scrub = True
 
     def apply(self, delta: Delta, upto: int) -> None:
         """Merge a delta and mark the log as derived up to row `upto`."""
@@ -377,13 +386,19 @@ class SQLiteStore:
         counts = (row.success, row.failure, row.unknown, row.duration_ms, row.timed)
         if known is None:
             ids = [self._intern(template) for template in row.templates]
-            cursor = execute(
-                "INSERT INTO pattern VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (row.pattern_id, struct.pack(f"<{len(ids)}I", *ids), *counts, row.newest, json.dumps(row.example)),
+            number = pattern_row_id(row.pattern_id)
+            execute(
+                "INSERT INTO pattern VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    number,
+                    row.pattern_id,
+                    struct.pack(f"<{len(ids)}q", *ids),
+                    *counts,
+                    row.newest,
+                    json.dumps(row.example),
+                ),
             )
-            self._db.executemany(
-                "INSERT OR IGNORE INTO posting VALUES (?, ?)", ((key, cursor.lastrowid) for key in row.keys)
-            )
+            self._db.executemany("INSERT OR IGNORE INTO posting VALUES (?, ?)", ((key, number) for key in row.keys))
             return
         execute(
             "UPDATE pattern SET success = success + ?, failure = failure + ?, unknown = unknown + ?,"
@@ -405,7 +420,8 @@ class SQLiteStore:
             recent = tuple(recent_templates(row[1]))
             columns = "template, count, sessions, success, failure, good, bad"
             rows = self._all(
-                f"SELECT {columns} FROM follower WHERE context = ? ORDER BY count DESC LIMIT ?", (key, limit)
+                f"SELECT {columns} FROM follower WHERE context = ? ORDER BY count DESC, template DESC LIMIT ?",
+                (key, limit),
             )
             if len(rows) == limit:
                 missing = list(set(recent).difference(row[0] for row in rows))
@@ -523,6 +539,10 @@ class SQLiteStore:
             ),
             "total_successes": "SELECT count(*) FROM session WHERE outcome = 1",
             "total_failures": "SELECT count(*) FROM session WHERE outcome = 0",
+            "causal_chain_count": (
+                "SELECT coalesce(sum((success > 0) + (failure > 0) + (count > success + failure)), 0)"
+                " FROM follower f JOIN context c ON c.key = f.context WHERE c.head NOT NULL"
+            ),
         }
         return {name: int(self._one(sql, (_UNIGRAM,) * sql.count("?"))[0]) for name, sql in queries.items()}
 
@@ -553,11 +573,11 @@ class SQLiteStore:
         return found
 
     def put_vectors(self, fingerprint: str, vectors: Mapping[int, bytes]) -> None:
-        """Store float32 vectors by template id."""
+        """Store float32 vectors by template id, of templates that are still there."""
         with self.transaction():
             self._db.executemany(
-                "INSERT OR REPLACE INTO vector VALUES (?, ?, ?)",
-                ((template, fingerprint, data) for template, data in vectors.items()),
+                "INSERT OR REPLACE INTO vector SELECT id, ?, ? FROM text WHERE id = ?",
+                ((fingerprint, data, template) for template, data in vectors.items()),
             )
 
     def vectors(self, fingerprint: str) -> Iterator[tuple[int, bytes]]:
@@ -565,6 +585,18 @@ class SQLiteStore:
         yield from self._all(
             "SELECT template, data FROM vector WHERE fingerprint = ? ORDER BY template", (fingerprint,)
         )
+
+    def count_vectors(self, fingerprint: str) -> int:
+        """Return how many vectors of this fingerprint there are."""
+        return int(self._one("SELECT count(*) FROM vector WHERE fingerprint = ?", (fingerprint,))[0])
+
+    def floors(self, fingerprint: str, full: int) -> dict[int, float]:
+        """Return the least cosine among the neighbours of each template that has `full` of them."""
+        rows = self._all(
+            "SELECT template, substr(data, -?) FROM neighbour WHERE fingerprint = ? AND length(data) >= ?",
+            (_PAIR.size, fingerprint, full * _PAIR.size),
+        )
+        return {template: _PAIR.unpack(last)[1] for template, last in rows}
 
     def unlinked(self, fingerprint: str) -> list[int]:
         """Return templates that have a vector but no neighbours yet."""
@@ -581,7 +613,7 @@ class SQLiteStore:
             self._db.executemany(
                 "INSERT OR REPLACE INTO neighbour VALUES (?, ?, ?)",
                 (
-                    (template, fingerprint, b"".join(struct.pack("<If", *pair) for pair in pairs))
+                    (template, fingerprint, b"".join(_PAIR.pack(*pair) for pair in pairs))
                     for template, pairs in neighbours.items()
                 ),
             )
@@ -589,7 +621,7 @@ class SQLiteStore:
     def neighbours(self, fingerprint: str, template: int) -> list[tuple[int, float]]:
         """Return the nearest templates of a template, nearest first; empty when not computed yet."""
         row = self._one("SELECT data FROM neighbour WHERE fingerprint = ? AND template = ?", (fingerprint, template))
-        return [] if row is None else list(struct.iter_unpack("<If", row[0]))
+        return [] if row is None else list(_PAIR.iter_unpack(row[0]))
 
     def meta(self, key: str) -> Any:
         """Return a recorded setting, or None."""

@@ -32,7 +32,7 @@ def check_log_round_trips(store: Store) -> None:
     """Sessions and steps come back as they were, in order."""
     number = store.add_session("s1", 5.0, "src")
     store.add_steps(number, 0, STEPS[:1])
-    assert store.next_step(number) == 1
+    assert store.step_count(number) == 1
     store.add_steps(number, 1, STEPS[1:])
     assert store.steps(number) == STEPS
     store.close_session(number, "failure", b"d")
