@@ -19,7 +19,9 @@ __all__ = ["Line", "SessionValues", "ground", "placeholders"]
 
 _REMEMBERED = 64
 _OUTPUT_READ, _FROM_OUTPUT = 16_384, 64
-_PATH = re.compile(r"(?<![\w./-])(?:\.{0,2}/)?(?:[\w.-]{1,64}/){0,12}[\w-]{1,64}\.[A-Za-z]\w{0,7}(?![\w/])")
+_PATH = re.compile(
+    r"(?<![\w./-])(?:\.{0,2}/)?(?:[\w.-]{1,64}/){0,12}[\w-]{1,64}(?:\.\w{1,32}){0,3}\.[A-Za-z]\w{0,7}(?![\w/])"
+)
 _FILE = "FILE"
 _FREE_TEXT = frozenset({"STR", "HEREDOC", "CODE", "TEXT"})
 _FEW = 3

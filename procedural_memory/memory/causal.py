@@ -33,6 +33,8 @@ def explain_outcome(store: Store, templates: Sequence[str], limit: int) -> Outco
     influences = []
     for name, good, bad in _counts(store, templates):
         cells = (good, bad, good_all - good, bad_all - bad)
+        if cells[2] + cells[3] == 0:  # no session is without it: nothing to compare with
+            continue
         a, b, c, d = (cell + 0.5 for cell in cells)
         log_odds = math.log(a * d / (b * c))
         margin = _Z95 * math.sqrt(1 / a + 1 / b + 1 / c + 1 / d)

@@ -233,18 +233,13 @@ class VectorIndex:
 
         assert self._embedder is not None
         try:
+            # Shape, numbers and length are checked where the embedder was chosen.
             rows = np.ascontiguousarray(self._embedder.embed(texts), dtype=np.float32)
-            fingerprint, dimension = self._embedder.fingerprint, self._embedder.dimension
+            fingerprint = self._embedder.fingerprint
         except EmbeddingError:
             raise
         except Exception as error:
             raise EmbeddingError(f"embedder {self._selection.name}: {type(error).__name__}: {error}") from error
-        if rows.shape != (len(texts), dimension):
-            raise ModelFormatError(
-                f"embedder {fingerprint}: must return an array of shape {(len(texts), dimension)}, got {rows.shape}"
-            )
-        if not (np.abs(np.linalg.norm(rows, axis=1) - 1.0) < _UNIT).all():
-            raise ModelFormatError(f"embedder {fingerprint}: must return finite rows of unit length")
         if fingerprint != self._fingerprint:
             if self._keep and self._fingerprint is not None:
                 raise ModelFormatError(

@@ -1,0 +1,529 @@
+"""What must hold when things interleave: several engines, open sessions, callbacks, slow and broken embedders."""
+
+from __future__ import annotations
+
+import gc
+import random
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from procedural_memory import (
+    ClosedError,
+    InvalidInputError,
+    LexicalEmbedder,
+    ProceduralMemoryEngine,
+    SessionConflictError,
+)
+
+
+def fresh(path: Path | None = None, **options: Any) -> ProceduralMemoryEngine:
+    """Return an engine without a model."""
+    return ProceduralMemoryEngine(path=path, **{"embedder": "lexical", **options})
+
+
+class Wrapped:
+    """An embedder of the user's own: lexical vectors, slowed down or spoiled on demand."""
+
+    def __init__(self, delay: float = 0.0, spoil: Any = None) -> None:
+        self._inner = LexicalEmbedder()
+        self.delay = delay
+        self.spoil = spoil
+        self.busy = 0
+        self.most_busy = 0
+
+    @property
+    def dimension(self) -> int:
+        """As the wrapped one."""
+        return self._inner.dimension
+
+    @property
+    def fingerprint(self) -> str:
+        """A space of its own."""
+        return "wrapped"
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Embed, slowly or wrongly."""
+        self.busy += 1
+        self.most_busy = max(self.most_busy, self.busy)
+        time.sleep(self.delay)
+        self.busy -= 1
+        rows = self._inner.embed(texts)
+        return rows if self.spoil is None else self.spoil(rows)
+
+
+# -- live sessions
+
+
+def test_forgotten_session_takes_no_more_steps(engine: ProceduralMemoryEngine) -> None:
+    """A session that was forgotten while open says so, and writes into no other one."""
+    live = engine.session(session_id="live")
+    live.record("ls")
+    engine.forget(session_id="live")
+    other = engine.session(session_id="other")
+    other.record("git status")
+    for call in (lambda: live.record("echo stray"), live.predict, live.close):
+        with pytest.raises(ClosedError, match="'live' was forgotten or replaced"):
+            call()
+    assert engine.stats()["command_count"] == 1
+
+
+def test_open_session_forgets_what_is_forgotten(engine: ProceduralMemoryEngine) -> None:
+    """After forgetting a step an open session proposes it no more, and goes on."""
+    with engine.session(cwd="/src") as live:
+        for command in ("cat draftplan.txt", "make", "cat draftplan.txt", "make"):
+            live.record(command)
+        assert "draftplan" in repr(live.predict())
+        engine.forget(containing="draftplan")
+        assert "draftplan" not in repr(live.predict())
+        live.record("make test")
+    assert [p.templates for p in engine.patterns.values()] == [("make", "make", "make test")]
+
+
+def test_loading_replaces_open_sessions(engine: ProceduralMemoryEngine, tmp_path: Path) -> None:
+    """A session that was open when the memory was replaced does not write into the new one."""
+    with fresh() as other:
+        other.learn_workflow(["a", "b", "c"])
+        path = other.save(tmp_path / "m.pkl")
+    live = engine.session()
+    live.record("ls")
+    engine.load(path)
+    with pytest.raises(ClosedError, match="forgotten or replaced"):
+        live.record("stray")
+    assert engine.stats()["command_count"] == 3
+
+
+def test_closing_from_two_threads_counts_once(engine: ProceduralMemoryEngine) -> None:
+    """However many threads close a session, its outcome is credited once and all get the same id."""
+    for _ in range(20):
+        live = engine.session()
+        for command in ("make", "make test", "git push"):
+            live.record(command)
+        barrier = threading.Barrier(4)
+        ids: list[str | None] = []
+
+        def close(live: Any = live, barrier: Any = barrier, ids: Any = ids) -> None:
+            barrier.wait()
+            ids.append(live.close("success"))
+
+        threads = [threading.Thread(target=close) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(set(ids)) == 1
+    (pattern,) = engine.patterns.values()
+    assert pattern.success_count == 20
+
+
+def test_open_sessions_are_merged_when_they_end(engine: ProceduralMemoryEngine, tmp_path: Path) -> None:
+    """A session that goes on elsewhere is taken over once, when it is closed; merging before does no harm."""
+    with fresh() as other:
+        live = other.session(session_id="s")
+        live.record("git pull")
+        assert engine.merge(other) == 0
+        halfway = other.save(tmp_path / "halfway.pkl")
+        live.record("make")
+        live.record("make test")
+        live.close("success")
+        assert engine.merge(other) == 1
+        assert engine.merge(other) == 0
+        assert engine.load(halfway, mode="merge") == 0
+        assert [p.success_count for p in engine.patterns.values()] == [1]
+        with fresh() as third:  # a snapshot of the open session, completed by the closed one
+            third.load(halfway)
+            assert third.merge(other) == 1
+            assert dict(third.patterns) == dict(engine.patterns)
+            clash = fresh()
+            clash.session(session_id="s").record("something else")
+            with pytest.raises(SessionConflictError, match="open session with different content"):
+                clash.merge(other)
+
+
+def test_live_session_begins_with_its_first_step() -> None:
+    """A replay of old steps stands in time where a batch of them would."""
+    steps = [{"command": c, "timestamp": 1e9 + i} for i, c in enumerate(["make", "make test", "ls"])]
+    with fresh() as live, fresh() as batch:
+        batch.learn_workflow(steps, session_id="s")
+        with live.session(session_id="s") as session:
+            for step in steps:
+                session.record(step)
+            session.close("success")
+        assert live.merge(batch) == 0
+        assert [row.start for row in live._store.sessions()] == [1e9]
+
+
+def test_many_interleaved_sessions_equal_batches() -> None:
+    """Sessions that take turns, more than are remembered at once, give the counts of batches."""
+    with fresh() as live, fresh() as batch:
+        live._deriver._live.clear()
+        sessions = [live.session(session_id=f"s{i}") for i in range(40)]
+        live_limit = 8
+        for step in range(4):
+            for i, session in enumerate(sessions):
+                session.record(f"step{(i + step) % 5} run")
+                if i % live_limit == 0:
+                    live.predict_next_action([])
+                    live._deriver.forget()  # as if evicted, or begun by another process
+        for session in sessions:
+            session.close("failure")
+        batch.learn_many(
+            {"commands": [f"step{(i + s) % 5} run" for s in range(4)], "outcome": "failure", "session_id": f"s{i}"}
+            for i in range(40)
+        )
+        assert live.causal_chains == batch.causal_chains
+        assert {k: v.failure_count for k, v in live.patterns.items()} == {
+            k: v.failure_count for k, v in batch.patterns.items()
+        }
+
+
+# -- several engines on one file
+
+
+def test_two_engines_share_one_file(tmp_path: Path) -> None:
+    """Forgetting in one engine does not make another write wrong texts or lose patterns."""
+    path = tmp_path / "m.sqlite3"
+    with fresh(path) as a, fresh(path) as b:
+        a.learn_workflow(["git add .", "git commit", "git push"])
+        b.learn_workflow(["npm ci", "npm test", "npm publish"], session_id="n")
+        a.stats()
+        a.forget(session_id="n")
+        a.learn_workflow(["docker build .", "docker tag a b", "docker login"])
+        again = b.learn_workflow(["npm ci", "npm test", "npm publish"], session_id="n2")
+        assert again is not None
+        assert a.patterns[again].command_sequence == ("npm ci", "npm test", "npm publish")
+
+        live = a.session()
+        live.record("one x")
+        live.record("two x")
+        a.stats()
+        live.record("three x")
+        b.stats()
+        live.record("four x")
+        b.stats()
+        pattern_id = live.close("success")
+        assert pattern_id is not None
+        assert a.patterns[pattern_id].templates == b.patterns[pattern_id].templates
+        assert len(a.patterns[pattern_id].templates) == 4
+
+
+def test_forgotten_text_leaves_the_write_ahead_log(tmp_path: Path) -> None:
+    """What was forgotten cannot be read from any file of the store while it is open either."""
+    path = tmp_path / "m.sqlite3"
+    with fresh(path) as engine:
+        engine.learn_workflow(["make", "cat very-private-name.txt", "ls"])
+        engine.flush()
+        engine.forget(containing="very-private-name")
+        assert b"very-private-name" not in b"".join(file.read_bytes() for file in tmp_path.iterdir())
+
+
+def test_saving_onto_the_memory_itself_is_refused(tmp_path: Path) -> None:
+    """A snapshot never replaces the file that the memory lives in."""
+    path = tmp_path / "store.pkl"
+    with fresh(path) as engine:
+        engine.learn_workflow(["a", "b", "c"])
+        with pytest.raises(InvalidInputError, match="is the memory itself"):
+            engine.save(path)
+    with fresh(path) as engine:
+        assert len(engine) == 1
+
+
+# -- the order of learning does not matter
+
+
+def test_predictions_do_not_depend_on_the_order_of_learning() -> None:
+    """Four hundred sessions, shuffled: the same predictions, probabilities and similar patterns, ties included."""
+    draw = random.Random(4)
+    tools = [f"tool{i}" for i in range(12)]
+    sessions = [
+        {
+            "session_id": f"s{i}",
+            "outcome": draw.choice(["success", "failure"]),
+            "commands": [
+                {"command": f"{draw.choice(tools)} --flag{draw.randrange(9)}", "timestamp": 1e9 + 1000 * i + k}
+                for k in range(5)
+            ],
+        }
+        for i in range(400)
+    ]
+    answers = []
+    for seed in (1, 2):
+        random.Random(seed).shuffle(sessions)
+        with fresh() as engine:
+            engine.learn_many(sessions)
+            engine.flush()
+            contexts = [["tool1 --flag1"], ["tool2 --flag3", "tool5 --flag0"], []]
+            answers.append(
+                [
+                    [(p.next_command, round(p.probability, 9)) for p in engine.predict_next_action(c, top_k=10)]
+                    + [m.pattern_id for m in engine.similar_patterns(c or ["tool1 --flag1"], k=10, threshold=0.1)]
+                    for c in contexts
+                ]
+            )
+    assert answers[0] == answers[1]
+
+
+def test_untimed_sessions_keep_the_earlier_place(engine: ProceduralMemoryEngine) -> None:
+    """Sessions without times that two memories learned in different order: merges agree, whichever comes first."""
+    first, second = (["make", "old way", "x"], "s1"), (["make", "new way", "x"], "s2")
+    with fresh() as a, fresh() as b, fresh() as other:
+        for commands, name in (first, second):
+            a.learn_workflow(commands, session_id=name)
+        for commands, name in (second, first):
+            b.learn_workflow(commands, session_id=name)
+        engine.merge(a)
+        engine.merge(b)
+        other.merge(b)
+        other.merge(a)
+        starts = [[(row.session_id, row.start) for row in e._store.sessions()] for e in (engine, other)]
+        assert starts[0] == starts[1]
+        assert engine.predict_next_action(["make"]) == other.predict_next_action(["make"])
+
+
+def test_the_same_workflow_is_found_among_thousands(engine: ProceduralMemoryEngine) -> None:
+    """However many patterns share its tools, the very same workflow comes first with similarity 1."""
+    old = ["git add .", "git commit -m x", "git push --force-with-lease"]
+    pattern_id = engine.learn_workflow(old)
+    engine.learn_many(["git add .", "git commit -m x", f"git push --flag{i}"] for i in range(700))
+    (best,) = engine.similar_patterns(old, k=1)
+    assert best.pattern_id == pattern_id
+    assert best.similarity == pytest.approx(1.0)
+
+
+def test_content_counts_not_who_told_of_it(engine: ProceduralMemoryEngine, tmp_path: Path) -> None:
+    """The same session told by another source, or from a folder that has become a repository, is no conflict."""
+    steps = [{"command": c, "cwd": str(tmp_path / "sub")} for c in ("a", "b", "c")]
+    engine.learn_workflow(steps, session_id="s", source="history")
+    (tmp_path / ".git").mkdir()
+    engine.learn_workflow([{**s, "project": "named"} for s in steps], session_id="s", source="hook")
+    assert engine.stats()["session_count"] == 1
+
+
+# -- callbacks and generators
+
+
+def test_progress_may_read_and_flush_but_not_close() -> None:
+    """A progress callback may ask the engine; closing from it is refused, and everything is undone."""
+    with ProceduralMemoryEngine(embedder=Wrapped(delay=0.05)) as engine:
+        engine.learn_workflow(["a", "b", "c"])
+        seen: list[Any] = []
+        engine.learn_many(
+            [["d", "e", "f"]], progress=lambda n: seen.append((n, engine.flush(), engine.predict_next_action(["a"])))
+        )
+        assert seen[0][0] == 1
+        with pytest.raises(InvalidInputError, match="must not be called from within learn_many"):
+            engine.learn_many([["g", "h", "i"]], progress=lambda n: engine.close())
+        assert engine.stats()["session_count"] == 2
+
+
+def test_a_slow_source_keeps_nobody_waiting(engine: ProceduralMemoryEngine) -> None:
+    """While a generator is slow, other threads learn and predict."""
+    engine.learn_workflow(["a", "b", "c"])
+    release = threading.Event()
+
+    def slow() -> Iterator[list[str]]:
+        release.wait(20)
+        yield ["d", "e", "f"]
+
+    thread = threading.Thread(target=lambda: engine.learn_many(slow()))
+    thread.start()
+    assert engine.predict_next_action(["a"])
+    assert len(engine) == 1
+    release.set()
+    thread.join()
+    assert len(engine) == 2
+
+
+def test_a_source_that_fails_leaves_nothing(engine: ProceduralMemoryEngine) -> None:
+    """An error of the caller's own generator passes through, and nothing was learned."""
+
+    def broken() -> Iterator[list[str]]:
+        yield ["a", "b", "c"]
+        raise KeyError("source")
+
+    with pytest.raises(KeyError):
+        engine.learn_many(broken())
+    assert engine.stats()["session_count"] == 0
+
+
+# -- embedders
+
+
+def test_users_own_embedder_is_used() -> None:
+    """An object with embed, dimension and fingerprint serves; it is asked by one thread at a time."""
+    own = Wrapped(delay=0.02)
+    with ProceduralMemoryEngine(embedder=own) as engine:
+        engine.learn_workflow(["docker compose up -d", "docker compose logs", "docker compose down"])
+        threads = [
+            threading.Thread(target=engine.similar_patterns, args=([f"docker compose ps {i}"],)) for i in range(6)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert engine.flush() == 0
+        assert engine.stats()["embedder"]["fingerprint"] == "wrapped"
+    assert own.most_busy == 1
+
+
+def test_prediction_does_not_wait_for_a_query_being_embedded() -> None:
+    """While one thread waits for the model in similar_patterns, another predicts."""
+    own = Wrapped()
+    with ProceduralMemoryEngine(embedder=own) as engine:
+        engine.learn_workflow(["a", "b", "c"])
+        engine.flush()
+        own.delay = 3.0
+        thread = threading.Thread(target=engine.similar_patterns, args=(["something new"],))
+        thread.start()
+        while not own.busy:
+            time.sleep(0.001)
+        assert engine.predict_next_action(["a"])
+        assert own.busy  # the model was still at work when the prediction came
+        thread.join()
+
+
+def _boom(rows: Any) -> Any:
+    raise RuntimeError("no model today")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "problem"),
+    [
+        (lambda rows: rows[:, :-1], "(3, 255), expected 3 x 256"),
+        (lambda rows: rows[:-1], "(2, 256), expected 3 x 256"),
+        (lambda rows: rows * np.nan, "Wrapped gave"),
+        (lambda rows: rows * 0, "length zero"),
+        (_boom, "no model today"),
+    ],
+)
+def test_a_broken_embedder_degrades_to_counts(spoil: Any, problem: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Wrong shapes, numbers, exceptions: said, never stored; predictions and searches go on; mended, it serves."""
+    own = Wrapped(spoil=spoil)
+    with ProceduralMemoryEngine(embedder=own) as engine:
+        engine.learn_workflow(["a", "b", "c"])
+        assert engine.flush() == 3
+        assert engine.predict_next_action(["a"], top_k=1)[0].next_command == "b"
+        assert engine.similar_patterns(["a", "b", "c"])
+        assert problem in engine.stats()["embedder"]["problem"]
+        assert "counts alone" in caplog.text
+        own.spoil = None
+        assert engine.flush() == 0
+        assert engine.stats()["embedder"]["problem"] is None
+
+
+def test_spaces_are_never_mixed(tmp_path: Path) -> None:
+    """``auto`` keeps to the space of the store; another embedder by name embeds everything again."""
+    path = tmp_path / "m.sqlite3"
+    with ProceduralMemoryEngine(path=path, embedder=Wrapped()) as engine:
+        engine.learn_workflow(["a", "b", "c"])
+        assert engine.flush() == 0
+    with ProceduralMemoryEngine(path=path) as engine:  # nobody here can load "wrapped"
+        engine.learn_workflow(["d", "e", "f"])
+        status = engine.stats()["embedder"]
+        assert (status["name"], status["fingerprint"], status["pending"]) == ("cached", "wrapped", 3)
+    with fresh(path) as engine:
+        assert engine.flush() == 0
+        assert engine.stats()["embedder"]["fingerprint"] == "lexical-v1-d256"
+        assert engine._store.count_vectors("wrapped") == 3
+        assert engine._store.count_vectors("lexical-v1-d256") == 6
+
+
+def test_reopened_store_embeds_what_was_left(tmp_path: Path) -> None:
+    """Templates that had no vector when the process ended get one in the next."""
+    path = tmp_path / "m.sqlite3"
+    with ProceduralMemoryEngine(path=path, embedder=Wrapped(spoil=_boom)) as engine:
+        engine.learn_workflow(["a", "b", "c"])
+        engine.flush()
+    with fresh(path) as engine:
+        for _ in range(200):
+            if not engine.stats()["embedder"]["pending"]:
+                break
+            time.sleep(0.05)
+        assert engine.stats()["embedder"]["pending"] == 0
+
+
+def test_damaged_vectors_of_a_snapshot_are_made_again(engine: ProceduralMemoryEngine, tmp_path: Path) -> None:
+    """Vectors of a file are a cache: those of wrong length or wrong numbers are embedded again."""
+    import pickle
+
+    with fresh() as source:
+        source.learn_workflow(["git add .", "git commit", "git push"])
+        source.flush()
+        path = source.save(tmp_path / "m.pkl")
+    content = pickle.loads(path.read_bytes())
+    (rows,) = content["vectors"].values()
+    names = sorted(rows)
+    good = rows[names[0]]
+    rows[names[0]], rows[names[1]] = good[:8], np.full(256, np.nan, dtype=np.float32).tobytes()
+    path.write_bytes(pickle.dumps(content))
+    engine.load(path)
+    assert engine.flush() == 0
+    assert engine._vectors.stored(names)[names[0]].tobytes() == good
+    assert engine.similar_patterns(["git add .", "git commit", "git push"])
+
+
+def test_a_saved_memory_predicts_as_before(learned: ProceduralMemoryEngine, tmp_path: Path) -> None:
+    """After save and load every prediction is the same: vectors and their scale included."""
+    contexts = [["git status"], ["uv run pytest -q", "vim src/orders/api.py"], ["docker compose up -d"]]
+    path = learned.save(tmp_path / "m.pkl")
+    with fresh() as loaded:
+        loaded.load(path)
+        loaded.flush()
+        for context in contexts:
+            assert loaded.predict_next_action(context) == learned.predict_next_action(context)
+
+
+def test_engines_leave_no_threads_behind() -> None:
+    """Engines that are dropped without being closed end their workers."""
+    before = threading.active_count()
+    for _ in range(10):
+        fresh().learn_workflow(["a", "b", "c"])
+    gc.collect()
+    for _ in range(200):
+        if threading.active_count() <= before:
+            break
+        time.sleep(0.02)
+    assert threading.active_count() <= before
+
+
+# -- numbers at the edge
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        {"command": "ls", "duration_ms": 1e300},
+        {"command": "ls", "exit_code": 10**400},
+        {"command": "ls", "timestamp": 10**400},
+        {"command": "ls", "timestamp": np.array([1, 2])},
+        {"command": "ls", "actor": np.array(["human"])},
+    ],
+)
+def test_extreme_numbers_are_refused(engine: ProceduralMemoryEngine, item: dict[str, Any]) -> None:
+    """Numbers that no store could keep are our errors, and the memory goes on."""
+    with pytest.raises(InvalidInputError, match=r"session_commands\[0\]"):
+        engine.learn_workflow([item, "b", "c"])
+    assert engine.predict_next_action(["ls"]) == []
+
+
+def test_numbers_and_paths_of_other_libraries_are_taken(engine: ProceduralMemoryEngine) -> None:
+    """numpy integers, paths and datetimes mean what they say."""
+    from datetime import datetime, timezone
+
+    step = {
+        "command": "ls",
+        "exit_code": np.int64(0),
+        "cwd": Path("/src"),
+        "timestamp": datetime(2026, 1, 1, tzinfo=timezone.utc),
+    }
+    engine.learn_workflow((step, step, step))
+    assert len(engine.predict_next_action(["ls"], top_k=int(np.int64(1)))) == 1
+    (row,) = engine._store.sessions()
+    stored = engine._store.steps(row.id)[0]
+    assert (stored.cwd, stored.exit_code, stored.timestamp) == ("/src", 0, 1767225600.0)
