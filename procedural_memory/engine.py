@@ -106,7 +106,13 @@ class ProceduralMemoryEngine:
         from procedural_memory.memory.similarity import CommandSimilarity
         from procedural_memory.memory.vectors import VectorIndex
         from procedural_memory.prediction.blend import Blend
-        from procedural_memory.prediction.experts import CountsExpert, PatternExpert, RecencyExpert, SemanticExpert
+        from procedural_memory.prediction.experts import (
+            CountsExpert,
+            PatternExpert,
+            ProjectExpert,
+            RecencyExpert,
+            SemanticExpert,
+        )
         from procedural_memory.prediction.predictor import Predictor
         from procedural_memory.storage.sqlite import SQLiteStore
 
@@ -142,6 +148,7 @@ class ProceduralMemoryEngine:
         self._search = PatternIndex(self._store, prepared)
         experts = (
             CountsExpert(),
+            ProjectExpert(),
             PatternExpert(self._index, self._threshold),
             SemanticExpert(self._vectors.neighbours),
             RecencyExpert(),

@@ -185,13 +185,14 @@ def test_line_ends_do_not_make_another_line(engine: ProceduralMemoryEngine) -> N
 
 def test_exit_codes_count_in_every_order(engine: ProceduralMemoryEngine) -> None:
     """Success and failure of a step are known for long contexts as well."""
-    for code in (0, 1, 1):
-        engine.learn_workflow(["a", "b", "c", {"command": "deploy", "exit_code": code}], "success")
+    for code, outcome in ((0, "success"), (1, "success"), (1, "failure")):
+        engine.learn_workflow(["a", "b", "c", {"command": "deploy", "exit_code": code}], outcome)  # type: ignore[arg-type]
     found = engine.predict_next_action(["a", "b", "c"], top_k=1)[0]
     counts = next(e for e in found.evidence if e.expert == "counts")
     assert counts.context == ("a", "b", "c")
     assert (counts.details["successes"], counts.details["failures"]) == (1, 2)
-    assert "1 of 3 ended well" in found.reason or "1 ended well" in found.reason
+    assert (counts.details["ended_well"], counts.details["ended_badly"]) == (2, 1)
+    assert "in 3 sessions, 2 ended well" in found.reason
 
 
 def test_confidence_of_a_bare_transition(engine: ProceduralMemoryEngine) -> None:

@@ -16,20 +16,28 @@ from procedural_memory.memory.patterns import index_keys, pattern_id_of
 from procedural_memory.storage.base import START, Delta, LogRow, PatternRow, SessionRow, Store, context_key, moment
 from procedural_memory.types import Command
 
-__all__ = ["MAX_ORDER", "Deriver", "context_keys"]
+__all__ = ["MAX_ORDER", "PROJECT_ORDER", "Deriver", "context_keys"]
 
 MAX_ORDER = 4
 """Longest context that is counted."""
+
+PROJECT_ORDER = 2
+"""Longest context that is counted for each project apart."""
 
 _BATCH = 4000
 _LIVE_SESSIONS = 1024
 _COUNT, _SESSIONS, _SUCCESS, _FAILURE, _GOOD, _BAD = range(6)
 
 
-def context_keys(templates: Sequence[str]) -> list[int]:
-    """Return the keys of the contexts of order 0, 1, … that end a session that began with `templates`."""
-    padded = (START, *templates[-MAX_ORDER:]) if len(templates) < MAX_ORDER else tuple(templates[-MAX_ORDER:])
-    return [context_key(padded[len(padded) - order :]) for order in range(min(MAX_ORDER, len(padded)) + 1)]
+def context_keys(templates: Sequence[str], project: str | None = None) -> list[int]:
+    """Return the keys of the contexts of order 0, 1, … that end a session that began with `templates`.
+
+    Within a project, where counts are few, up to `PROJECT_ORDER`; without one up to `MAX_ORDER`.
+    """
+    most = MAX_ORDER if project is None else PROJECT_ORDER
+    padded = (START, *templates[-most:]) if len(templates) < most else tuple(templates[-most:])
+    scope = "" if project is None else f"project {project}"
+    return [context_key(padded[len(padded) - order :], scope) for order in range(min(most, len(padded)) + 1)]
 
 
 @dataclass(slots=True)
@@ -119,19 +127,20 @@ class Deriver:
         analysis = analyze(command.command)
         template = analysis.template
         keys = context_keys(state.templates)
+        local = [] if command.project is None else context_keys(state.templates, command.project)
         when = moment(state.row.start, state.row.session_id, len(state.templates))
-        for order, key in enumerate(keys):
+        if state.templates:
+            delta.heads[keys[1]] = state.templates[-1]
+        for key in (*keys, *local):
             delta.follow(key, template, _COUNT)
             delta.recent.setdefault(key, []).append((when, template))
-            if order == 1 and state.templates:
-                delta.heads[key] = state.templates[-1]
             if (key, template) not in state.seen:
                 state.seen.add((key, template))
                 delta.follow(key, template, _SESSIONS)
             if command.exit_code is not None:
                 delta.follow(key, template, _FAILURE if command.exit_code else _SUCCESS)
         if command.exit_code is None:
-            state.unjudged.append((keys, template))
+            state.unjudged.append(([*keys, *local], template))
 
         line = (template, command.project or "", command.command)
         count, newest = delta.lines.get(line, (0, b""))

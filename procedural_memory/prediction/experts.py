@@ -22,6 +22,7 @@ __all__ = [
     "CountsExpert",
     "Expert",
     "PatternExpert",
+    "ProjectExpert",
     "Proposal",
     "Query",
     "RecencyExpert",
@@ -121,10 +122,15 @@ class CountsExpert:
 
     name = "counts"
 
+    def keys(self, query: Query) -> list[int]:
+        """Return the keys of the contexts to look at, shortest first."""
+        return query.keys
+
     def propose(self, query: Query) -> Proposal | None:
         """Back off from the longest context that was seen to shorter ones."""
         mixed: dict[int, float] = {}
-        for key in query.keys:
+        keys = self.keys(query)
+        for key in keys:
             context = query.followers(key)
             if context is None:
                 break
@@ -136,14 +142,14 @@ class CountsExpert:
                 mixed[template] = mixed.get(template, 0.0) + p
         if not mixed:
             return None
-        return Proposal(mixed, lambda template: self._explain(query, template))
+        return Proposal(mixed, lambda template: self._explain(query, keys, template))
 
-    def _explain(self, query: Query, template: int) -> Support:
+    def _explain(self, query: Query, keys: list[int], template: int) -> Support:
         """Return the counts of the longest context that this candidate followed."""
-        for order in range(len(query.keys) - 1, -1, -1):
-            row = query.store.follower(query.keys[order], template)
+        for order in range(len(keys) - 1, -1, -1):
+            row = query.store.follower(keys[order], template)
             if row is not None:
-                context = query.followers(query.keys[order])
+                context = query.followers(keys[order])
                 matched = tuple(query.context.templates[-order:]) if order else ()
                 # A context one longer than the session so far includes its beginning.
                 at_start = order > len(query.context.templates)
@@ -153,8 +159,29 @@ class CountsExpert:
 
 
 def counts_of(row: Follower) -> dict[str, int]:
-    """Return the counts of a follower under the names used in `Evidence.details`."""
-    return {"count": row.count, "sessions": row.sessions, "successes": row.success, "failures": row.failure}
+    """Return the counts of a follower under the names used in `Evidence.details`.
+
+    ``successes`` and ``failures`` are of the step itself; ``ended_well`` and ``ended_badly`` of the sessions with it.
+    """
+    return {
+        "count": row.count,
+        "sessions": row.sessions,
+        "successes": row.success,
+        "failures": row.failure,
+        "ended_well": row.good,
+        "ended_badly": row.bad,
+    }
+
+
+class ProjectExpert(CountsExpert):
+    """The same counts within the project alone: what is usual here."""
+
+    name = "project"
+
+    def keys(self, query: Query) -> list[int]:
+        """Return the keys of the project's contexts; none where the project is unknown."""
+        project = query.context.project
+        return [] if project is None else context_keys(query.context.templates, project)
 
 
 class PatternExpert:

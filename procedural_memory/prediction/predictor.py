@@ -57,9 +57,10 @@ class Predictor:
         # File names of one project are not for another, and a context of unknown project is given none at all;
         # commands without file names are the same everywhere.
         local = not _OF_A_PROJECT.isdisjoint(kinds) or any(program.startswith("./") for program in programs)
-        past, total = self._store.lines(number, context.project if local else None, _PAST_LINES)
-        if local and context.project is None:
-            past = [] if kinds else past
+        past: list[tuple[str, int]] = []
+        total = 0
+        if not (local and kinds and context.project is None):
+            past, total = self._store.lines(number, context.project if local else None, _PAST_LINES)
         if local and not kinds and not past:
             return []
         return ground(template, programs, context.values, past, total, rules, _LINES)
@@ -93,7 +94,9 @@ class Predictor:
         """Return the confidence of the bare transition: a pattern of two steps with similarity 1."""
         if len(query.keys) < 2 or (row := self._store.follower(query.keys[1], template)) is None:
             return 0.0
-        return PatternCounts("", row.success, row.failure).confidence
+        if row.good + row.bad == 0:  # sessions that go on have exit codes only
+            return PatternCounts("", row.success, row.failure).confidence
+        return PatternCounts("", row.good, row.bad).confidence
 
     def _suggestions(self, template: str) -> tuple[str, ...]:
         """Return what usually follows a template, from the workflow graph."""

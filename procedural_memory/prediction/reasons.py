@@ -30,11 +30,13 @@ def _counts(item: Evidence) -> str:
     after = f" after {_steps(item.context)}" if item.context else ""
     if d["at_start"]:
         after += " at the start of a session" if not item.context else ", the beginning of a session,"
-    known = d["successes"] + d["failures"]
+    known = d["ended_well"] + d["ended_badly"]
     ended = ""
     if known:
-        ended = f", {d['successes']} ended well" if known == d["count"] else f", {d['successes']} of {known} ended well"
-    return f"seen {_times(d['count'])}{after} in {_many(d['sessions'], 'session')}{ended}".replace(",,", ",")
+        of_them = "" if known == d["sessions"] else f" of {known}"
+        ended = f", {d['ended_well']}{of_them} ended well"
+    where = " of this project" if item.expert == "project" else ""
+    return f"seen {_times(d['count'])}{after} in {_many(d['sessions'], 'session')}{where}{ended}".replace(",,", ",")
 
 
 def _patterns(item: Evidence) -> str:
@@ -63,7 +65,7 @@ def _recency(item: Evidence) -> str:
     )
 
 
-_PARTS = {"counts": _counts, "patterns": _patterns, "semantic": _semantic, "recency": _recency}
+_PARTS = {"counts": _counts, "project": _counts, "patterns": _patterns, "semantic": _semantic, "recency": _recency}
 
 
 def _steps(templates: Sequence[str]) -> str:

@@ -23,7 +23,8 @@ CONTEXTS: tuple[list[str], ...] = (
 
 def query(engine: ProceduralMemoryEngine, commands: list[str]) -> Query:
     """Return a question to the memory of `engine`."""
-    return Query(engine._store, SessionContext.of([Command(command) for command in commands]))
+    context = SessionContext.of([Command(command) for command in commands], project="orders-api")
+    return Query(engine._store, context)
 
 
 def check_answers_before_learning(make: MakeExpert) -> None:

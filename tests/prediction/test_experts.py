@@ -13,6 +13,7 @@ from procedural_memory.prediction.blend import WEIGHTS
 from procedural_memory.prediction.experts import (
     CountsExpert,
     PatternExpert,
+    ProjectExpert,
     RecencyExpert,
     SemanticExpert,
     decayed,
@@ -21,6 +22,7 @@ from procedural_memory.storage.base import Context, Follower
 
 EXPERTS: dict[str, MakeExpert] = {
     "counts": lambda engine: CountsExpert(),
+    "project": lambda engine: ProjectExpert(),
     "patterns": lambda engine: PatternExpert(engine._index, 0.7),
     "semantic": lambda engine: SemanticExpert(engine._vectors.neighbours),
     "recency": lambda engine: RecencyExpert(),
