@@ -51,9 +51,9 @@ def ours(
         engine.flush()
         for session in test:
             context = SessionContext()
-            live = engine.session() if online else None
+            live = engine.session(project=session["project"]) if online else None
             found = []
-            for command in as_commands("commands", session["commands"]):
+            for command in as_commands("commands", session["commands"], defaults={"project": session["project"]}):
                 begin = time.perf_counter()
                 guesses = live.predict(K, level="template") if live else engine._predict(context, K, "template", 0.0)
                 latencies.append(time.perf_counter() - begin)

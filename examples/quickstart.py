@@ -94,7 +94,8 @@ def explain(engine: ProceduralMemoryEngine) -> None:
     context = ["git status", "vim src/app.ts", "npm run lint", "git stash", "git switch main"]
     explanation = engine.explain_outcome(context, limit=2)
     print(
-        f"{explanation.base_rate:.0%} of {explanation.sessions} sessions ended well. Association, not proof of cause:"
+        f"chance to end well {explanation.base_rate:.0%}, from {explanation.sessions} sessions. "
+        "Association, not proof of cause:"
     )
     print_influences("better", explanation.raises)
     print_influences("worse", explanation.lowers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+_WIDE = 110
+"""Columns that a table with reasons needs."""
 
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 
@@ -58,6 +62,10 @@ class _Group(click.Group):
 @click.version_option(__version__, prog_name="procedural-memory")
 def main() -> None:
     """Learn workflows from command sequences and predict the next step."""
+    # A redirected console may know few characters; better a question mark than a traceback.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def _engine(path: str | None, embedder: str) -> ProceduralMemoryEngine:
@@ -77,7 +85,7 @@ def _console(stderr: bool = False) -> Console:
 
     # A pipe has no width; a table cut at 80 columns would lose what matters.
     console = Console(stderr=stderr, highlight=False, emoji=False)
-    if not console.is_terminal:
+    if not console.is_terminal and "COLUMNS" not in os.environ:
         console = Console(stderr=stderr, highlight=False, emoji=False, width=140)
     return console
 
@@ -115,8 +123,11 @@ def demo(history: bool, as_json: bool) -> None:
     live = load_demo_session()
     with _engine(None, "lexical") as engine:
         engine.learn_many(load_sessions())
-        own = [session for path in find_histories() for session in read_history(path)] if history else []
-        engine.learn_many(own)
+        files = find_histories() if history else []
+        read = engine.learn_many([session for path in files for session in read_history(path)])
+        own = sum(pattern_id is not None for pattern_id in read)
+        if history and not files:
+            click.echo("No .zsh_history or .bash_history was found; the samples only.", err=True)
         engine.flush()
         stats = engine.stats()
         steps = []
@@ -130,9 +141,9 @@ def demo(history: bool, as_json: bool) -> None:
         _template(step["command"]) in [prediction["template"] for prediction in step["predictions"]] for step in steps
     )
     if as_json:
-        _print_json({"stats": stats, "description": live.get("description"), "steps": steps, "hits": hits})
+        _print_json({"stats": stats, "description": live["description"], "steps": steps, "hits": hits, "forms": forms})
         return
-    _demo_table(live, stats, len(own), steps)
+    _demo_table(live, stats, own, steps)
     click.echo(
         f"Exactly right: {hits[1]} of {len(steps)} at first place, {hits[3]} among the first three; "
         f"right command with other arguments included: {forms} of {len(steps)}."
@@ -156,7 +167,8 @@ def _demo_table(live: dict[str, Any], stats: dict[str, Any], own: int, steps: li
     for number, step in enumerate(steps, 1):
         for rank, prediction in enumerate(step["predictions"]):
             right = prediction["next_command"] == step["command"]
-            mark = "✓ " if right else "  "
+            form = prediction["template"] == _template(step["command"])
+            mark = "✓ " if right else "≈ " if form else "  "
             command = Text(mark + _one_line(prediction["next_command"], 48), style="bold green" if right else "")
             if prediction["destructive"]:
                 command.append("  ⚠ destructive", style="red")
@@ -171,7 +183,10 @@ def _demo_table(live: dict[str, Any], stats: dict[str, Any], own: int, steps: li
             )
         if not step["predictions"]:
             rows.append((number, _one_line(step["command"], 44), "(no idea)", "", ""))
-    _table("Predicted before each step", ("#step", "what was typed", "predicted", "prob. %", "why (first)"), rows)
+    columns = ["#step", "what was typed", "predicted", "prob. %", "why (first)"]
+    if _console().width < _WIDE:
+        rows, columns = [row[:-1] for row in rows], columns[:-1]
+    _table("Predicted before each step (✓ exactly right, ≈ right with other arguments)", columns, rows)
 
 
 def _template(command: str) -> str:
@@ -189,12 +204,17 @@ def learn(files: tuple[Path, ...], outcome: str | None, path: str, embedder: str
     """Learn the sessions of FILES: JSON, JSONL (also .gz) or plain text, one command a line."""
     from procedural_memory.sources.files import read_sessions
 
-    report = []
+    report: list[dict[str, Any]] = []
     with _engine(path, embedder) as engine:
         for file in files:
-            sessions = list(read_sessions(file, outcome))
             before = engine.stats()
-            _learn_with_bar(engine, file.name, sessions)
+            try:
+                sessions = list(read_sessions(file, outcome))
+                ids = _learn_with_bar(engine, file.name, sessions)
+            except ProceduralMemoryError as error:
+                named = "" if str(file) in str(error) else f"file {str(file)!r}: "
+                earlier = f" (learned before it: {', '.join(r['file'] for r in report)})" if report else ""
+                raise click.ClickException(f"{named}{error}; nothing of this file was learned{earlier}") from error
             after = engine.stats()
             report.append(
                 {
@@ -203,6 +223,7 @@ def learn(files: tuple[Path, ...], outcome: str | None, path: str, embedder: str
                     "new_sessions": after["session_count"] - before["session_count"],
                     "new_commands": after["command_count"] - before["command_count"],
                     "new_patterns": after["pattern_count"] - before["pattern_count"],
+                    "too_short": ids.count(None),
                 }
             )
         engine.flush()
@@ -214,17 +235,18 @@ def learn(files: tuple[Path, ...], outcome: str | None, path: str, embedder: str
         click.echo(
             f"{item['file']}: {item['new_sessions']} of {item['sessions']} sessions were new "
             f"({item['new_commands']} commands, {item['new_patterns']} new patterns)"
+            + (f"; {item['too_short']} with fewer than 3 commands left out" if item["too_short"] else "")
         )
     click.echo(f"Memory: {stats['path']}")
 
 
-def _learn_with_bar(engine: ProceduralMemoryEngine, name: str, sessions: list[dict[str, Any]]) -> None:
+def _learn_with_bar(engine: ProceduralMemoryEngine, name: str, sessions: list[dict[str, Any]]) -> list[str | None]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=_console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
         task = bar.add_task(name, total=len(sessions))
-        engine.learn_many(sessions, progress=lambda done: bar.update(task, completed=done))
+        return engine.learn_many(sessions, progress=lambda done: bar.update(task, completed=done))
 
 
 @main.command()
@@ -340,7 +362,14 @@ def graph(limit: int, dot: bool, path: str, embedder: str, as_json: bool) -> Non
         click.echo("}")
     else:
         rows = [
-            (_one_line(a), _one_line(b), d["weight"], d["success"], d["failure"], _percent(d["success_rate"]))
+            (
+                _one_line(a),
+                _one_line(b),
+                d["weight"],
+                d["success"],
+                d["failure"],
+                _percent(d["success_rate"]) if d["success"] + d["failure"] else "–",
+            )
             for a, b, d in edges
         ]
         title = f"{whole.number_of_nodes()} templates, {whole.number_of_edges()} transitions"
@@ -376,9 +405,18 @@ def list_models(as_json: bool) -> None:
     if as_json:
         _print_json(found)
     elif not found:
-        click.echo("No model is on this machine; procedural-memory model fetch brings the default one")
+        click.echo("No model is known")
     else:
-        _table("Models", tuple(found[0]), [tuple(item.values()) for item in found])
+        rows = [
+            (
+                item["name"] + (" (default)" if item["default"] else ""),
+                f"{item['size'] / 1e6:.0f} MB" if item["path"] else "–",
+                item["dimension"] or "–",
+                item["problem"] or item["path"] or "not on this machine: procedural-memory model fetch",
+            )
+            for item in found
+        ]
+        _table("Models", ("model", "size", "dimension", "where"), rows)
 
 
 @model.command("fetch")

@@ -550,7 +550,10 @@ class ProceduralMemoryEngine:
             added = self._take_in(records, keep_open=mode != "merge")
             self._deriver.catch_up()
             self._vectors.restore(vectors)
-        self._vectors.notify()
+        if self._vectors.missing():
+            self._vectors.notify()
+        else:  # every vector came with the file: what is left is quick, and predictions are at once as before
+            self._vectors.flush()
         return added
 
     def merge(self, other: ProceduralMemoryEngine | str | os.PathLike[str]) -> int:

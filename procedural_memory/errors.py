@@ -62,7 +62,10 @@ class MissingExtraError(ProceduralMemoryError, ImportError):
     """An optional dependency is not installed; the message is the exact command that installs it."""
 
     def __init__(self, feature: str, extra: str) -> None:
-        super().__init__(f"{feature} is not installed. Run: pip install 'omnimemory-procedural[{extra}]'")
+        super().__init__(
+            f"{feature} is not installed. Run: pip install 'omnimemory-procedural[{extra}]' "
+            f"(in a clone: pip install '.[{extra}]')"
+        )
 
 
 class EmbeddingError(ProceduralMemoryError, RuntimeError):

@@ -10,7 +10,7 @@ from procedural_memory.prediction.experts import Expert, Proposal, Query
 
 __all__ = ["WEIGHTS", "Blend", "Candidate"]
 
-WEIGHTS: Final = {"counts": 0.35, "project": 0.2, "patterns": 0.2, "semantic": 0.08, "recency": 0.17}
+WEIGHTS: Final = {"counts": 0.3, "project": 0.25, "patterns": 0.2, "semantic": 0.08, "recency": 0.17}
 """Share of each expert in the linear opinion pool (Stone 1961); the shares of those that answer sum to one."""
 
 

@@ -1,7 +1,8 @@
 """Sessions from files: JSON, JSONL (also gzipped) and plain text.
 
 JSON and JSONL hold sessions: mappings with ``commands`` (or ``session_commands``) and optionally ``outcome``,
-``session_id``, ``project``. Plain text holds one command a line; an empty line ends a session.
+``session_id``, ``project``. Plain text holds one command a line; an empty line ends a session, a line that begins
+with ``#`` is a comment.
 """
 
 from __future__ import annotations
@@ -75,6 +76,8 @@ def _jsonl(name: str, text: str) -> Iterator[dict[str, Any]]:
 def _plain(name: str, text: str) -> Iterator[dict[str, Any]]:
     commands: list[str] = []
     for line in [*text.split("\n"), ""]:
+        if line.lstrip().startswith("#"):
+            continue
         if line.strip():
             commands.append(line)
         elif commands:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,9 +20,12 @@ _BASH_TIME = re.compile(r"^#(\d{9,11})$")
 
 
 def find_histories(home: Path | None = None) -> list[Path]:
-    """Return the history files of this user that exist."""
+    """Return the history files of this user that exist; ``HISTFILE`` is looked at first."""
     folder = home or Path.home()
-    return [path for name in (".zsh_history", ".bash_history") if (path := folder / name).is_file()]
+    places = [folder / ".zsh_history", folder / ".bash_history"]
+    if os.environ.get("HISTFILE"):
+        places.insert(0, Path(os.environ["HISTFILE"]).expanduser())
+    return [path for path in dict.fromkeys(places) if path.is_file()]
 
 
 def read_history(path: Path) -> Iterator[dict[str, Any]]:
