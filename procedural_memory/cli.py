@@ -68,6 +68,13 @@ def main() -> None:
             stream.reconfigure(errors="replace")
 
 
+def _current_folder() -> str | None:
+    try:
+        return os.getcwd()
+    except OSError:  # the folder was deleted
+        return None
+
+
 def _engine(path: str | None, embedder: str) -> ProceduralMemoryEngine:
     from procedural_memory.engine import ProceduralMemoryEngine
 
@@ -254,7 +261,7 @@ def _learn_with_bar(engine: ProceduralMemoryEngine, name: str, sessions: list[di
 @click.option("-k", "--top-k", default=5, show_default=True, type=click.IntRange(1), help="How many predictions.")
 @click.option("--level", type=click.Choice(["command", "template"]), default="command", show_default=True)
 @click.option("--min-probability", default=0.0, show_default=True, type=click.FloatRange(0, 1))
-@click.option("--cwd", default=os.getcwd, help="Working directory of the commands.  [default: the current one]")
+@click.option("--cwd", default=_current_folder, help="Working directory of the commands.  [default: the current one]")
 @_store_options
 @_json_option
 def predict(
@@ -262,7 +269,7 @@ def predict(
     top_k: int,
     level: Any,
     min_probability: float,
-    cwd: str,
+    cwd: str | None,
     path: str,
     embedder: str,
     as_json: bool,

@@ -27,7 +27,7 @@ from procedural_memory.errors import (
 )
 from procedural_memory.memory.patterns import MAX_QUERY, PatternIndex, Patterns, pattern_id_of
 from procedural_memory.memory.sequences import Deriver
-from procedural_memory.prediction.context import SessionContext
+from procedural_memory.prediction.context import CONTEXT_LENGTH, SessionContext
 from procedural_memory.session import Session
 from procedural_memory.storage.base import SessionRow, Store
 from procedural_memory.types import (
@@ -234,7 +234,7 @@ class ProceduralMemoryEngine:
                 for i, session in enumerate(inputs):
                     learned.append(self._learn(session))
                     if i % _CHUNK == _CHUNK - 1:
-                        self._deriver.catch_up()
+                        self._catch_up()
                     if progress is not None:
                         progress(i + 1)
                 self._catch_up()
@@ -315,15 +315,25 @@ class ProceduralMemoryEngine:
             return pattern_id_of([normalize(command.command) for command in commands])
 
     def _after_removal(self) -> None:
-        """Derive everything again, and let open sessions forget what is gone."""
+        """Derive everything again."""
         self._deriver.rebuild()
         self._vectors.reset()
+
+    def _settle(self) -> None:
+        """After sessions were removed or added for good: let open sessions forget what is gone, embed what is new."""
+        with self._reading():
+            self._refresh_live()
+        self._vectors.notify()
+
+    def _refresh_live(self) -> None:
         for live in list(self._live):
             known = self._store.find_session(live.session_id)
             if known is None or known.id != live._number or known.closed:
-                live._gone = True
-            else:
-                live._context = SessionContext.of(self._store.steps(known.id), live._context.project)
+                live._gone = not live._closed
+                continue
+            steps = self._store.steps(known.id)
+            if [normalize(step.command) for step in steps[-CONTEXT_LENGTH:]] != live._context.templates:
+                live._context = SessionContext.of(steps, live._context.project)
 
     def _learn(self, session: _SessionInput) -> str | None:
         if len(session.commands) < self._min_commands:
@@ -332,7 +342,7 @@ class ProceduralMemoryEngine:
         with self._store.transaction():
             name = session.session_id or uuid.uuid4().hex
             if self._known(name, digest) is None:
-                start = next((c.timestamp for c in session.commands if c.timestamp is not None), None)
+                start = session.commands[0].timestamp
                 number = self._store.add_session(name, self._now() if start is None else start, session.source)
                 self._store.add_steps(number, 0, session.commands)
                 self._store.close_session(number, session.outcome, digest)
@@ -421,8 +431,9 @@ class ProceduralMemoryEngine:
         templates = [normalize(command.command) for command in as_commands("commands", commands)]
         # Before the lock: a model that is slow keeps no prediction waiting.
         with self._reading():
-            pass
-        self._vectors.prepare(templates[-MAX_QUERY:])
+            batch = self._batch
+        if not batch:  # a batch holds the store, which the worker may be waiting for
+            self._vectors.prepare(templates[-MAX_QUERY:])
         with self._reading():
             return self._search.similar(templates, wanted, floor) if templates else []
 
@@ -550,6 +561,7 @@ class ProceduralMemoryEngine:
             added = self._take_in(records, keep_open=mode != "merge")
             self._deriver.catch_up()
             self._vectors.restore(vectors)
+        self._settle()
         if self._vectors.missing():
             self._vectors.notify()
         else:  # every vector came with the file: what is left is quick, and predictions are at once as before
@@ -582,7 +594,7 @@ class ProceduralMemoryEngine:
             records, _ = read_snapshot(other)
         with self._writing(), self._store.transaction():
             added = self._take_in(records)
-        self._refresh()
+        self._settle()
         return added
 
     def _take_in(self, records: Iterable[SessionRecord], keep_open: bool = False) -> int:
@@ -596,6 +608,7 @@ class ProceduralMemoryEngine:
             going_on = self._store.find_session(record.session_id)
             if going_on is not None and not going_on.closed and record.closed:
                 self._complete(going_on, record, digest)
+                moved |= record.start != going_on.start
                 added += 1
                 continue
             known = self._known(record.session_id, digest)
@@ -621,6 +634,8 @@ class ProceduralMemoryEngine:
             raise SessionConflictError(
                 f"session_id: {record.session_id!r} is taken by an open session with different content; close it first"
             )
+        # In both memories it began with the same step: one place in the order holds for both.
+        self._store.set_start(known.id, min(known.start, record.start))
         self._store.add_steps(known.id, len(steps), record.commands[len(steps) :])
         self._store.close_session(known.id, record.outcome, digest)
 
@@ -659,7 +674,8 @@ class ProceduralMemoryEngine:
         """
         texts = {"session_id": session_id, "pattern_id": pattern_id, "template": template, "containing": containing}
         texts |= {"project": project, "source": source}
-        texts = {name: as_text(name, value, optional=value is None) for name, value in texts.items()}
+        # Learned texts were redacted, so what is looked for is, too.
+        texts = {name: None if value is None else redact(as_text(name, value)) for name, value in texts.items()}
         limit = as_timestamp("before", before)
         if limit is None and not any(texts.values()):
             raise InvalidInputError("forget: give at least one condition, such as session_id= or containing=")
@@ -682,7 +698,7 @@ class ProceduralMemoryEngine:
                     or (texts["project"] not in (None, command.project))
                     or (limit is not None and (row.start if command.timestamp is None else command.timestamp) >= limit)
                 ]
-                if len(kept) == len(commands) and commands:
+                if len(kept) == len(commands) and (commands or texts["session_id"] is None):
                     continue
                 forgotten += len(commands) - len(kept)
                 if kept:
@@ -692,14 +708,14 @@ class ProceduralMemoryEngine:
             self._store.delete_sessions(gone)
             if forgotten or gone:
                 self._after_removal()
-        self._vectors.notify()
+        self._settle()
         return forgotten
 
     def rebuild(self) -> None:
         """Derive everything again from the session log: the result is what was there."""
         with self._writing():
             self._after_removal()
-        self._vectors.notify()
+        self._settle()
 
     def flush(self) -> int:
         """Finish what goes on in the background: learn the log's tail and embed new templates.
@@ -772,6 +788,8 @@ class _Guard:
         try:
             if engine._closed:
                 raise ClosedError("the engine is closed; make a new ProceduralMemoryEngine")
+            if engine._batch and not self._refresh:
+                raise InvalidInputError("learn_many: a progress callback may read, but not change the memory")
             if self._refresh:
                 engine._catch_up()
         except BaseException:

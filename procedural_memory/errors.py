@@ -106,5 +106,8 @@ def shown(value: Any, limit: int = 80) -> str:
 
     short = reprlib.Repr()
     short.maxstring = short.maxother = short.maxlong = 4 * limit
-    text = redact(short.repr(value))
+    try:
+        text = redact(short.repr(value))
+    except Exception:  # an object whose repr fails, an integer too long to print
+        text = f"<{type(value).__name__}>"
     return text if len(text) <= limit else text[: limit - 1] + "…"

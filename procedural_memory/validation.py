@@ -81,7 +81,7 @@ def as_positive_int(name: str, value: Any) -> int:
             f"{name}: must be an integer of at least 1, not {type(value).__name__} ({shown(value)})"
         ) from error
     if number < 1:
-        raise InvalidInputError(f"{name}: must be at least 1, got {number}")
+        raise InvalidInputError(f"{name}: must be at least 1, got {shown(number)}")
     return number
 
 

@@ -527,3 +527,123 @@ def test_numbers_and_paths_of_other_libraries_are_taken(engine: ProceduralMemory
     (row,) = engine._store.sessions()
     stored = engine._store.steps(row.id)[0]
     assert (stored.cwd, stored.exit_code, stored.timestamp) == ("/src", 0, 1767225600.0)
+
+
+# -- found by a second look
+
+
+def test_progress_may_search_while_the_worker_is_busy() -> None:
+    """A search from a progress callback does not wait for the worker, which waits for the batch."""
+    with ProceduralMemoryEngine(embedder=Wrapped(delay=0.3)) as engine:
+        engine.learn_workflow(["a", "b", "c"])
+        done = threading.Event()
+
+        def search(count: int) -> None:
+            time.sleep(0.1)
+            engine.similar_patterns(["docker build ."])
+            with pytest.raises(InvalidInputError, match="may read, but not change"):
+                engine.forget(containing="a")
+            done.set()
+
+        thread = threading.Thread(target=engine.learn_many, args=([["d", "e", "f"]],), kwargs={"progress": search})
+        thread.daemon = True
+        thread.start()
+        assert done.wait(30)
+        thread.join(30)
+        assert len(engine) == 2
+
+
+def test_neighbours_never_name_what_was_forgotten(engine: ProceduralMemoryEngine, monkeypatch: Any) -> None:
+    """Forgetting while neighbours are being made leaves none of a forgotten template."""
+    engine.learn_workflow(["git add .", "git commit", "git push"])
+    engine.learn_workflow(["git add -A", "git commit -a", "git push -f"], session_id="z")
+    put = engine._store.put_neighbours
+
+    def late(*arguments: Any) -> None:
+        monkeypatch.setattr(engine._store, "put_neighbours", put)
+        engine.forget(session_id="z")
+        put(*arguments)
+
+    monkeypatch.setattr(engine._store, "put_neighbours", late)
+    engine._store.drop_unused()
+    engine.flush()
+    assert engine.predict_next_action(["git add ."])
+    known = {number for number, _ in engine._store.vectors("lexical-v1-d256")}
+    for number in known:
+        assert {other for other, _ in engine._vectors.neighbours(number)} <= known
+
+
+@pytest.mark.parametrize("count", [499, 500, 501])
+def test_a_batch_of_any_size_wakes_the_worker(engine: ProceduralMemoryEngine, count: int) -> None:
+    """However many sessions are learned, their templates get vectors without a flush."""
+    engine.learn_many([["a", "b", f"c{i % 3}"] for i in range(count)])
+    for _ in range(400):
+        if not engine.stats()["embedder"]["pending"]:
+            break
+        time.sleep(0.02)
+    assert engine.stats()["embedder"]["pending"] == 0
+
+
+def test_forgetting_leaves_new_sessions_alone(engine: ProceduralMemoryEngine) -> None:
+    """A session that has no step yet is not forgotten with others; by its id it can be."""
+    live = engine.session(session_id="empty")
+    assert engine.forget(containing="nothing like it") == 0
+    live.record("ls")
+    engine.session(session_id="other")
+    engine.forget(session_id="other")
+    assert engine.stats()["session_count"] == 1
+
+
+def test_a_failed_load_leaves_open_sessions_open(engine: ProceduralMemoryEngine, tmp_path: Path) -> None:
+    """When a load fails, a session that is going on goes on."""
+    import json
+
+    record = {"session_id": "s", "start": 1.0, "commands": ["a", "b", "c"]}
+    path = tmp_path / "m.json"
+    sessions = [record, {**record, "commands": ["x", "y", "z"]}]
+    path.write_text(json.dumps({"format": "procedural-memory", "version": 1, "sessions": sessions}))
+    live = engine.session(cwd="/src")
+    live.record("ls", output="see src/odd_name.py")
+    with pytest.raises(SessionConflictError):
+        engine.load(path)
+    live.record("pwd")
+    engine.rebuild()
+    assert live._context.values.printed == ["src/odd_name.py"]
+    live.close("success")
+
+
+def test_two_engines_agree_after_forgetting_a_live_step(tmp_path: Path) -> None:
+    """A step that another engine forgot does not come back into the counts."""
+    path = tmp_path / "m.sqlite3"
+    with fresh(path) as a, fresh(path) as b:
+        live = b.session()
+        for command in ("alpha x", "secretcmd x"):
+            live.record(command)
+        live.predict()
+        live.record("gamma x")
+        a.forget(template="secretcmd x")
+        live.record("delta x")
+        assert sorted(b.workflow_graph.edges) == [("alpha x", "gamma x"), ("gamma x", "delta x")]
+
+
+def test_ids_with_secrets_are_redacted_everywhere(engine: ProceduralMemoryEngine, tmp_path: Path) -> None:
+    """Ids and sources are kept without secrets, from files as well, and can be forgotten as they were given."""
+    import json
+
+    name = "https://bob:hunter2secret@h.example/x"
+    record = {"session_id": name, "source": name, "start": 1.0, "commands": ["a", "b", "c"]}
+    path = tmp_path / "m.json"
+    path.write_text(json.dumps({"format": "procedural-memory", "version": 1, "sessions": [record]}))
+    engine.load(path)
+    assert "hunter2secret" not in repr(list(engine._store.sessions()))
+    assert engine.forget(session_id=name) == 3
+    engine.learn_workflow(["a", "b", "c"], source=name)
+    assert engine.forget(source=name) == 3
+
+
+def test_numbers_too_long_to_print_are_refused(engine: ProceduralMemoryEngine) -> None:
+    """An integer that Python itself will not print is our error too."""
+    with pytest.raises(InvalidInputError, match="exit_code: must be finite"):
+        engine.learn_workflow([{"command": "ls", "exit_code": 10**5000}] * 3)
+    with pytest.raises(InvalidInputError, match="top_k: must be at least 1"):
+        engine.predict_next_action([], top_k=-(10**5000))

@@ -69,6 +69,7 @@ class Deriver:
         self._store = store
         self._min_commands = min_commands
         self._live: OrderedDict[int, _State] = OrderedDict()
+        self._generation: int | None = None
 
     def catch_up(self) -> int:
         """Learn what the log holds beyond the derived state; return the number of rows learned."""
@@ -77,6 +78,10 @@ class Deriver:
             try:
                 # In one transaction, so that no two processes derive the same rows.
                 with self._store.transaction():
+                    generation = self._store.meta("generation")
+                    if generation != self._generation:  # another process may have renumbered steps
+                        self._live.clear()
+                        self._generation = generation
                     learned += self._learn(self._store.tail(_BATCH))
             except BaseException:
                 self._live.clear()

@@ -269,7 +269,7 @@ class Store(Protocol):
         ...
 
     def reset_derived(self) -> None:
-        """Drop the derived state, so that the whole log is its tail again. Vectors stay."""
+        """Drop the derived state, so that the whole log is its tail again; counts up ``meta("generation")``."""
         ...
 
     def drop_unused(self) -> None:

@@ -20,10 +20,11 @@ from dataclasses import fields
 from pathlib import Path
 from typing import IO, Any
 
+from procedural_memory.commands.redact import redact
 from procedural_memory.errors import InvalidInputError, SnapshotError, SnapshotNotFoundError, StorageError, shown
 from procedural_memory.storage.base import Store
 from procedural_memory.types import Command
-from procedural_memory.validation import as_commands, as_outcome, as_text, as_timestamp
+from procedural_memory.validation import as_commands, as_outcome, as_text, as_timestamp, redacted
 
 __all__ = ["SessionRecord", "read_snapshot", "sessions_of", "write_snapshot"]
 
@@ -40,14 +41,14 @@ class SessionRecord:
     def __init__(self, name: str, item: Any) -> None:
         if not isinstance(item, dict):
             raise SnapshotError(f"{name}: must be a mapping, not {type(item).__name__}")
-        self.session_id: str = as_text(f"{name}.session_id", item.get("session_id"))
+        self.session_id: str = redact(as_text(f"{name}.session_id", item.get("session_id")))
         start = as_timestamp(f"{name}.start", item.get("start"))
         if start is None:
             raise SnapshotError(f"{name}.start: must be epoch seconds, got None")
         self.start = start
         self.outcome = as_outcome(item.get("outcome"))
         self.closed = bool(item.get("closed", True))
-        self.source: str | None = as_text(f"{name}.source", item.get("source"), optional=True)
+        self.source: str | None = redacted(f"{name}.source", item.get("source"))
         self.commands = as_commands(f"{name}.commands", item.get("commands"))
 
 

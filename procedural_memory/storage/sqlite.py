@@ -322,6 +322,7 @@ class SQLiteStore:
             for table in _DERIVED:
                 self._db.execute(f"DELETE FROM {table}")
             self.set_meta("derived", 0)
+            self.set_meta("generation", (self.meta("generation") or 0) + 1)
 
     def drop_unused(self) -> None:
         """Drop texts, vectors and neighbours that neither the log nor the derived state refers to."""
@@ -610,6 +611,15 @@ class SQLiteStore:
     def put_neighbours(self, fingerprint: str, neighbours: Mapping[int, Sequence[tuple[int, float]]]) -> None:
         """Store the nearest templates of templates: (template id, cosine), nearest first."""
         with self.transaction():
+            # Templates may have been forgotten since the lists were made.
+            there = {
+                number for (number,) in self._all("SELECT template FROM vector WHERE fingerprint = ?", (fingerprint,))
+            }
+            neighbours = {
+                template: [pair for pair in pairs if pair[0] in there]
+                for template, pairs in neighbours.items()
+                if template in there
+            }
             self._db.executemany(
                 "INSERT OR REPLACE INTO neighbour VALUES (?, ?, ?)",
                 (

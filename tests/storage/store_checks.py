@@ -167,9 +167,10 @@ def check_vectors_are_kept_apart_by_space(store: Store) -> None:
     assert list(store.vectors("one")) == [(number, b"\0\0\x80?")]
     assert store.vectors_of("two", [number]) == {}
     assert store.unlinked("one") == [number]
-    store.put_neighbours("one", {number: [(7, 0.5), (8, -1.0)]})
+    store.put_neighbours("one", {number: [(number, 0.5), (8, -1.0)], 9: [(number, 1.0)]})
     assert store.unlinked("one") == []
-    assert store.neighbours("one", number) == [(7, 0.5), (8, -1.0)]
+    assert store.neighbours("one", number) == [(number, 0.5)]  # 8 and 9 are not there, or no more
+    assert store.neighbours("one", 9) == []
     assert store.neighbours("two", number) == []
 
 
