@@ -274,8 +274,7 @@ class ProceduralMemoryEngine:
         """
         defaults = {"cwd": cwd, "project": project, "source": source, "actor": actor, "host": host, "branch": branch}
         probe = as_command("session", "true", defaults=defaults)
-        name = as_text("session_id", session_id, optional=True) or uuid.uuid4().hex
-        name = redact(name)
+        name = redacted("session_id", session_id) or uuid.uuid4().hex
         with self._writing(), self._store.transaction():
             if self._store.find_session(name) is not None:
                 raise SessionConflictError(f"session_id: {name!r} is taken; leave it out to get a fresh one")
@@ -312,7 +311,7 @@ class ProceduralMemoryEngine:
                 self._catch_up()
             if len(commands) < self._min_commands:
                 return None
-            return pattern_id_of([normalize(command.command) for command in commands])
+            return pattern_id_of(_templates(commands))
 
     def _after_removal(self) -> None:
         """Derive everything again."""
@@ -332,7 +331,7 @@ class ProceduralMemoryEngine:
                 live._gone = not live._closed
                 continue
             steps = self._store.steps(known.id)
-            if [normalize(step.command) for step in steps[-CONTEXT_LENGTH:]] != live._context.templates:
+            if _templates(steps[-CONTEXT_LENGTH:]) != live._context.templates:
                 live._context = SessionContext.of(steps, live._context.project)
 
     def _learn(self, session: _SessionInput) -> str | None:
@@ -341,22 +340,15 @@ class ProceduralMemoryEngine:
         digest = _digest(session.commands, session.outcome)
         with self._store.transaction():
             name = session.session_id or uuid.uuid4().hex
-            if self._known(name, digest) is None:
+            known = self._store.find_session(name)
+            if known is not None:
+                _check_same(known, digest)
+            else:
                 start = session.commands[0].timestamp
                 number = self._store.add_session(name, self._now() if start is None else start, session.source)
                 self._store.add_steps(number, 0, session.commands)
                 self._store.close_session(number, session.outcome, digest)
-        return pattern_id_of([normalize(command.command) for command in session.commands])
-
-    def _known(self, session_id: str, digest: bytes) -> SessionRow | None:
-        """Return the session with this id, None when there is none; raise when its content is another."""
-        known = self._store.find_session(session_id)
-        if known is not None and known.digest != digest:
-            raise SessionConflictError(
-                f"session_id: {session_id!r} is taken by a session with different content; "
-                "use another id, or forget that session first"
-            )
-        return known
+        return pattern_id_of(_templates(session.commands))
 
     # -- predicting
 
@@ -428,7 +420,7 @@ class ProceduralMemoryEngine:
         """
         wanted = as_positive_int("k", k)
         floor = self._threshold if threshold is None else as_probability("threshold", threshold)
-        templates = [normalize(command.command) for command in as_commands("commands", commands)]
+        templates = _templates(as_commands("commands", commands))
         # Before the lock: a model that is slow keeps no prediction waiting.
         with self._reading():
             batch = self._batch
@@ -460,7 +452,7 @@ class ProceduralMemoryEngine:
         from procedural_memory.memory.causal import explain_outcome
 
         most = as_positive_int("limit", limit)
-        templates = [normalize(command.command) for command in as_commands("context", context)]
+        templates = _templates(as_commands("context", context))
         with self._reading():
             return explain_outcome(self._store, templates, most)
 
@@ -562,9 +554,8 @@ class ProceduralMemoryEngine:
             self._deriver.catch_up()
             self._vectors.restore(vectors)
         self._settle()
-        if self._vectors.missing():
-            self._vectors.notify()
-        else:  # every vector came with the file: what is left is quick, and predictions are at once as before
+        if not self._vectors.missing():
+            # Every vector came with the file: what is left is quick, and predictions are at once as before.
             self._vectors.flush()
         return added
 
@@ -605,16 +596,15 @@ class ProceduralMemoryEngine:
             if not (record.closed or keep_open):
                 continue
             digest = _digest(record.commands, record.outcome)
-            going_on = self._store.find_session(record.session_id)
-            if going_on is not None and not going_on.closed and record.closed:
-                self._complete(going_on, record, digest)
-                moved |= record.start != going_on.start
-                added += 1
-                continue
-            known = self._known(record.session_id, digest)
+            known = self._store.find_session(record.session_id)
             if known is not None:
-                # Learned in two places without a time of its own: the earlier place in the order holds everywhere.
+                if record.closed and not known.closed:
+                    self._complete(known, record, digest)
+                    added += 1
+                else:
+                    _check_same(known, digest)
                 if record.start < known.start:
+                    # Learned in two places without a time of its own: the earlier place holds everywhere.
                     self._store.set_start(known.id, record.start)
                     moved = True
                 continue
@@ -634,8 +624,6 @@ class ProceduralMemoryEngine:
             raise SessionConflictError(
                 f"session_id: {record.session_id!r} is taken by an open session with different content; close it first"
             )
-        # In both memories it began with the same step: one place in the order holds for both.
-        self._store.set_start(known.id, min(known.start, record.start))
         self._store.add_steps(known.id, len(steps), record.commands[len(steps) :])
         self._store.close_session(known.id, record.outcome, digest)
 
@@ -686,9 +674,7 @@ class ProceduralMemoryEngine:
                 if texts["session_id"] not in (None, row.session_id) or texts["source"] not in (None, row.source):
                     continue
                 commands = self._store.steps(row.id)
-                if texts["pattern_id"] is not None and texts["pattern_id"] != pattern_id_of(
-                    [normalize(command.command) for command in commands]
-                ):
+                if texts["pattern_id"] is not None and texts["pattern_id"] != pattern_id_of(_templates(commands)):
                     continue
                 kept = [
                     command
@@ -825,6 +811,19 @@ class _SessionInput:
         self.commands = as_commands(
             name, item["commands"], defaults={k: v for k, v in defaults.items() if v is not None}
         )
+
+
+def _check_same(known: SessionRow, digest: bytes) -> None:
+    """Raise when the session that is known under an id has other content."""
+    if known.digest != digest:
+        raise SessionConflictError(
+            f"session_id: {known.session_id!r} is taken by a session with different content; "
+            "use another id, or forget that session first"
+        )
+
+
+def _templates(commands: Sequence[Command]) -> list[str]:
+    return [normalize(command.command) for command in commands]
 
 
 def _digest(commands: Sequence[Command], outcome: Outcome) -> bytes:

@@ -10,7 +10,7 @@ import math
 import operator
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timezone
 from functools import lru_cache
 from typing import Any, TypeAlias
@@ -245,8 +245,3 @@ def project_of(cwd: str | None) -> str | None:
                 break
             parent = above
     return folder
-
-
-def as_names(name: str, values: Sequence[str] | str) -> list[str]:
-    """Return a list of strings from one string or a sequence of them."""
-    return [as_text(name, value) for value in ([values] if isinstance(values, str) else values)]

@@ -195,15 +195,14 @@ class PatternIndex:
         import numpy as np
 
         keys = [key for template in templates for key in index_keys(template)]
-        found = self._store.patterns_with(keys, candidates)
-        # However many share its tools, the very same workflow is always looked at.
-        if self._store.pattern(exact := pattern_row_id(pattern_id_of(templates))) and exact not in found:
-            found = [exact, *found[: candidates - 1]]
+        # However many share its tools, the very same workflow is looked at first, where it is known.
+        exact = pattern_row_id(pattern_id_of(templates))
+        found = list(dict.fromkeys([exact, *self._store.patterns_with(keys, candidates)]))
         ids: list[int] = []
         parts: list[tuple[int, ...]] = []
         size = 0
         for number, steps in self._store.pattern_templates(found):
-            if ids and size + len(steps) > most_steps:
+            if len(ids) == candidates or (ids and size + len(steps) > most_steps):
                 break
             ids.append(number)
             parts.append(steps)

@@ -37,6 +37,7 @@ class Blend:
         for share, proposal in shares.values():
             for template, probability in proposal.probabilities.items():
                 mixed[template] = mixed.get(template, 0.0) + share * probability
+        texts = dict(zip(mixed, query.store.template_texts(list(mixed)), strict=True))
         ranked = [Candidate(template, p) for template, p in mixed.items() if p > 0.0]
-        ranked.sort(key=lambda c: (-c.probability, query.store.template_text(c.template)))
+        ranked.sort(key=lambda c: (-c.probability, texts[c.template]))
         return ranked, shares

@@ -247,7 +247,8 @@ class SemanticExpert:
         votes: dict[int, float] = {}
         best: dict[int, tuple[float, int, int]] = {}
         total = 0.0
-        for neighbour, cosine in self._neighbours(last):
+        cosines = dict(self._neighbours(last))
+        for neighbour, cosine in cosines.items():
             if cosine < self.FLOOR:
                 break
             context = query.followers(context_key((query.store.template_text(neighbour),)))
@@ -261,7 +262,6 @@ class SemanticExpert:
                 best[row.template] = max(best.get(row.template, (0.0, 0, 0)), (share, neighbour, row.count))
         if not total:
             return None
-        cosines = dict(self._neighbours(last))
 
         def explain(template: int) -> Support:
             if template not in best:

@@ -320,7 +320,7 @@ class Store(Protocol):
         ...
 
     def pattern_templates(self, ids: Sequence[int]) -> Iterator[tuple[int, tuple[int, ...]]]:
-        """Yield (row id, template ids) of patterns."""
+        """Yield (row id, template ids) of those of the patterns that are there, in order."""
         ...
 
     def pattern_counts(self, number: int) -> PatternCounts:

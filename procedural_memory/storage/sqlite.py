@@ -487,14 +487,15 @@ class SQLiteStore:
         return [pattern for _, pattern in ranked[:limit]]
 
     def pattern_templates(self, ids: Sequence[int]) -> Iterator[tuple[int, tuple[int, ...]]]:
-        """Yield (row id, template ids) of patterns."""
+        """Yield (row id, template ids) of those of the patterns that are there, in order."""
         found: dict[int, bytes] = {}
         for chunk in _chunks(ids):
             found.update(
                 self._all(f"SELECT id, templates FROM pattern WHERE id IN ({','.join('?' * len(chunk))})", chunk)
             )
         for number in ids:
-            yield number, _unpack(found[number])
+            if number in found:
+                yield number, _unpack(found[number])
 
     def pattern_counts(self, number: int) -> PatternCounts:
         """Return id and outcome counts of a pattern by row id."""
