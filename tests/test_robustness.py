@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import random
 import threading
 import time
@@ -21,6 +22,10 @@ from procedural_memory import (
     ProceduralMemoryEngine,
     SessionConflictError,
 )
+from procedural_memory.embedding.select import Selection
+from procedural_memory.memory.vectors import VectorIndex
+from procedural_memory.storage.base import Delta, context_key
+from procedural_memory.storage.sqlite import SQLiteStore
 
 
 def fresh(path: Path | None = None, **options: Any) -> ProceduralMemoryEngine:
@@ -37,6 +42,7 @@ class Wrapped:
         self.spoil = spoil
         self.busy = 0
         self.most_busy = 0
+        self.name = "wrapped"
 
     @property
     def dimension(self) -> int:
@@ -46,7 +52,7 @@ class Wrapped:
     @property
     def fingerprint(self) -> str:
         """A space of its own."""
-        return "wrapped"
+        return self.name
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Embed, slowly or wrongly."""
@@ -296,6 +302,17 @@ def test_the_same_workflow_is_found_among_thousands(engine: ProceduralMemoryEngi
     assert best.similarity == pytest.approx(1.0)
 
 
+def test_the_same_workflow_is_found_among_all_its_orders(engine: ProceduralMemoryEngine) -> None:
+    """Among 720 workflows of the same six commands each is found as itself, whatever is cut before the alignment."""
+    steps = ["git pull", "make build", "npm test", "docker ps", "cargo check", "terraform plan"]
+    ids = engine.learn_many(list(order) for order in itertools.permutations(steps))
+    for place in (0, 123, 359, 511, 719):
+        query = next(itertools.islice(itertools.permutations(steps), place, None))
+        (best,) = engine.similar_patterns(query, k=1)
+        assert best.pattern_id == ids[place]
+        assert best.similarity == pytest.approx(1.0)
+
+
 def test_content_counts_not_who_told_of_it(engine: ProceduralMemoryEngine, tmp_path: Path) -> None:
     """The same session told by another source, or from a folder that has become a repository, is no conflict."""
     steps = [{"command": c, "cwd": str(tmp_path / "sub")} for c in ("a", "b", "c")]
@@ -432,6 +449,21 @@ def test_spaces_are_never_mixed(tmp_path: Path) -> None:
         assert engine.stats()["embedder"]["fingerprint"] == "lexical-v1-d256"
         assert engine._store.count_vectors("wrapped") == 3
         assert engine._store.count_vectors("lexical-v1-d256") == 6
+
+
+def test_a_space_that_must_stay_is_not_changed() -> None:
+    """An embedder that turns into another one is refused where the space must stay; nothing of it is stored."""
+    own = Wrapped()
+    store = SQLiteStore()
+    index = VectorIndex(store, Selection(own, "custom", "a test"), keep=True)
+    unigram = Delta()
+    unigram.follow(context_key(()), "ls", 0)
+    store.apply(unigram, 0)
+    own.name = "turned"
+    assert index.flush() == 1
+    assert index.problem is not None
+    assert "must stay wrapped, not become turned" in index.problem
+    assert store.count_vectors("turned") == 0
 
 
 def test_reopened_store_embeds_what_was_left(tmp_path: Path) -> None:
