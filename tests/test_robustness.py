@@ -585,24 +585,61 @@ def test_progress_may_search_while_the_worker_is_busy() -> None:
         assert len(engine) == 2
 
 
-def test_neighbours_never_name_what_was_forgotten(engine: ProceduralMemoryEngine, monkeypatch: Any) -> None:
-    """Forgetting while neighbours are being made leaves none of a forgotten template."""
-    engine.learn_workflow(["git add .", "git commit", "git push"])
-    engine.learn_workflow(["git add -A", "git commit -a", "git push -f"], session_id="z")
-    put = engine._store.put_neighbours
+@pytest.mark.parametrize("when", ["unlinked", "vectors_of", "count_vectors", "vectors", "floors"])
+@pytest.mark.parametrize("change", ["forget", "rebuild", "learn"])
+def test_neighbours_are_right_whatever_happens_meanwhile(when: str, change: str, monkeypatch: Any) -> None:
+    """Forgetting, rebuilding or learning while neighbours are being made gives the lists of a memory made at once."""
+    first = ["git add .", "git commit", "git push"]
+    other = ["git add -A", "git commit -a", "git push -f"]
+    changes = {
+        "forget": lambda engine: engine.forget(session_id="z"),
+        "rebuild": lambda engine: engine.rebuild(),
+        "learn": lambda engine: engine.learn_workflow(["npm ci", "npm test", "git push -u"], session_id="late"),
+    }
+    with fresh() as engine, fresh() as calm:
+        for each in (engine, calm):
+            # Reads in the background would use up the interruption; here linking happens in flush alone.
+            monkeypatch.setattr(each._vectors, "notify", lambda: None)
+            each.learn_workflow(first)
+        engine.flush()
+        engine.learn_workflow(other, session_id="z")
+        read = getattr(engine._store, when)
 
-    def late(*arguments: Any) -> None:
-        monkeypatch.setattr(engine._store, "put_neighbours", put)
-        engine.forget(session_id="z")
-        put(*arguments)
+        def interrupted(*arguments: Any) -> Any:
+            answer = read(*arguments)
+            answer = list(answer) if when == "vectors" else answer
+            monkeypatch.setattr(engine._store, when, read)
+            changes[change](engine)
+            return answer
 
-    monkeypatch.setattr(engine._store, "put_neighbours", late)
-    engine._store.drop_unused()
-    engine.flush()
-    assert engine.predict_next_action(["git add ."])
-    known = {number for number, _ in engine._store.vectors("lexical-v1-d256")}
-    for number in known:
-        assert {other for other, _ in engine._vectors.neighbours(number)} <= known
+        if when == "vectors":
+            engine._vectors.reset()  # so that all of them are read anew
+        monkeypatch.setattr(engine._store, when, interrupted)
+        engine.flush()
+        assert engine.flush() == 0
+        if change != "forget":
+            calm.learn_workflow(other, session_id="z")
+        if change == "learn":
+            changes[change](calm)
+        assert calm.flush() == 0
+        assert engine.stats()["embedder"]["problem"] is None
+        known = {number for number, _ in calm._store.vectors("lexical-v1-d256")}
+        assert {number for number, _ in engine._store.vectors("lexical-v1-d256")} == known
+        for number in known:
+            mine, theirs = (dict(each._vectors.neighbours(number)) for each in (engine, calm))
+            assert mine == pytest.approx(theirs)
+            assert len(mine) == len(known) - 1
+
+
+def test_loading_while_the_worker_links(learned: ProceduralMemoryEngine, tmp_path: Path) -> None:
+    """A load into a memory whose worker is just at work leaves no problem behind."""
+    path = learned.save(tmp_path / "memory.pkl")
+    for _ in range(10):
+        with fresh() as loaded:
+            loaded.learn_workflow(["is", "replaced", "whole"])
+            loaded.load(path)
+            assert loaded.stats()["embedder"]["problem"] is None
+            assert loaded.flush() == 0
 
 
 @pytest.mark.parametrize("count", [499, 500, 501])

@@ -11,7 +11,7 @@ import json
 import logging
 import threading
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from procedural_memory.errors import EmbeddingError, ModelFormatError
 from procedural_memory.storage.base import Store
@@ -34,6 +34,7 @@ _QUERIES = 4_096
 _PATIENCE = 2.0
 _UNIT = 1e-3
 _log = logging.getLogger("procedural_memory")
+_Lists: TypeAlias = dict[int, list[tuple[int, float]]]
 
 
 class VectorIndex:
@@ -66,8 +67,7 @@ class VectorIndex:
         self._scale: Scale | None = None
         self._cache: dict[int, NDArray[np.float32]] = {}
         self._queries: dict[str, NDArray[np.float32]] = {}
-        self._ids: NDArray[np.int64] | None = None
-        self._rows: NDArray[np.float32] | None = None
+        self._held: tuple[int | None, NDArray[np.int64], NDArray[np.float32]] | None = None
         self.problem: str | None = None
         _log.info("embedder %s: %s", selection.name, selection.reason)
 
@@ -192,7 +192,7 @@ class VectorIndex:
     def reset(self) -> None:
         """Drop what is cached of the store, after templates were dropped from it."""
         self._cache, self._queries = {}, {}
-        self._ids = self._rows = None
+        self._held = None
 
     # -- the work
 
@@ -272,17 +272,33 @@ class VectorIndex:
 
     def _link(self) -> None:
         """Store the neighbours of templates that have none yet, and mend the lists that these enter."""
+        while not self._closed and self._fingerprint is not None:
+            generation = self._store.meta("generation")
+            new = self._store.unlinked(self._fingerprint)
+            if not new:
+                return
+            fresh, entering = self._nearest(new, generation)
+            with self._store.transaction():
+                if self._store.meta("generation") != generation:
+                    continue  # templates and lists were dropped meanwhile
+                for number, pairs in entering.items():
+                    merged = dict([*self._store.neighbours(self._fingerprint, number), *pairs])
+                    fresh[number] = sorted(merged.items(), key=lambda pair: (-pair[1], pair[0]))[:NEIGHBOURS]
+                self._store.put_neighbours(self._fingerprint, fresh)
+            return
+
+    def _nearest(self, new: Sequence[int], generation: int | None) -> tuple[_Lists, _Lists]:
+        """Return the lists of the `new` templates, and what these add to the lists of the others."""
         import numpy as np
 
-        if self._closed or self._fingerprint is None or not (new := self._store.unlinked(self._fingerprint)):
-            return
-        ids, rows = self._matrix(new)
+        assert self._fingerprint is not None
+        ids, rows = self._matrix(new, generation)
         is_new = np.isin(ids, new)
         fresh, old = np.flatnonzero(is_new), np.flatnonzero(~is_new)
         least = self._store.floors(self._fingerprint, NEIGHBOURS)
         floors = np.array([least.get(number, -2.0) for number in ids[old].tolist()], dtype=np.float32)
-        entering: dict[int, list[tuple[int, float]]] = {}
-        linked: dict[int, list[tuple[int, float]]] = {}
+        lists: _Lists = {}
+        entering: _Lists = {}
         k = min(NEIGHBOURS + 1, len(ids))
         for begin in range(0, len(fresh), _BATCH):
             block = fresh[begin : begin + _BATCH]
@@ -291,32 +307,31 @@ class VectorIndex:
             for row, place in enumerate(block):
                 mine = best[row][np.lexsort((ids[best[row]], -cosines[row][best[row]]))]
                 pairs = [(int(ids[b]), float(cosines[row][b])) for b in mine if b != place]
-                linked[int(ids[place])] = pairs[:NEIGHBOURS]
+                lists[int(ids[place])] = pairs[:NEIGHBOURS]
             for row, column in zip(*np.nonzero(cosines[:, old] > floors), strict=True):
                 pair = (int(ids[block[row]]), float(cosines[row, old[column]]))
                 entering.setdefault(int(ids[old[column]]), []).append(pair)
-        for number, pairs in entering.items():
-            pairs += self._store.neighbours(self._fingerprint, number)
-            linked[number] = sorted(pairs, key=lambda pair: (-pair[1], pair[0]))[:NEIGHBOURS]
-        self._store.put_neighbours(self._fingerprint, linked)
+        return lists, entering
 
-    def _matrix(self, new: Sequence[int]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    def _matrix(self, new: Sequence[int], generation: int | None) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Return ids and vectors of all templates; of those known from the last time only the `new` are read."""
         import numpy as np
 
         assert self._fingerprint is not None
-        if self._ids is not None and self._rows is not None:
-            have = set(self._ids.tolist())
-            stored = self._store.vectors_of(self._fingerprint, [number for number in new if number not in have])
-            if len(self._ids) + len(stored) == self._store.count_vectors(self._fingerprint):
-                self._ids = np.concatenate([self._ids, np.array(list(stored), dtype=np.int64)])
-                added = np.frombuffer(b"".join(stored.values()), dtype=np.float32).reshape(len(stored), -1)
-                self._rows = np.concatenate([self._rows, added]) if len(stored) else self._rows
-                return self._ids, self._rows
-        every = dict(self._store.vectors(self._fingerprint))
-        self._ids = np.array(list(every), dtype=np.int64)
-        self._rows = np.frombuffer(b"".join(every.values()), dtype=np.float32).reshape(len(every), -1)
-        return self._ids, self._rows
+        ids, rows = np.empty(0, dtype=np.int64), np.empty((0, 0), dtype=np.float32)
+        # Within a generation templates are only added, so equal numbers mean equal sets.
+        if self._held is not None and self._held[0] == generation:
+            _, ids, rows = self._held
+        have = set(ids.tolist())
+        stored = self._store.vectors_of(self._fingerprint, [number for number in new if number not in have])
+        if len(ids) + len(stored) != self._store.count_vectors(self._fingerprint):
+            ids, stored = ids[:0], dict(self._store.vectors(self._fingerprint))
+        if stored:
+            added = np.frombuffer(b"".join(stored.values()), dtype=np.float32).reshape(len(stored), -1)
+            rows = np.concatenate([rows[: len(ids)].reshape(-1, added.shape[1]), added])
+            ids = np.concatenate([ids, np.array(list(stored), dtype=np.int64)])
+        self._held = generation, ids, rows
+        return ids, rows
 
 
 def _cosines(

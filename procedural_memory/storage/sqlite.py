@@ -578,8 +578,8 @@ class SQLiteStore:
         """Store float32 vectors by template id, of templates that are still there."""
         with self.transaction():
             self._db.executemany(
-                "INSERT OR REPLACE INTO vector SELECT id, ?, ? FROM text WHERE id = ?",
-                ((fingerprint, data, template) for template, data in vectors.items()),
+                "INSERT OR REPLACE INTO vector SELECT template, ?, ? FROM follower WHERE context = ? AND template = ?",
+                ((fingerprint, data, _UNIGRAM, template) for template, data in vectors.items()),
             )
 
     def vectors(self, fingerprint: str) -> Iterator[tuple[int, bytes]]:
