@@ -82,6 +82,7 @@ def aligned(similarity: CommandSimilarity) -> Measure:
             np.arange(n),
             np.array([0, n]),
             similarity.weights(templates),
+            similarity.substitution(templates, steps),
         )
         return float(found.similarity[0])
 

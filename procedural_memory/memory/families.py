@@ -1141,6 +1141,21 @@ _RUNNERS: Final = tuple(
 )
 """Sub-commands that run another program."""
 
+_INTERPRETERS: Final = {"py": "python", "js": "node", "mjs": "node", "rb": "ruby", "pl": "perl", "php": "php"}
+"""Suffix of a script -> the program that runs it."""
+
+_SCRIPTS: Final = _words("manage.py setup.py")
+"""Scripts that take sub-commands, which `JOBS` knows."""
+
+_REMOTES: Final = _words("ssh mosh")
+_CONTAINERS: Final = _words("docker podman nerdctl docker-compose kubectl oc")
+_CARRIER_VALUES: Final = _words("-p -i -l -L -R -D -J -o -u -e -w -n -c -f --user --env --workdir --namespace --file")
+_SHELLS: Final = _words("sh bash zsh fish ash dash tmux")
+"""Programs that run a command elsewhere, their options that take a value, and what opens no more than a shell there."""
+
+_METHODS: Final = {"POST": "create", "PUT": "create", "PATCH": "create", "DELETE": "remove"}
+"""Methods of a request -> what they do."""
+
 _SCRIPTED: Final = frozenset(("npm", "yarn", "pnpm", "bun", "deno"))
 """Tools whose ``run NAME`` runs the script NAME, which the verb then names."""
 
@@ -1193,6 +1208,8 @@ class Act(NamedTuple):
     family, verb, object : str
         What it does. The family is the program's own name when no table knows it; verb and object may be
         empty.
+    effect : str
+        The verb, or what the arguments make of it: an upload or a download of a copy, the method of a request.
     known : bool
         Whether a table names the family.
     details : tuple of str
@@ -1207,6 +1224,7 @@ class Act(NamedTuple):
     family: str
     verb: str
     object: str
+    effect: str
     known: bool
     details: tuple[str, ...]
     forced: bool
@@ -1227,11 +1245,16 @@ def fold(template: str) -> tuple[str, ...]:
 
 def read(template: str) -> tuple[Act, ...]:
     """Return the acts of a template: one for each program in it, four at most, at least one."""
-    acts = [_act(parts, fed) for tokens, fed in _segments(template) if (parts := _parts(tokens)) is not None]
+    acts: list[Act] = []
+    for tokens, fed in _segments(template):
+        parts = _parts(tokens)
+        while parts is not None and len(acts) < _MAX_TOKENS:
+            acts.append(_act(parts, fed))
+            parts = _parts(list(parts.carried)) if parts.carried else None
     if len(acts) > _MAX_ACTS:
         kept = sorted(range(len(acts)), key=lambda i: (-acts[i].weight, i))[:_MAX_ACTS]
         acts = [acts[i] for i in sorted(kept)]
-    return tuple(acts) or (Act("", "", template.strip()[:64], "", False, (), False, 1.0),)
+    return tuple(acts) or (Act("", "", template.strip()[:64], "", "", False, (), False, 1.0),)
 
 
 class _Parts(NamedTuple):
@@ -1241,6 +1264,8 @@ class _Parts(NamedTuple):
     words: tuple[str, ...]
     flags: tuple[str, ...]
     rest: tuple[str, ...]
+    carried: tuple[str, ...]
+    """The tokens of a command that this one runs elsewhere."""
 
 
 class _Rule(NamedTuple):
@@ -1285,8 +1310,15 @@ def _parts(tokens: list[str]) -> _Parts | None:
             length = next((len(r) for r in _RUNNERS if tuple(tokens[at : at + len(r)]) == r), 0)
             if length and at + length < len(tokens):
                 at += length
-                continue
+                while at < len(tokens) - 1 and tokens[at][0] in "-<":  # uv run --with <NAME> pytest
+                    at += 1
+                if tokens[at][0] != "<":
+                    continue
+                name, at = "python", at - 1  # uv run <FILE>
+                break
             name = _name(token)
+            if interpreter := _INTERPRETERS.get(name.rpartition(".")[2]):
+                name, at = interpreter, at - 1  # ./manage.py
             if name == "python" and "-m" in tokens[at + 1 : at + 4]:
                 module = tokens.index("-m", at + 1) + 1
                 if module < len(tokens) and _WORD.match(tokens[module]):
@@ -1300,16 +1332,39 @@ def _parts(tokens: list[str]) -> _Parts | None:
     words: list[str] = []
     flags: list[str] = []
     rest: list[str] = []
-    for token in tokens[at + 1 :]:
+    arguments = tokens[at + 1 :]
+    carried = _carried(name, arguments)
+    for token in arguments[: len(arguments) - len(carried)]:
         if token[0] == "-" or token in _REDIRECTS:
             flags.append(token.partition("=")[0])
+        elif not words and token.rpartition(".")[2] in _INTERPRETERS and token not in _SCRIPTS:
+            rest.append("<FILE>")
         elif _WORD.match(token) or token == "*":
             words.append(token)
         else:
             rest.append(token)
     if name == "tar" and words and "-" not in words[0] and not flags:  # tar xzf
         flags.append(f"-{words.pop(0)}")
-    return _Parts(name, tuple(words), tuple(flags), tuple(rest))
+    return _Parts(name, tuple(words), tuple(flags), tuple(rest), tuple(carried))
+
+
+def _carried(program: str, arguments: list[str]) -> list[str]:
+    """Return the tokens of the command that ``ssh HOST``, ``docker exec NAME``, … run elsewhere; often none."""
+    at = 0
+    if program in _CONTAINERS:
+        verb = next((a for a in arguments[:4] if a == "exec" or (a == "run" and program == "docker-compose")), None)
+        if verb is None:
+            return []
+        at = arguments.index(verb) + 1
+    elif program not in _REMOTES:
+        return []
+    if "--" in arguments[at:]:
+        at = arguments.index("--", at)
+    else:
+        while at < len(arguments) and arguments[at][0] == "-":
+            at += 2 if arguments[at] in _CARRIER_VALUES and arguments[at + 1 : at + 2] != ["--"] else 1
+    found = arguments[at + 1 :]
+    return found if found and _WORD.match(found[0]) and _name(found[0]) not in _SHELLS else []
 
 
 def _name(token: str) -> str:
@@ -1372,8 +1427,8 @@ def _verb(parts: _Parts, at: int) -> tuple[str, str, int]:
     """Return (verb, object, words used) of a command that `JOBS` does not know; `at` words are skipped."""
     words = parts.words[at : at + 3]
     if not words:
-        flag = next((f for f in parts.flags if f in _VERB_OF), None)
-        return (_VERB_OF[flag] if flag else ""), "", at
+        names = (*parts.flags, *re.split(r"[-_.]", parts.program))  # deploy.sh, run_tests
+        return next((_VERB_OF[name] for name in names if name in _VERB_OF), ""), "", at
     first, _, more = words[0].replace(":", "-").partition("-")
     if len(words) > 1 and words[1] in _VERB_OF and f"{parts.program} {words[0]}" in GROUPS:  # dvc remote add
         return _VERB_OF[words[1]], _noun(words[0]), at + 2
@@ -1410,10 +1465,23 @@ def _act(parts: _Parts, fed: bool) -> Act:
     forced = bool(_FORCING.intersection(parts.flags)) or (
         _has("-f", parts.flags) and (parts.program in _FORCING_F or command in _FORCING_F)
     )
-    weight = 0.15 if parts.program in _LIGHT else 0.2 if fed and parts.program in _FILTERS else 1.0
+    weight = (
+        0.15 if parts.program in _LIGHT or parts.carried else 0.2 if fed and parts.program in _FILTERS else 1.0
+    )
     details = (*parts.flags, *parts.rest, *parts.words[used:])
     known = found is not None or parts.program in _FAMILY_OF
-    return Act(parts.program, family, verb, thing, known, details, forced, weight)
+    return Act(parts.program, family, verb, thing, _effect(verb, parts), known, details, forced, weight)
+
+
+def _effect(verb: str, parts: _Parts) -> str:
+    """Return the verb, or what the arguments make of it."""
+    if verb == "request":
+        return next((_METHODS[word] for word in parts.words if word in _METHODS), verb)
+    if verb == "copy":
+        ends = ["<URL>" in item or "<HOST>" in item for item in parts.rest if item[0] != ":"]  # <HOST> :<FILE>
+        if ends and ends[0] != ends[-1]:
+            return "download" if ends[0] else "upload"
+    return verb
 
 
 @lru_cache(maxsize=1024)

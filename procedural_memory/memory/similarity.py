@@ -48,17 +48,19 @@ CEILING: Final = 0.85
 # -- alignment
 GAP: Final = 0.12  # for a step of the pattern within the match that answers no command of the query
 SUBSTITUTION: Final = 0.3  # at least this for a step in the place of another, unless they are opposites
+UNKNOWN_SUBSTITUTION: Final = 0.5  # the same for another program, where one of the two stands in no table
 DISORDER: Final = 0.5  # share lost of what the pattern holds of the query, but in another order
 UNDONE: Final = 0.5  # for a command that the pattern does not hold, while it holds its opposite
 POWER: Final = 0.75  # stretches the scores so that 0.7 lies midway between same and different workflows
 LOOK: Final = 0.5  # weight of a command that only looks, against one that changes something
+PREPARE: Final = 0.25  # weight of a command that only prepares the next one: `cd`, `export`
 RECENCY: Final = 0.6  # weight of each command of a context against the next newer one
 
 _DETAIL_BUCKETS: Final = 32
 _CAPACITY: Final = 16_384
 _ACTS: Final = 4
 _UNIT: Final = 1 << 30  # scores are aligned in fixed point
-_COLUMNS: Final = ("_identity", "_codes", "_sides", "_details", "_known", "_weight", "_flags", "_used")
+_COLUMNS: Final = ("_identity", "_codes", "_sides", "_details", "_known", "_weight", "_share", "_flags", "_used")
 
 
 class Scale(NamedTuple):
@@ -169,9 +171,19 @@ class CommandSimilarity:
         return scores
 
     def weights(self, templates: Sequence[str]) -> Floats:
-        """Return what each command of a workflow counts in `align`: 1, or `LOOK` where it only looks."""
+        """Return what each command of a workflow counts in `align`: 1, `LOOK` or `PREPARE`; shape (n,)."""
         with self._lock:
-            return np.where(self._features.take(templates).looks, np.float32(LOOK), np.float32(1.0))
+            return self._features.take(templates).share
+
+    def substitution(self, query: Sequence[str], others: Sequence[str]) -> Floats:
+        """Return what one command counts at least in the place of another in `align`, shape as `matrix`.
+
+        A program that stands in no table may well be an equivalent tool; another use of the same one is none.
+        """
+        with self._lock:
+            left, right = self._features.take(query), self._features.take(others)
+        doubt = (left.strange[:, None] | right.strange) & (left.program[:, None] != right.program)
+        return np.where(doubt, np.float32(UNKNOWN_SUBSTITUTION), np.float32(SUBSTITUTION))
 
     def _current_scale(self) -> Scale:
         scale = self._scale() if callable(self._scale) else self._scale
@@ -183,14 +195,20 @@ class _Batch:
     """Features of templates: per template, and per act; `starts` is where each template's acts begin."""
 
     identity: NDArray[np.int64]
-    looks: NDArray[np.bool_]
+    share: Floats
     forced: NDArray[np.bool_]
+    strange: NDArray[np.bool_]  # runs a program that stands in no table
     starts: Indices
     codes: NDArray[np.int64]  # (acts, 5): program, family, verb, job, object
     sides: NDArray[np.int64]  # (acts, 2): bit sets, left and right side of the pairs in OPPOSITES
     details: Floats  # (acts, buckets), rows of unit length
     known: NDArray[np.bool_]  # (acts,)
     weight: Floats  # (acts,), sums to 1 in each template
+
+    @property
+    def program(self) -> NDArray[np.int64]:
+        """The first program of each template."""
+        return self.codes[self.starts, 0]
 
 
 class _Features:
@@ -206,6 +224,7 @@ class _Features:
         self._details = np.zeros((size, _ACTS, _DETAIL_BUCKETS), dtype=np.float32)
         self._known = np.zeros((size, _ACTS), dtype=np.bool_)
         self._weight = np.zeros((size, _ACTS), dtype=np.float32)
+        self._share = np.zeros(size, dtype=np.float32)
         self._flags = np.zeros((size, 2), dtype=np.bool_)
         self._identity = np.zeros(size, dtype=np.int64)
         self._used = np.zeros(size, dtype=np.int64)
@@ -237,8 +256,9 @@ class _Features:
         place = rows[owner]
         return _Batch(
             identity=self._identity[rows],
-            looks=self._flags[rows, 0],
-            forced=self._flags[rows, 1],
+            share=self._share[rows],
+            forced=self._flags[rows, 0],
+            strange=self._flags[rows, 1],
             starts=np.concatenate(([0], np.cumsum(counts[:-1]))).astype(np.intp),
             codes=self._codes[place, act],
             sides=self._sides[place, act],
@@ -265,7 +285,7 @@ class _Features:
                 _code(job),
                 _code(act.object),
             )
-            self._sides[slot, i] = _SIDES.get(act.verb, (0, 0))
+            self._sides[slot, i] = _SIDES.get(act.effect, (0, 0))
             self._known[slot, i] = act.known
             self._weight[slot, i] = act.weight / total
             row = self._details[slot, i]
@@ -276,8 +296,10 @@ class _Features:
                 row /= length
             else:
                 row[_DETAIL_BUCKETS - 1] = 1.0
-        heavy = [act for act in acts if act.weight >= 0.5] or acts
-        self._flags[slot] = all(act.verb in LOOKING for act in heavy), any(act.forced for act in acts)
+        heavy = [act for act in acts if act.weight >= 0.5]
+        looks = all(act.verb in LOOKING for act in heavy or acts)
+        self._share[slot] = LOOK if looks else 1.0 if heavy else PREPARE
+        self._flags[slot] = any(act.forced for act in acts), not all(act.known for act in heavy)
         self._identity[slot] = hash(template)
         self._slots[template] = slot
         return slot
@@ -366,11 +388,17 @@ class Alignment:
     end: Indices
 
 
-def align(similarities: Floats, steps: Indices, offsets: Indices, weights: Floats | None = None) -> Alignment:
+def align(
+    similarities: Floats,
+    steps: Indices,
+    offsets: Indices,
+    weights: Floats | None = None,
+    substitution: Floats | float = SUBSTITUTION,
+) -> Alignment:
     """Align a query with patterns: in order, anywhere in a pattern, with gaps and substitutions.
 
     The score is the weighted mean, over the commands of the query, of the similarity to the step that each is aligned
-    with: at least `SUBSTITUTION` for a step that merely stands in its place, 0 for an opposite one (similarity 0) or
+    with: at least `substitution` for a step that merely stands in its place, 0 for an opposite one (similarity 0) or
     none. Taken off are `GAP` mean weights for each step of the pattern between matched ones, `DISORDER` of what the
     pattern holds of the query in another order, and `UNDONE` of the weight of commands that the pattern lacks while it
     holds their opposites. The similarity is that score to the power `POWER`.
@@ -388,6 +416,8 @@ def align(similarities: Floats, steps: Indices, offsets: Indices, weights: Float
         Pattern p is ``steps[offsets[p]:offsets[p + 1]]``.
     weights : float32 of shape (m,), optional
         What each command of the query counts (`CommandSimilarity.weights`); equal by default.
+    substitution : float32 of shape (m, U), or float
+        See `CommandSimilarity.substitution`.
     """
     m = len(similarities)
     lengths = np.diff(offsets)
@@ -400,7 +430,7 @@ def align(similarities: Floats, steps: Indices, offsets: Indices, weights: Float
     share = np.full(m, 1.0) if weights is None else np.asarray(weights, dtype=np.float64)
     share /= share.sum()
     opposite = similarities <= 0
-    scan = _Scan(np.where(opposite, 0, np.maximum(similarities, SUBSTITUTION)), steps, offsets, share)
+    scan = _Scan(np.where(opposite, 0, np.maximum(similarities, substitution)), steps, offsets, share)
     for row in range(m):
         scan.advance(row)
     begins = offsets[:-1][filled]
@@ -410,10 +440,12 @@ def align(similarities: Floats, steps: Indices, offsets: Indices, weights: Float
     last = np.minimum.reduceat(at_top, begins)
     matched = top > 0
     # What the pattern holds of the query in any order, and of what undoes it.
-    anywhere = np.maximum.reduceat(similarities[:, steps], begins, axis=1)
+    spread = similarities[:, steps]
+    anywhere = np.maximum.reduceat(spread, begins, axis=1)
     undone = np.logical_or.reduceat(opposite[:, steps], begins, axis=1) & (anywhere < COMMON_VERB)
+    once = np.add.reduceat((share[:, None] * spread).max(axis=0), begins)  # a step answers one command, not two
     ordered = top / _UNIT
-    ordered -= DISORDER * np.maximum(share @ anywhere - ordered, 0.0) + UNDONE * (share @ undone)
+    ordered -= DISORDER * np.maximum(np.minimum(share @ anywhere, once) - ordered, 0.0) + UNDONE * (share @ undone)
     similarity[filled] = np.clip(ordered, 0.0, 1.0) ** POWER
     start[filled] = np.where(matched, scan.first[last] - begins, 0)
     end[filled] = np.where(matched, last + 1 - begins, 0)
