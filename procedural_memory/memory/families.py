@@ -48,7 +48,7 @@ ALIASES: Final[dict[str, str]] = {
     "kafka-console-producer": "kafka-console-producer.sh",
     "kafka-consumer-groups": "kafka-consumer-groups.sh",
     "kafka-topics": "kafka-topics.sh",
-    "kubectl": "microk8s.kubectl",
+    "kubectl": "k microk8s.kubectl",
     "ls": "ll",
     "make": "gmake",
     "mvn": "mvnw",
@@ -70,7 +70,7 @@ FAMILIES: Final[dict[str, str]] = {
     "vcs": "git hg svn jj bzr fossil darcs sl",
     "forge": "gh glab hub tea",
     "js": "npm yarn pnpm bun deno npx",
-    "python": "pip uv poetry pipenv pdm rye hatch conda flit",
+    "python": "pip uv poetry pipenv pdm rye hatch conda pixi flit",
     "ruby": "gem bundle rake",
     "php": "composer",
     "rust": "cargo rustup",
@@ -235,6 +235,7 @@ JOBS: Final[dict[str, str]] = {
     "create-react-app; npx create-react-app; create-vite",
     "python install": "pip install; uv pip install; uv add; uv sync; uv pip sync; poetry add; poetry install; "
     "pipenv install; pipenv sync; pdm add; pdm install; conda install; easy_install; pip install -r; rye add; "
+    "python setup.py install; python setup.py develop; "
     "rye sync; uv tool install; pip-sync; conda env update",
     "python remove": "pip uninstall; uv pip uninstall; uv remove; poetry remove; pipenv uninstall; pdm remove; "
     "conda remove; conda uninstall; rye remove; uv tool uninstall",
@@ -252,7 +253,7 @@ JOBS: Final[dict[str, str]] = {
     "uv pip show",
     "python test": "pytest; python -m pytest; python -m unittest; nose2; tox; nox; uv run pytest; trial; ward; "
     "hatch test; python manage.py test; python setup.py test; unittest; nosetests; hatch run test",
-    "python coverage": "coverage; pytest --cov; coverage report; coverage html",
+    "python coverage": "coverage; coverage run; pytest --cov; coverage report; coverage html",
     "python lint": "flake8; pylint; ruff check; ruff; pycodestyle; pyflakes; bandit; hatch fmt --check; "
     "black --check; ruff format --check",
     "python format": "black; ruff format; yapf; autopep8; isort; ruff check --fix; blue; hatch fmt; docformatter",
@@ -387,6 +388,10 @@ JOBS: Final[dict[str, str]] = {
     "flutter test": "flutter test; dart test",
     "flutter lint": "flutter analyze; dart analyze",
     "flutter build": "flutter build; dart compile",
+    "device list": "adb devices; flutter devices; xcrun simctl list",
+    "device install": "adb install; flutter install",
+    "device remove": "adb uninstall",
+    "device logs": "adb logcat; flutter logs; idevicesyslog",
     "pods install": "pod install; carthage bootstrap; carthage update; pod update",
     "document lint": "markdownlint; yamllint; shellcheck; hadolint; vale; xmllint; htmlhint",
     # native builds
@@ -405,18 +410,18 @@ JOBS: Final[dict[str, str]] = {
     "native debug": "drmemory; rr record; rr replay; gdb; lldb; cgdb; valgrind",
     # containers and clusters
     "container build image": "docker build; docker buildx build; podman build; nerdctl build; buildah bud; "
-    "buildah build; docker image build; kaniko; docker buildx bake",
+    "buildah build; docker image build; gcloud builds submit; az acr build; kaniko; docker buildx bake",
     "container push image": "docker push; podman push; docker image push; nerdctl push; buildah push; skopeo copy; "
     "crane push",
     "container pull image": "docker pull; podman pull; docker image pull; nerdctl pull; crane pull",
     "container tag image": "docker tag; podman tag; docker image tag; nerdctl tag; buildah tag; crane tag",
     "container list image": "docker images; podman images; docker image ls; nerdctl images; docker image list; "
     "buildah images",
-    "container remove image": "docker rmi; docker image rm; podman rmi; docker image prune; nerdctl rmi; "
-    "podman image rm; podman image prune",
+    "container remove image": "docker rmi; docker image rm; podman rmi; nerdctl rmi; podman image rm",
     "container save image": "docker save; podman save; docker image save; docker export",
     "container load image": "docker load; podman load; docker image load; docker import",
     "container prune": "podman volume prune; podman container prune; docker network prune; nerdctl system prune; "
+    "podman image prune; docker image prune; "
     "docker buildx prune; docker system prune; docker builder prune; docker container prune; podman system prune; "
     "docker volume prune",
     "container run": "docker run; podman run; nerdctl run; docker container run; docker create",
@@ -692,7 +697,7 @@ JOBS: Final[dict[str, str]] = {
     # databases
     "sql create database": "psql -c create; createdb; mysqladmin create; psql --create",
     "sql remove database": "dropdb; mysqladmin drop",
-    "sql dump": "sqlite3 >; psql >; mysql >; mongoexport; redis-cli save; pg_dump -Fc; mariabackup --backup; "
+    "sql dump": "sqlite3 >; duckdb >; psql >; mysql >; mongoexport; redis-cli save; pg_dump -Fc; mariabackup --backup; "
     "xtrabackup --backup; clickhouse-backup create; cockroach dump; duckdb .export; expdp; exp; neo4j-admin dump; "
     "etcdctl snapshot save; bq extract; gcloud sql export; influx backup; wal-g backup-push; pgbackrest backup; "
     "pg_dump; mysqldump; pg_dumpall; mongodump; sqlite3 .dump; sqlite3 .backup; pg_basebackup; mydumper; "
@@ -792,7 +797,7 @@ JOBS: Final[dict[str, str]] = {
     "file checksum": "sha224sum; sha384sum; openssl md5; certutil -hashfile; Get-FileHash; xxhsum; sum; openssl sha1; "
     "sha256sum; sha512sum; md5sum; sha1sum; shasum; md5; b2sum; cksum; openssl dgst; b3sum; openssl sha256",
     "file json": "jq; yq; fx; gron; python -m json.tool; dasel; jless",
-    "file edit": "vim; nano; emacs; code; micro; helix; hx; subl; ed; gedit; kate; open; xdg-open",
+    "file edit": "vim; nano; emacs; code; micro; helix; hx; subl; ed; gedit; kate; idea; open; xdg-open; evince",
     "table inspect": "csvstat; csvlook; xsv stats; mlr; csvcut; qsv stats; vd; xsv headers; xsv; qsv; csvsql; csvkit; "
     "mlr --icsv",
     "archive pack": "gtar -c; zstdmt; Compress-Archive; rar; makeself; pbzip2; lzma; brotli; 7zz a; tar -c; zip; "
@@ -1008,7 +1013,23 @@ JOBS: Final[dict[str, str]] = {
 VERBS: Final[dict[str, str]] = {
     "remove": "rm remove delete del uninstall purge erase destroy drop autoremove unlink prune teardown rmi",
     "create": "create new mk make mkdir generate gen provision",
-    "add": "add insert append attach",
+    "add": "add insert append",
+    "attach": "attach assign",
+    "detach": "detach unassign",
+    "register": "register",
+    "unregister": "unregister deregister",
+    "subscribe": "subscribe follow",
+    "unsubscribe": "unsubscribe unfollow",
+    "join": "join",
+    "leave": "leave",
+    "grant": "grant authorize",
+    "revoke": "revoke",
+    "block": "block ban",
+    "unblock": "unblock unban",
+    "pin": "pin",
+    "unpin": "unpin",
+    "archive": "archive",
+    "unarchive": "unarchive",
     "install": "install i require ensure",
     "list": "ls list get ps images tags branches lists dir",
     "show": "show describe inspect info view display cat head details",
@@ -1096,7 +1117,6 @@ OPPOSITES: Final[tuple[tuple[str, str], ...]] = (
     ("create reopen merge", "close"),
     ("publish", "retract"),
     ("submit", "cancel"),
-    ("attach", "detach"),
     ("grow", "shrink"),
     ("send put", "receive get"),
     ("snapshot", "restore rollback"),
@@ -1106,6 +1126,11 @@ OPPOSITES: Final[tuple[tuple[str, str], ...]] = (
     ("config", "unset"),
     ("resume", "stop"),
     ("trust", "remove"),
+    ("attach register subscribe join", "detach unregister unsubscribe leave"),
+    ("grant", "revoke deny"),
+    ("block", "unblock"),
+    ("pin", "unpin"),
+    ("archive", "unarchive"),
 )
 """Verbs on the left have the opposite effect of verbs on the right."""
 
@@ -1143,6 +1168,9 @@ _RUNNERS: Final = tuple(
 
 _INTERPRETERS: Final = {"py": "python", "js": "node", "mjs": "node", "rb": "ruby", "pl": "perl", "php": "php"}
 """Suffix of a script -> the program that runs it."""
+
+_LISTED: Final = frozenset(item.split()[0] for commands in JOBS.values() for item in _items(commands))
+"""Programs that `JOBS` knows."""
 
 _SCRIPTS: Final = _words("manage.py setup.py")
 """Scripts that take sub-commands, which `JOBS` knows."""
@@ -1317,7 +1345,7 @@ def _parts(tokens: list[str]) -> _Parts | None:
                 name, at = "python", at - 1  # uv run <FILE>
                 break
             name = _name(token)
-            if interpreter := _INTERPRETERS.get(name.rpartition(".")[2]):
+            if name not in _LISTED and (interpreter := _INTERPRETERS.get(name.rpartition(".")[2])):
                 name, at = interpreter, at - 1  # ./manage.py
             if name == "python" and "-m" in tokens[at + 1 : at + 4]:
                 module = tokens.index("-m", at + 1) + 1
@@ -1335,15 +1363,18 @@ def _parts(tokens: list[str]) -> _Parts | None:
     arguments = tokens[at + 1 :]
     carried = _carried(name, arguments)
     for token in arguments[: len(arguments) - len(carried)]:
+        script = token.rpartition("/")[2]
         if token[0] == "-" or token in _REDIRECTS:
             flags.append(token.partition("=")[0])
-        elif not words and token.rpartition(".")[2] in _INTERPRETERS and token not in _SCRIPTS:
+        elif not words and script in _SCRIPTS:
+            words.append(script)
+        elif not words and script.rpartition(".")[2] in _INTERPRETERS:
             rest.append("<FILE>")
         elif _WORD.match(token) or token == "*":
             words.append(token)
         else:
             rest.append(token)
-    if name == "tar" and words and "-" not in words[0] and not flags:  # tar xzf
+    if name == "tar" and words[:1] == arguments[:1]:  # tar xzf
         flags.append(f"-{words.pop(0)}")
     return _Parts(name, tuple(words), tuple(flags), tuple(rest), tuple(carried))
 
@@ -1427,7 +1458,8 @@ def _verb(parts: _Parts, at: int) -> tuple[str, str, int]:
     """Return (verb, object, words used) of a command that `JOBS` does not know; `at` words are skipped."""
     words = parts.words[at : at + 3]
     if not words:
-        names = (*parts.flags, *re.split(r"[-_.]", parts.program))  # deploy.sh, run_tests
+        script = parts.program.endswith(".sh")  # deploy.sh, run_tests.sh
+        names = (*parts.flags, *(re.split(r"[-_.]", parts.program) if script else [parts.program]))
         return next((_VERB_OF[name] for name in names if name in _VERB_OF), ""), "", at
     first, _, more = words[0].replace(":", "-").partition("-")
     if len(words) > 1 and words[1] in _VERB_OF and f"{parts.program} {words[0]}" in GROUPS:  # dvc remote add
@@ -1465,9 +1497,7 @@ def _act(parts: _Parts, fed: bool) -> Act:
     forced = bool(_FORCING.intersection(parts.flags)) or (
         _has("-f", parts.flags) and (parts.program in _FORCING_F or command in _FORCING_F)
     )
-    weight = (
-        0.15 if parts.program in _LIGHT or parts.carried else 0.2 if fed and parts.program in _FILTERS else 1.0
-    )
+    weight = 0.15 if parts.program in _LIGHT or parts.carried else 0.2 if fed and parts.program in _FILTERS else 1.0
     details = (*parts.flags, *parts.rest, *parts.words[used:])
     known = found is not None or parts.program in _FAMILY_OF
     return Act(parts.program, family, verb, thing, _effect(verb, parts), known, details, forced, weight)

@@ -112,6 +112,7 @@ class _Aligned:
 
     ids: list[int]
     templates: NDArray[np.int64]
+    texts: Sequence[str]
     similarities: NDArray[np.float32]
     steps: NDArray[np.intp]
     offsets: NDArray[np.intp]
@@ -139,7 +140,13 @@ class PatternIndex:
         work = self._prepare(query, CANDIDATES, MAX_STEPS)
         if work is None:
             return []
-        aligned = align(work.similarities, work.steps, work.offsets, self._similarity.weights(query))
+        aligned = align(
+            work.similarities,
+            work.steps,
+            work.offsets,
+            self._similarity.weights(query),
+            self._similarity.substitution(query, work.texts),
+        )
         ranked = sorted(range(len(work.ids)), key=lambda i: (-aligned.similarity[i], work.ids[i]))
         matches = []
         for i in ranked[:k]:
@@ -216,6 +223,7 @@ class PatternIndex:
         return _Aligned(
             ids,
             universe,
+            texts,
             self._similarity.matrix(templates, texts),
             steps_of.astype(np.intp),
             np.cumsum([0, *map(len, parts)]).astype(np.intp),

@@ -32,7 +32,7 @@ SAME_PROGRAM: Final = 0.90  # program, verb and object; flags and arguments make
 SAME_JOB: Final = 0.85  # an equivalent tool
 SAME_VERB: Final = 0.55  # family and verb, another object: `kubectl get pods`, `kubectl get events`
 VAGUE_OBJECT: Final = 0.75  # family and verb, of which one names no object: `fly auth login`, `heroku login`
-COMMON_VERB: Final = 0.40  # another family: `npm run build`, `cargo build`
+COMMON_VERB: Final = 0.55  # another family: `npm run build`, `cargo build`
 UNKNOWN_VERB: Final = 0.75  # a program that no table knows: `frob build`, `cargo build`
 COMMON_PROGRAM: Final = 0.20  # `git log`, `git tag`
 COMMON_FAMILY: Final = 0.10
@@ -49,9 +49,9 @@ CEILING: Final = 0.85
 GAP: Final = 0.12  # for a step of the pattern within the match that answers no command of the query
 SUBSTITUTION: Final = 0.3  # at least this for a step in the place of another, unless they are opposites
 UNKNOWN_SUBSTITUTION: Final = 0.5  # the same for another program, where one of the two stands in no table
-DISORDER: Final = 0.5  # share lost of what the pattern holds of the query, but in another order
+DISORDER: Final = 0.7  # share lost of what the pattern holds of the query, but in another order
 UNDONE: Final = 0.5  # for a command that the pattern does not hold, while it holds its opposite
-POWER: Final = 0.75  # stretches the scores so that 0.7 lies midway between same and different workflows
+POWER: Final = 0.7  # stretches the scores so that 0.7 lies midway between same and different workflows
 LOOK: Final = 0.5  # weight of a command that only looks, against one that changes something
 PREPARE: Final = 0.25  # weight of a command that only prepares the next one: `cd`, `export`
 RECENCY: Final = 0.6  # weight of each command of a context against the next newer one
@@ -60,7 +60,9 @@ _DETAIL_BUCKETS: Final = 32
 _CAPACITY: Final = 16_384
 _ACTS: Final = 4
 _UNIT: Final = 1 << 30  # scores are aligned in fixed point
-_COLUMNS: Final = ("_identity", "_codes", "_sides", "_details", "_known", "_weight", "_share", "_flags", "_used")
+_COLUMNS: Final = (
+    "_identity", "_program", "_codes", "_sides", "_details", "_known", "_weight", "_share", "_flags", "_used",
+)  # fmt: skip
 
 
 class Scale(NamedTuple):
@@ -181,8 +183,9 @@ class CommandSimilarity:
         A program that stands in no table may well be an equivalent tool; another use of the same one is none.
         """
         with self._lock:
-            left, right = self._features.take(query), self._features.take(others)
-        doubt = (left.strange[:, None] | right.strange) & (left.program[:, None] != right.program)
+            program, strange = self._features.programs(query)
+            other, unknown = self._features.programs(others)
+        doubt = (strange[:, None] | unknown) & (program[:, None] != other)
         return np.where(doubt, np.float32(UNKNOWN_SUBSTITUTION), np.float32(SUBSTITUTION))
 
     def _current_scale(self) -> Scale:
@@ -197,18 +200,12 @@ class _Batch:
     identity: NDArray[np.int64]
     share: Floats
     forced: NDArray[np.bool_]
-    strange: NDArray[np.bool_]  # runs a program that stands in no table
     starts: Indices
     codes: NDArray[np.int64]  # (acts, 5): program, family, verb, job, object
     sides: NDArray[np.int64]  # (acts, 2): bit sets, left and right side of the pairs in OPPOSITES
     details: Floats  # (acts, buckets), rows of unit length
     known: NDArray[np.bool_]  # (acts,)
     weight: Floats  # (acts,), sums to 1 in each template
-
-    @property
-    def program(self) -> NDArray[np.int64]:
-        """The first program of each template."""
-        return self.codes[self.starts, 0]
 
 
 class _Features:
@@ -226,16 +223,27 @@ class _Features:
         self._weight = np.zeros((size, _ACTS), dtype=np.float32)
         self._share = np.zeros(size, dtype=np.float32)
         self._flags = np.zeros((size, 2), dtype=np.bool_)
+        self._program = np.zeros(size, dtype=np.int64)
         self._identity = np.zeros(size, dtype=np.int64)
         self._used = np.zeros(size, dtype=np.int64)
         self._clock = 0
 
     def take(self, templates: Sequence[str]) -> _Batch:
         """Return the features of `templates`."""
+        table, slots = self._locate(templates)
+        return table._gather(slots)
+
+    def programs(self, templates: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Return the main program of each template, and whether it runs one that stands in no table."""
+        table, slots = self._locate(templates)
+        return table._program[slots], table._flags[slots, 1]
+
+    def _locate(self, templates: Sequence[str]) -> tuple[_Features, list[int]]:
+        """Return the table that holds `templates`, and their rows in it."""
         if len(templates) > _CAPACITY // 2:
             # More than the table is meant to hold: read them in a table of their own, which is then dropped.
             own = _Features()
-            return own._gather([own._add(t) if (s := own._slots.get(t)) is None else s for t in templates])
+            return own, [own._add(t) if (s := own._slots.get(t)) is None else s for t in templates]
         missing = {t for t in templates if t not in self._slots}
         if len(self._slots) + len(missing) > _CAPACITY:
             self._forget()
@@ -245,7 +253,7 @@ class _Features:
         slots = [self._slots[t] for t in templates]
         self._clock += 1
         self._used[slots] = self._clock
-        return self._gather(slots)
+        return self, slots
 
     def _gather(self, slots: list[int]) -> _Batch:
         rows = np.array(slots, dtype=np.int64)
@@ -258,7 +266,6 @@ class _Features:
             identity=self._identity[rows],
             share=self._share[rows],
             forced=self._flags[rows, 0],
-            strange=self._flags[rows, 1],
             starts=np.concatenate(([0], np.cumsum(counts[:-1]))).astype(np.intp),
             codes=self._codes[place, act],
             sides=self._sides[place, act],
@@ -297,6 +304,7 @@ class _Features:
             else:
                 row[_DETAIL_BUCKETS - 1] = 1.0
         heavy = [act for act in acts if act.weight >= 0.5]
+        self._program[slot] = _code((heavy or acts)[0].program)
         looks = all(act.verb in LOOKING for act in heavy or acts)
         self._share[slot] = LOOK if looks else 1.0 if heavy else PREPARE
         self._flags[slot] = any(act.forced for act in acts), not all(act.known for act in heavy)
@@ -400,8 +408,8 @@ def align(
     The score is the weighted mean, over the commands of the query, of the similarity to the step that each is aligned
     with: at least `substitution` for a step that merely stands in its place, 0 for an opposite one (similarity 0) or
     none. Taken off are `GAP` mean weights for each step of the pattern between matched ones, `DISORDER` of what the
-    pattern holds of the query in another order, and `UNDONE` of the weight of commands that the pattern lacks while it
-    holds their opposites. The similarity is that score to the power `POWER`.
+    pattern holds of the query in another order, each step once, and `UNDONE` of the weight of commands that the
+    pattern lacks while it holds their opposites. The similarity is that score to the power `POWER`.
 
     Steps before and after the match cost nothing, so that a query is found within a long session; the other way round
     a short pattern answers a long query only in part.
@@ -429,8 +437,7 @@ def align(
         return Alignment(similarity, start, end)
     share = np.full(m, 1.0) if weights is None else np.asarray(weights, dtype=np.float64)
     share /= share.sum()
-    opposite = similarities <= 0
-    scan = _Scan(np.where(opposite, 0, np.maximum(similarities, substitution)), steps, offsets, share)
+    scan = _Scan(np.where(similarities <= 0, 0, np.maximum(similarities, substitution)), steps, offsets, share)
     for row in range(m):
         scan.advance(row)
     begins = offsets[:-1][filled]
@@ -442,8 +449,9 @@ def align(
     # What the pattern holds of the query in any order, and of what undoes it.
     spread = similarities[:, steps]
     anywhere = np.maximum.reduceat(spread, begins, axis=1)
-    undone = np.logical_or.reduceat(opposite[:, steps], begins, axis=1) & (anywhere < COMMON_VERB)
-    once = np.add.reduceat((share[:, None] * spread).max(axis=0), begins)  # a step answers one command, not two
+    undone = (np.minimum.reduceat(spread, begins, axis=1) <= 0) & (anywhere < COMMON_VERB)
+    # A step answers one command, not two.
+    once = np.add.reduceat((share[:, None] * similarities).max(axis=0)[steps], begins)
     ordered = top / _UNIT
     ordered -= DISORDER * np.maximum(np.minimum(share @ anywhere, once) - ordered, 0.0) + UNDONE * (share @ undone)
     similarity[filled] = np.clip(ordered, 0.0, 1.0) ** POWER

@@ -23,6 +23,7 @@ from procedural_memory.memory.similarity import (
     RECENCY,
     SUBSTITUTION,
     UNDONE,
+    UNKNOWN_SUBSTITUTION,
     Alignment,
     CommandSimilarity,
     Scale,
@@ -45,7 +46,13 @@ def aligned(query: Sequence[str], *patterns: Sequence[str]) -> Alignment:
     """Align a workflow with others."""
     steps = [step for pattern in patterns for step in pattern]
     offsets = np.cumsum([0, *map(len, patterns)]).astype(np.intp)
-    return align(SIMILARITY.matrix(query, steps), np.arange(len(steps)), offsets, SIMILARITY.weights(query))
+    return align(
+        SIMILARITY.matrix(query, steps),
+        np.arange(len(steps)),
+        offsets,
+        SIMILARITY.weights(query),
+        SIMILARITY.substitution(query, steps),
+    )
 
 
 def workflow(query: Sequence[str], pattern: Sequence[str]) -> float:
@@ -222,9 +229,61 @@ def test_empty_lists_give_empty_matrices() -> None:
 
 
 def test_looking_weighs_less_than_doing() -> None:
-    """Steps that only look count half."""
+    """Steps that only look count half, and those that only prepare another a quarter."""
     weights = SIMILARITY.weights(["git status", "git commit -m <STR>", "ls", "kubectl get pods", "rm <FILE>"])
     np.testing.assert_array_equal(weights, [0.5, 1, 0.5, 0.5, 1])
+    np.testing.assert_array_equal(SIMILARITY.weights(["cd <FILE>", "cd <FILE> && make"]), [0.25, 1])
+
+
+def test_an_unknown_tool_may_be_an_equivalent_one() -> None:
+    """In the place of another a program in no table counts half; a known one, or another use of it, less."""
+    assert SIMILARITY.substitution(["git push"], ["frob send", "git log"]).tolist() == [
+        [UNKNOWN_SUBSTITUTION, pytest.approx(SUBSTITUTION)]
+    ]
+    assert SIMILARITY.substitution(["frob send"], ["frob take"])[0, 0] == pytest.approx(SUBSTITUTION)
+    unknown = workflow(RELEASE, [*RELEASE[:3], "frob send"])
+    other = workflow(RELEASE, [*RELEASE[:3], "git log"])
+    assert workflow(RELEASE, RELEASE[:3]) < other < unknown < 1.0
+
+
+def test_a_step_that_answers_one_command_is_not_held_against_another() -> None:
+    """Two commands of one job, of which the pattern holds one: a step less, not a step in disorder."""
+    query = ["apt update", "docker container prune", "docker volume prune", "reboot"]
+    assert workflow(query, [query[0], query[1], query[3]]) == pytest.approx(0.75**POWER, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("carried", "plain"),
+    [
+        ("ssh <HOST> sudo systemctl restart <NAME>", "systemctl restart <NAME>"),
+        ("ssh -p <NUM> -i <FILE> <HOST> df -h", "df -h"),
+        ("docker exec -it <NAME> pytest -q", "pytest -q"),
+        ("docker compose exec web python manage.py migrate", "python manage.py migrate"),
+        ("kubectl exec <NAME> -n <NAME> -- ls <FILE>", "ls <FILE>"),
+        ("uv run --with <NAME> pytest", "pytest"),
+        ("conda run -n <NAME> pytest", "pytest"),
+        ("./manage.py migrate", "python manage.py migrate"),
+        ("uv run scripts/train.py --fast", "python <FILE> --fast"),
+        ("./scripts/deploy.sh", "make deploy"),
+    ],
+)
+def test_what_is_carried_counts_not_the_carrier(carried: str, plain: str) -> None:
+    """Run elsewhere, by a runner with options or as a script: the same job."""
+    assert of(carried, plain) >= 0.7
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("curl -X POST <URL> -d <STR>", "curl -X DELETE <URL>"),
+        ("scp <FILE> <HOST>:<FILE>", "scp <HOST>:<FILE> ."),
+        ("aws s3 cp <FILE> <URL>", "gsutil cp <URL> ."),
+        ("rsync -av <FILE> <HOST>:<FILE>", "rsync -av <HOST>:<FILE> <FILE>"),
+    ],
+)
+def test_arguments_may_tell_the_opposite(first: str, second: str) -> None:
+    """The method of a request and the direction of a copy."""
+    assert of(first, second) == 0.0
 
 
 def test_features_stay_bounded_and_survive_forgetting() -> None:
@@ -378,8 +437,9 @@ def test_the_right_steps_in_the_wrong_order_count_less_than_missing_ones() -> No
 
 
 def test_nothing_in_common_has_no_place() -> None:
-    """Unrelated steps stay far below the threshold; with opposites alone there is not even a place."""
-    assert workflow(["frobnicate", "mumble"], ["defrobulate", "gargle"]) < 0.5
+    """Unrelated steps stay below the threshold, known or not; with opposites alone there is not even a place."""
+    assert workflow(["vim <FILE>", "make"], ["git log", "docker ps"]) < 0.5
+    assert workflow(["frobnicate", "mumble"], ["defrobulate", "gargle"]) < 0.65
     found = aligned(["terraform apply"], ["terraform destroy", "tofu destroy"])
     assert (found.similarity[0], found.start[0], found.end[0]) == (0.0, 0, 0)
 
@@ -460,7 +520,8 @@ def expected(similarities: Floats, pattern: list[int], share: NDArray[Any]) -> f
         return 0.0
     inside = similarities[:, pattern]
     score = plain(np.where(similarities > 0, np.maximum(similarities, SUBSTITUTION), 0), pattern, share)[0]
-    disorder = max(float(share @ inside.max(axis=1)) - score, 0.0)
+    anywhere = min(float(share @ inside.max(axis=1)), float((share[:, None] * inside).max(axis=0).sum()))
+    disorder = max(anywhere - score, 0.0)
     undone = float(share @ ((inside.min(axis=1) == 0) & (inside.max(axis=1) < COMMON_VERB)))
     return float(max(score - DISORDER * disorder - UNDONE * undone, 0.0) ** POWER)
 
