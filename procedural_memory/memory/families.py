@@ -121,309 +121,255 @@ JOBS: Final[dict[str, str]] = {
     "vcs branch new": "git checkout -b; git checkout -B; git switch -c; git switch -C; git switch --create; "
     "hg branch; hg bookmark; jj bookmark create; git worktree add -b; git checkout --orphan; svn copy",
     "vcs remove branch": "git branch -d; git branch -D; git branch --delete; git push --delete; git push -d",
-    "vcs list branch": "git branch; git branch -a; git branch -r; git branch -v; hg branches; git branch --list; "
-    "hg bookmarks",
-    "vcs checkout": "git checkout; git switch; hg update; hg up; hg checkout; svn switch; jj edit; sl goto",
+    "vcs list branch": "git branch; hg branches; hg bookmarks",
+    "vcs checkout": "git switch; hg update; hg up; svn switch; jj edit; sl goto",
     "vcs discard": "git restore; git checkout --; git clean; hg revert; svn revert; jj restore",
     "vcs unstage": "git restore --staged; git reset; git rm --cached; hg forget; git reset HEAD",
     "vcs undo": "git reset --soft; git reset --mixed; hg uncommit; git revert; hg backout; jj undo",
     "vcs reset": "git reset --hard; hg update --clean; hg update -C; hg strip; git reset --merge",
-    "vcs fetch": "git fetch; git remote update; hg incoming; jj git fetch; svn status -u",
-    "vcs pull": "git pull; hg pull -u; hg pull; svn update; svn up; hg fetch",
-    "vcs rebase": "git rebase; git pull --rebase; hg rebase; jj rebase; git pull -r",
-    "vcs merge": "git merge; hg merge; svn merge; git merge --no-ff; git merge --squash",
+    "vcs fetch": "git remote update; hg incoming; jj git fetch; svn status -u",
+    "vcs pull": "svn update; svn up; hg fetch",
+    "vcs rebase": "git pull --rebase; git pull -r",
     "vcs abort": "git rebase --abort; git merge --abort; git cherry-pick --abort; hg rebase --abort; git am --abort",
     "vcs continue": "git rebase --continue; git merge --continue; git cherry-pick --continue; hg rebase --continue",
     "vcs pick": "git cherry-pick; hg graft; git am; git apply; hg import; svn patch; jj duplicate",
     "vcs patch": "git format-patch; hg export; git diff --output",
-    "vcs clone": "git clone; hg clone; svn checkout; svn co; jj git clone; gh repo clone",
-    "vcs commit": "git commit; hg commit; hg ci; svn commit; svn ci; jj commit; jj describe; bzr commit; "
-    "git commit -a",
-    "vcs amend": "git commit --amend; hg commit --amend; hg amend; jj squash",
-    "vcs stash": "git stash; git stash push; git stash save; hg shelve",
+    "vcs clone": "svn checkout; svn co; jj git clone; gh repo clone",
+    "vcs commit": "jj describe",
+    "vcs amend": "git commit --amend; hg commit --amend; jj squash",
+    "vcs stash": "git stash push; git stash save; hg shelve",
     "vcs unstash": "git stash pop; git stash apply; hg unshelve",
-    "vcs list stash": "git stash list; git stash show; hg shelve --list",
-    "vcs remove stash": "git stash drop; git stash clear; hg shelve --delete",
+    "vcs list stash": "git stash show; hg shelve --list",
+    "vcs remove stash": "git stash clear; hg shelve --delete",
     "vcs log": "git log; hg log; svn log; jj log; git reflog; git shortlog; hg history; tig",
-    "vcs blame": "git blame; hg annotate; hg blame; svn blame; git annotate",
-    "vcs tag": "git tag; git tag -a; hg tag; git tag -s",
-    "vcs list tag": "git tag -l; git tag --list; git describe; hg tags; git describe --tags",
+    "vcs blame": "hg annotate; git annotate",
+    "vcs list tag": "git tag -l; git tag --list; git describe; hg tags",
     "vcs remove tag": "git tag -d; git tag --delete; hg tag --remove",
     "vcs push tags": "git push origin --tags; git push --tags; git push --follow-tags",
-    "vcs bisect": "git bisect; hg bisect; git bisect start",
+    "vcs bisect": "git bisect start",
     "vcs bisect good": "git bisect good; git bisect old; hg bisect --good; hg bisect -g",
     "vcs bisect bad": "git bisect bad; git bisect new; hg bisect --bad; hg bisect -b",
     "vcs bisect run": "git bisect run; hg bisect --command; hg bisect -c",
     "vcs bisect reset": "git bisect reset; hg bisect --reset; hg bisect -r",
-    "vcs add submodule": "git submodule add; git subtree add; git submodule init",
+    "vcs add submodule": "git subtree add; git submodule init",
     "vcs pull submodule": "git submodule update; git subtree pull; git submodule sync",
     "vcs remove submodule": "git submodule deinit",
     "vcs add remote": "git remote add; git remote set-url; hg paths --add; jj git remote add",
     "vcs remove remote": "git remote remove; git remote rm; hg paths --delete; jj git remote remove",
-    "vcs list remote": "git remote; git remote -v; git remote show; hg paths; svn info",
-    "vcs add worktree": "git worktree add; hg share; jj workspace add",
-    "vcs remove worktree": "git worktree remove; git worktree prune; jj workspace forget",
+    "vcs list remote": "git remote; git remote show; hg paths; svn info",
+    "vcs add worktree": "hg share; jj workspace add",
+    "vcs remove worktree": "jj workspace forget",
     "vcs remove file": "git rm; hg remove; hg rm; svn delete; svn rm; svn remove",
-    "vcs init": "git init; hg init; svnadmin create; jj git init; fossil init",
-    "vcs config": "git config; hg config; jj config; git config set",
+    "vcs init": "svnadmin create; jj git init",
+    "vcs config": "git config set",
     "vcs unset config": "git config --unset; git config unset; git config --unset-all",
-    "vcs archive": "git archive; git bundle; hg archive; hg bundle; svn export",
+    "vcs archive": "git bundle; hg bundle; svn export",
     "vcs resolve conflicts": "git mergetool; hg resolve; svn resolve; jj resolve; git rerere",
-    "vcs clean": "git gc; git prune; git repack; git maintenance; hg debugupdatecaches",
+    "vcs clean": "git prune; git repack; git maintenance; hg debugupdatecaches",
     "data pull": "dvc pull; git lfs pull; dvc fetch; git annex get; git lfs fetch",
     "data push": "dvc push; git lfs push; git annex copy",
     "data add": "dvc add; git annex add",
     "data repro": "dvc repro; dvc exp run; snakemake; nextflow run",
     "vcs track": "git lfs track; git lfs install",
     # code hosting
-    "forge create pr": "gh pr create; glab mr create; hub pull-request; tea pr create; az repos pr create; gh pr new; "
-    "glab mr new",
+    "forge create pr": "hub pull-request; tea pr create; az repos pr create",
     "forge merge pr": "gh pr merge; glab mr merge; tea pr merge; glab mr accept",
-    "forge close pr": "gh pr close; glab mr close; tea pr close",
-    "forge reopen pr": "gh pr reopen; glab mr reopen; tea pr reopen",
+    "forge close pr": "tea pr close",
+    "forge reopen pr": "tea pr reopen",
     "forge review pr": "gh pr review; glab mr approve; gh pr ready; glab mr note; gh pr comment",
     "forge checkout pr": "gh pr checkout; glab mr checkout; hub pr checkout; tea pr checkout",
-    "forge list pr": "gh pr list; glab mr list; hub pr list; gh pr status; tea pr list",
-    "forge show pr": "gh pr view; glab mr view; gh pr diff; glab mr diff; hub pr show",
-    "forge status ci": "gh pr checks; gh run watch; gh run list; gh run view; glab ci status; glab ci view; "
-    "glab ci list; glab pipeline ci; hub ci-status",
-    "forge run ci": "gh workflow run; glab ci run; gh run rerun; glab ci retry; glab pipeline run; circleci trigger",
-    "forge stop ci": "gh run cancel; glab ci cancel",
-    "forge create repo": "gh repo create; glab repo create; hub create; gh repo fork; glab repo fork",
-    "forge remove repo": "gh repo delete; glab repo delete; hub delete; gh repo archive",
-    "forge close issue": "gh issue close; glab issue close; tea issues close",
-    "forge reopen issue": "gh issue reopen; glab issue reopen",
+    "forge list pr": "hub pr list; gh pr status; tea pr list",
+    "forge show pr": "gh pr diff; glab mr diff; hub pr show",
+    "forge status ci": "gh pr checks; gh run watch; gh run list; gh run view; glab ci view; glab ci list; "
+    "glab pipeline ci; hub ci-status",
+    "forge run ci": "gh workflow run; gh run rerun; glab ci retry; glab pipeline run; circleci trigger",
+    "forge stop ci": "gh run cancel",
+    "forge create repo": "hub create; gh repo fork; glab repo fork",
+    "forge remove repo": "hub delete; gh repo archive",
+    "forge close issue": "tea issues close",
     "forge release": "gh release create; glab release create; hub release create; gh release upload; "
     "tea release create",
-    "forge remove release": "gh release delete; glab release delete; hub release delete",
+    "forge remove release": "glab release delete; hub release delete",
     # packages
-    "js install": "npm install; npm i; npm ci; npm add; yarn; yarn install; yarn add; pnpm install; pnpm i; pnpm add; "
-    "bun install; bun add; bun i; npm install --save-dev; npm clean-install; deno add; deno install",
-    "js remove": "npm uninstall; npm remove; npm rm; npm un; yarn remove; pnpm remove; pnpm rm; bun remove; "
-    "deno remove",
+    "js install": "npm ci; npm add; yarn; yarn add; pnpm add; bun add; npm clean-install; deno add",
+    "js remove": "npm un",
     "js retract": "npm unpublish; npm deprecate",
-    "js version": "npm version; yarn version; pnpm version; lerna version; changeset version; standard-version",
+    "js version": "lerna version; changeset version; standard-version",
     "js audit": "npm audit; yarn audit; pnpm audit; yarn npm audit; bun audit",
-    "js list": "npm ls; npm list; yarn list; pnpm list; pnpm ls; yarn why; npm why; npm explain; pnpm why; bun pm ls",
+    "js list": "yarn why; npm why; npm explain; pnpm why; bun pm ls",
     "js clean": "npm prune; npm cache clean; yarn cache clean; pnpm store prune; pnpm prune",
-    "js pack": "npm pack; yarn pack; pnpm pack",
-    "js link": "npm link; yarn link; pnpm link; bun link",
-    "toolchain install": "pyenv install; nvm install; rbenv install; fnm install; asdf install; mise install; "
-    "volta install; sdk install; goenv install; uv python install; rustup toolchain install; rustup install; "
-    "rustup update",
-    "toolchain remove": "pyenv uninstall; nvm uninstall; rbenv uninstall; fnm uninstall; asdf uninstall; "
-    "mise uninstall; volta uninstall; sdk uninstall; uv python uninstall; rustup toolchain uninstall",
-    "toolchain use": "pyenv local; pyenv global; pyenv shell; nvm use; nvm alias; rbenv local; rbenv global; fnm use; "
-    "fnm default; asdf local; asdf global; asdf set; mise use; volta pin; sdk use; sdk default; uv python pin; "
-    "rustup default; rustup override",
-    "toolchain list": "pyenv versions; nvm ls; rbenv versions; fnm list; asdf list; mise ls; volta list; sdk list; "
-    "uv python list; rustup show; rustup toolchain list; asdf current",
-    "js publish": "npm stage; yarn npm publish; lerna publish; changeset publish; npm publish; yarn publish; "
-    "pnpm publish; bun publish",
-    "js outdated": "npm outdated; yarn outdated; pnpm outdated; ncu; bun outdated",
-    "js upgrade": "yarn upgrade-interactive; ncu --upgrade; npm update; npm upgrade; yarn upgrade; yarn up; "
-    "pnpm update; pnpm up; bun update; ncu -u",
-    "js test": "npm test; npm t; npm run test; yarn test; pnpm test; jest; vitest; mocha; ava; bun test; node --test; "
-    "deno test; karma start; cypress run; playwright test",
-    "js lint": "eslint; oxlint; standard; biome lint; npm run lint; yarn lint; pnpm lint; stylelint; deno lint",
-    "js format": "prettier; biome format; dprint fmt; deno fmt; eslint --fix; npm run format",
-    "js typecheck": "tsc --noemit; tsc --noEmit; npm run typecheck; npm run type-check; yarn typecheck; vue-tsc; flow",
-    "js build": "tsc; vite build; webpack; rollup; esbuild; parcel build; next build; turbo build; swc; ng build",
-    "js dev": "npm start; npm run dev; npm run start; npm run serve; yarn dev; yarn start; pnpm dev; pnpm start; "
-    "vite; next dev; vite dev; nodemon; bun dev; webpack serve; ng serve; vite serve; astro dev",
-    "js init": "npm init; npm create; yarn init; yarn create; pnpm init; pnpm create; bun init; bun create; "
-    "create-react-app; npx create-react-app; create-vite",
-    "python install": "pip install; uv pip install; uv add; uv sync; uv pip sync; poetry add; poetry install; "
-    "pipenv install; pipenv sync; pdm add; pdm install; conda install; easy_install; pip install -r; rye add; "
-    "python setup.py install; python setup.py develop; "
-    "rye sync; uv tool install; pip-sync; conda env update",
-    "python remove": "pip uninstall; uv pip uninstall; uv remove; poetry remove; pipenv uninstall; pdm remove; "
-    "conda remove; conda uninstall; rye remove; uv tool uninstall",
+    "toolchain install": "uv python install; rustup toolchain install; rustup install; rustup update",
+    "toolchain remove": "uv python uninstall; rustup toolchain uninstall",
+    "toolchain use": "pyenv local; pyenv global; pyenv shell; nvm alias; rbenv local; rbenv global; fnm default; "
+    "asdf local; asdf global; asdf set; volta pin; sdk default; uv python pin; rustup default; rustup override",
+    "toolchain list": "pyenv versions; rbenv versions; uv python list; rustup show; rustup toolchain list; "
+    "asdf current",
+    "js publish": "npm stage; yarn npm publish; lerna publish; changeset publish",
+    "js outdated": "ncu",
+    "js upgrade": "yarn upgrade-interactive; ncu --upgrade; yarn up; pnpm up; ncu -u",
+    "js test": "jest; vitest; mocha; ava; node --test; karma start; cypress run; playwright test",
+    "js lint": "eslint; oxlint; standard; biome lint; stylelint",
+    "js format": "prettier; biome format; dprint fmt; eslint --fix",
+    "js typecheck": "tsc --noemit; tsc --noEmit; vue-tsc; flow",
+    "js build": "tsc; webpack; rollup; esbuild; parcel build; next build; turbo build; swc; ng build",
+    "js dev": "npm start; npm run start; yarn start; pnpm start; vite; next dev; nodemon; webpack serve; ng serve; "
+    "vite serve; astro dev",
+    "js init": "npm create; yarn create; pnpm create; bun create; npx create-react-app; create-vite",
+    "python install": "uv pip install; uv add; uv sync; uv pip sync; poetry add; pipenv sync; pdm add; conda install; "
+    "easy_install; rye add; python setup.py install; python setup.py develop; rye sync; uv tool install; pip-sync; "
+    "conda env update",
+    "python remove": "uv pip uninstall; conda remove; conda uninstall; uv tool uninstall",
     "python upgrade": "pip install --upgrade; pip install -U; uv lock --upgrade; uv pip install --upgrade; "
-    "uv pip install -U; poetry update; pipenv update; pdm update; conda update; uv sync --upgrade; uv add --upgrade; "
-    "conda upgrade",
-    "python env": "python -m venv; virtualenv; uv venv; conda create; pipenv --python; poetry env use; "
-    "pyenv virtualenv; python -m virtualenv; mkvirtualenv; conda env create; pew new; pdm venv create",
-    "python remove env": "conda env remove; rmvirtualenv; pipenv --rm; poetry env remove",
+    "uv pip install -U; conda update; uv sync --upgrade; uv add --upgrade; conda upgrade",
+    "python env": "python -m venv; uv venv; conda create; pipenv --python; poetry env use; pyenv virtualenv; "
+    "python -m virtualenv; mkvirtualenv; conda env create; pew new; pdm venv create",
+    "python remove env": "rmvirtualenv; pipenv --rm",
     "python activate": "conda activate; workon; pipenv shell; poetry shell; pyenv activate; source activate",
     "python deactivate": "deactivate; conda deactivate; pyenv deactivate",
     "python freeze": "pip freeze; pip-compile; uv lock; uv pip freeze; uv pip compile; poetry lock; pipenv lock; "
     "uv export; poetry export; conda env export; pipenv requirements; pdm lock; conda list --export; pdm export",
-    "python list": "pip list; uv pip list; pip show; poetry show; conda list; pipenv graph; pdm list; uv tree; "
-    "uv pip show",
-    "python test": "pytest; python -m pytest; python -m unittest; nose2; tox; nox; uv run pytest; trial; ward; "
-    "hatch test; python manage.py test; python setup.py test; unittest; nosetests; hatch run test",
+    "python list": "uv pip list; pip show; poetry show; conda list; pipenv graph; uv tree; uv pip show",
+    "python test": "nose2; tox; nox; uv run pytest; trial; ward; python manage.py test; python setup.py test; "
+    "unittest; nosetests; hatch run test",
     "python coverage": "coverage; coverage run; pytest --cov; coverage report; coverage html",
     "python lint": "flake8; pylint; ruff check; ruff; pycodestyle; pyflakes; bandit; hatch fmt --check; "
     "black --check; ruff format --check",
-    "python format": "black; ruff format; yapf; autopep8; isort; ruff check --fix; blue; hatch fmt; docformatter",
+    "python format": "black; yapf; autopep8; isort; ruff check --fix; blue; docformatter",
     "python typecheck": "mypy; pyright; pyre; pytype; ty check; basedpyright; pyre check; dmypy run",
-    "python build": "python -m build; python setup.py; poetry build; uv build; hatch build; flit build; pdm build; "
-    "build; python setup.py sdist; python setup.py bdist_wheel; pip wheel; maturin build",
-    "python publish": "twine upload; poetry publish; uv publish; hatch publish; flit publish; pdm publish; "
-    "maturin publish",
+    "python build": "python setup.py; build; python setup.py sdist; python setup.py bdist_wheel; pip wheel; "
+    "maturin build",
+    "python publish": "twine upload; maturin publish",
     "python check package": "twine check; poetry check; pip check; uv pip check; check-manifest; check-wheel-contents",
     "python track experiment": "tensorboard; mlflow ui; wandb sync; aim up; mlflow server",
     "python profile": "python -m cProfile; scalene; kernprof; py-spy top; austin",
     "python audit": "pip-audit; safety check; bandit -r",
     "python hooks": "pre-commit run; pre-commit install; prek run; lefthook run; husky install; lefthook install",
     "python repl": "jupyter console; ipython; bpython; ptpython; python -i; python",
-    "python notebook": "jupyter; jupyter lab; jupyter notebook; jupyter-lab; jupyter-notebook",
+    "python notebook": "jupyter; jupyter lab; jupyter-lab; jupyter-notebook",
     "python convert notebook": "jupyter nbconvert; papermill; jupytext; quarto render",
     "python serve": "uvicorn; gunicorn; hypercorn; flask run; python manage.py runserver; fastapi dev; fastapi run; "
     "daphne; waitress-serve; granian; flask --app",
     "python run": "torchrun; accelerate launch; deepspeed; horovodrun; streamlit run; spark-submit; python <FILE>; "
     "python -c; python -; python <<",
     "db migrate": "php bin/console doctrine:migrations:migrate; bin/console doctrine:migrations:migrate; "
-    "dotnet ef database update; mix ecto.migrate; sqitch deploy; atlas migrate apply; bundle exec rails db:migrate; "
-    "yoyo apply; python manage.py migrate; alembic upgrade; flask db upgrade; rails db:migrate; rake db:migrate; "
-    "prisma migrate; prisma migrate dev; prisma migrate deploy; knex migrate:latest; sequelize db:migrate; "
-    "flyway migrate; liquibase update; dbmate up; goose up; sqlx migrate run; npx prisma migrate; "
+    "dotnet ef database update; mix ecto.migrate; sqitch deploy; atlas migrate apply; yoyo apply; "
+    "python manage.py migrate; alembic upgrade; flask db upgrade; rake db:migrate; prisma migrate dev; "
+    "prisma migrate deploy; knex migrate:latest; liquibase update; dbmate up; goose up; sqlx migrate run; "
     "diesel migration run; php artisan migrate; typeorm migration:run; migrate up; bin/rails db:migrate; "
     "aerich upgrade",
-    "db rollback": "bin/rails db:rollback; php bin/console doctrine:migrations:execute --down; mix ecto.rollback; "
-    "sqitch revert; atlas migrate down; yoyo rollback; dotnet ef migrations remove; aerich downgrade; "
-    "alembic downgrade; flask db downgrade; rails db:rollback; rake db:rollback; knex migrate:rollback; "
-    "sequelize db:migrate:undo; liquibase rollback; dbmate down; goose down; sqlx migrate revert; "
-    "diesel migration revert; dbmate rollback; php artisan migrate:rollback; flyway undo; typeorm migration:revert; "
+    "db rollback": "php bin/console doctrine:migrations:execute --down; mix ecto.rollback; sqitch revert; "
+    "atlas migrate down; yoyo rollback; dotnet ef migrations remove; aerich downgrade; flask db downgrade; "
+    "rails db:rollback; rake db:rollback; knex migrate:rollback; sequelize db:migrate:undo; dbmate down; goose down; "
+    "sqlx migrate revert; diesel migration revert; php artisan migrate:rollback; typeorm migration:revert; "
     "migrate down; prisma migrate reset",
-    "db new migration": "bin/rails generate migration; bin/rails g migration; php bin/console make:migration; "
-    "dotnet ef migrations add; mix ecto.gen.migration; sqitch add; atlas migrate diff; yoyo new; "
-    "php bin/console doctrine:migrations:diff; typeorm migration:generate; rails generate model; migrate create; "
-    "diesel migration generate; sequelize migration:generate; python manage.py makemigrations; alembic revision; "
-    "flask db migrate; rails generate migration; rails g migration; knex migrate:make; "
-    "prisma migrate dev --create-only; dbmate new; goose create; sqlx migrate add; php artisan make:migration; "
-    "aerich migrate",
+    "db new migration": "php bin/console make:migration; dotnet ef migrations add; mix ecto.gen.migration; "
+    "sqitch add; atlas migrate diff; yoyo new; php bin/console doctrine:migrations:diff; typeorm migration:generate; "
+    "rails generate model; migrate create; diesel migration generate; sequelize migration:generate; "
+    "python manage.py makemigrations; alembic revision; flask db migrate; rails generate migration; "
+    "rails g migration; knex migrate:make; prisma migrate dev --create-only; dbmate new; goose create; "
+    "sqlx migrate add; php artisan make:migration; aerich migrate",
     "db status": "alembic current; alembic history; alembic heads; flask db current; flask db history; "
-    "rails db:migrate:status; bin/rails db:migrate:status; flyway info; liquibase status; prisma migrate status; "
-    "php artisan migrate:status; python manage.py showmigrations; goose status; dbmate status; knex migrate:status; "
-    "knex migrate:list; sqlx migrate info; diesel migration list; migrate version; mix ecto.migrations; "
-    "sqitch status; atlas migrate status",
-    "db seed": "rails db:seed; bin/rails db:seed; rake db:seed; php artisan db:seed; prisma db seed; knex seed:run; "
+    "bin/rails db:migrate:status; flyway info; prisma migrate status; php artisan migrate:status; "
+    "python manage.py showmigrations; knex migrate:status; knex migrate:list; sqlx migrate info; "
+    "diesel migration list; migrate version; mix ecto.migrations; sqitch status; atlas migrate status",
+    "db seed": "bin/rails db:seed; rake db:seed; php artisan db:seed; prisma db seed; knex seed:run; "
     "sequelize db:seed:all; python manage.py loaddata; flask seed",
-    "db create": "rails db:create; bin/rails db:create; rake db:create; dbmate create; sequelize db:create; "
-    "sqlx database create; mix ecto.create; diesel setup; diesel database setup",
-    "db remove": "rails db:drop; bin/rails db:drop; rake db:drop; dbmate drop; sequelize db:drop; sqlx database drop; "
-    "mix ecto.drop; python manage.py flush; flyway clean; liquibase dropAll; diesel database reset",
-    "web assets": "python manage.py collectstatic; rails assets:precompile; bin/rails assets:precompile; "
-    "rake assets:precompile; php artisan optimize; mix phx.digest; flask digest compile; flask assets build",
+    "db create": "bin/rails db:create; rake db:create; sequelize db:create; sqlx database create; mix ecto.create; "
+    "diesel setup; diesel database setup",
+    "db remove": "bin/rails db:drop; rake db:drop; sequelize db:drop; sqlx database drop; mix ecto.drop; "
+    "python manage.py flush; flyway clean; liquibase dropAll; diesel database reset",
+    "web assets": "python manage.py collectstatic; bin/rails assets:precompile; rake assets:precompile; "
+    "php artisan optimize; mix phx.digest; flask digest compile; flask assets build",
     "web warm cache": "php artisan config:cache; php artisan route:cache; php artisan view:cache; "
     "php bin/console cache:warmup; bin/console cache:warmup",
     "web clear cache": "php artisan cache:clear; php artisan config:clear; php artisan route:clear; "
-    "php bin/console cache:clear; bin/console cache:clear; rails tmp:clear; bin/rails tmp:clear",
-    "web serve": "rails server; rails s; bin/rails server; bin/rails s; puma; unicorn; rackup; passenger start; "
-    "php artisan serve; symfony server:start; symfony serve; mix phx.server",
-    "web console": "rails console; rails c; bin/rails console; bin/rails c; python manage.py shell; "
-    "php artisan tinker; flask shell; iex",
-    "rust test": "cargo test; cargo nextest; cargo nextest run; cargo t",
-    "rust format": "cargo fmt; rustfmt",
-    "rust lint": "cargo clippy",
-    "rust check": "cargo check; cargo c",
-    "rust build": "cargo build; cargo b; rustc",
-    "rust install": "cargo add; cargo install",
-    "rust init": "cargo new; cargo init",
-    "rust publish": "cargo publish; cargo release",
+    "php bin/console cache:clear; bin/console cache:clear; bin/rails tmp:clear",
+    "web serve": "bin/rails server; bin/rails s; puma; unicorn; rackup; passenger start; php artisan serve; "
+    "symfony server:start; symfony serve; mix phx.server",
+    "web console": "bin/rails console; bin/rails c; python manage.py shell; php artisan tinker; flask shell; iex",
+    "rust test": "cargo nextest; cargo nextest run",
+    "rust format": "rustfmt",
+    "rust check": "cargo c",
+    "rust build": "rustc",
+    "rust install": "cargo add",
+    "rust init": "cargo new",
     "rust retract": "cargo yank",
-    "rust remove": "cargo remove; cargo rm; cargo uninstall",
-    "rust upgrade": "cargo update; cargo upgrade",
-    "rust doc": "cargo doc",
     "rust audit": "cargo audit; cargo deny check",
-    "go build": "go build; goreleaser build; ko build",
-    "go run": "go run; air",
+    "go build": "ko build",
+    "go run": "air",
     "go publish": "goreleaser release; goreleaser",
     "go remove": "go clean",
-    "go format": "gofmt; go fmt; goimports; gofumpt",
-    "go lint": "revive; go vet; golangci-lint run; golangci-lint; staticcheck; golint",
-    "go install": "go get; go install; go mod download",
+    "go format": "gofmt; goimports; gofumpt",
+    "go lint": "revive; golangci-lint run; golangci-lint; staticcheck; golint",
+    "go install": "go get; go mod download",
     "go tidy": "go mod tidy; go mod vendor",
-    "go test": "go test; gotestsum; ginkgo",
+    "go test": "gotestsum; ginkgo",
     "go init": "go mod init",
-    "jvm build": "mvn package; mvn install; gradle build; gradle assemble; ant; mvn verify; sbt assembly; gradle jar; "
-    "mvn clean package; mvn clean install; gradle bootJar; mvn clean verify; gradle clean build; ant build",
+    "jvm build": "mvn install; ant; mvn verify; sbt assembly; gradle jar; mvn clean package; mvn clean install; "
+    "gradle bootJar; mvn clean verify; gradle clean build",
     "jvm compile": "mvn compile; gradle compileJava; gradle classes; gradle compileKotlin; sbt compile; mill compile; "
     "javac; kotlinc; lein compile",
-    "jvm publish": "mvn deploy; gradle publish; sbt publish; lein deploy; gradle publishToMavenCentral; "
-    "mvn release:perform; mvn release:prepare",
+    "jvm publish": "mvn deploy; lein deploy; gradle publishToMavenCentral; mvn release:perform; mvn release:prepare",
     "jvm list": "mvn dependency:tree; gradle dependencies; sbt dependencyTree; lein deps",
-    "jvm lint": "mvn checkstyle:check; gradle checkstyleMain; gradle ktlintCheck; gradle lint; mvn spotbugs:check; "
-    "ktlint; detekt; gradle spotlessCheck",
+    "jvm lint": "mvn checkstyle:check; gradle checkstyleMain; gradle ktlintCheck; mvn spotbugs:check; ktlint; detekt; "
+    "gradle spotlessCheck",
     "jvm format": "mvn spotless:apply; gradle spotlessApply; google-java-format; sbt scalafmt; scalafmt; "
     "gradle ktlintFormat",
     "jvm inspect process": "jstack; jmap; jstat; jcmd; jps; jinfo; jconsole; visualvm",
-    "jvm test": "mvn test; gradle test; sbt test; ant test; gradle check",
-    "jvm clean": "mvn clean; gradle clean; sbt clean; ant clean",
-    "jvm run": "java -jar; mvn exec:java; gradle run; sbt run; mvn spring-boot:run; gradle bootRun",
-    "ruby install": "bundle install; gem install; bundle add; bundle",
-    "ruby test": "bundle exec rake test; rake spec; rake; bundle exec rake; rspec; rake test; rails test; "
-    "bundle exec rspec; minitest; bin/rails test",
+    "jvm test": "gradle check",
+    "jvm run": "java -jar; mvn exec:java; mvn spring-boot:run; gradle bootRun",
+    "ruby install": "bundle add; bundle",
+    "ruby test": "bundle exec rake; bundle exec rspec; minitest; bin/rails test",
     "ruby lint": "rubocop; standardrb",
-    "ruby build": "gem build; rake build; bundle exec rake build",
-    "ruby publish": "gem push; rake release; bundle exec rake release; gem release",
-    "ruby remove": "gem uninstall; bundle remove; gem yank; bundle clean; gem cleanup",
-    "ruby upgrade": "bundle update; gem update",
-    "ruby outdated": "bundle outdated; gem outdated; bundle list; gem list",
-    "php remove": "composer remove",
-    "php upgrade": "composer update; composer upgrade",
+    "ruby publish": "gem push",
+    "ruby remove": "gem yank; bundle clean; gem cleanup",
+    "ruby outdated": "bundle list; gem list",
     "php lint": "phpcs; phpstan analyse; phpstan; psalm; php -l; pint --test",
     "php format": "phpcbf; php-cs-fixer fix; php-cs-fixer; pint",
-    "php install": "composer i; composer install; composer require",
     "php test": "phpunit; pest; php artisan test",
     "dotnet install": "dotnet add package; paket install; dotnet tool restore; dotnet tool install; Install-Package; "
-    "dotnet restore; dotnet add; nuget install; nuget restore",
+    "dotnet restore; dotnet add; nuget restore",
     # .NET and further languages
-    "dotnet build": "dotnet build; msbuild; xbuild",
-    "dotnet test": "dotnet test; vstest.console; nunit3-console; dotnet vstest",
+    "dotnet build": "msbuild; xbuild",
+    "dotnet test": "vstest.console; nunit3-console; dotnet vstest",
     "dotnet publish package": "dotnet nuget push; nuget push",
-    "dotnet pack": "dotnet pack; nuget pack",
-    "dotnet remove": "dotnet remove; dotnet remove package; Uninstall-Package; dotnet tool uninstall",
+    "dotnet remove": "dotnet remove package; Uninstall-Package; dotnet tool uninstall",
     "beam install": "mix deps.get; rebar3 get-deps",
-    "beam test": "mix test; rebar3 eunit; rebar3 ct",
-    "beam build": "mix compile; mix release; rebar3 compile; rebar3 release",
-    "beam format": "mix format",
-    "haskell test": "stack test; cabal test",
-    "haskell build": "stack build; cabal build; ghc",
-    "swift build": "swift build; xcodebuild build; xcodebuild; swiftc",
-    "swift test": "swift test; xcodebuild test",
+    "beam test": "rebar3 eunit; rebar3 ct",
+    "beam build": "mix release; rebar3 release",
+    "haskell build": "ghc",
+    "swift build": "xcodebuild; swiftc",
     "flutter install": "flutter pub get; dart pub get; flutter pub add; dart pub add",
-    "flutter test": "flutter test; dart test",
     "flutter lint": "flutter analyze; dart analyze",
-    "flutter build": "flutter build; dart compile",
     "device list": "adb devices; flutter devices; xcrun simctl list",
     "device install": "adb install; flutter install",
     "device remove": "adb uninstall",
     "device logs": "adb logcat; flutter logs; idevicesyslog",
-    "pods install": "pod install; carthage bootstrap; carthage update; pod update",
+    "pods install": "carthage bootstrap; carthage update; pod update",
     "document lint": "markdownlint; yamllint; shellcheck; hadolint; vale; xmllint; htmlhint",
     # native builds
-    "native configure": "bootstrap; ./autogen.sh; ./bootstrap; cmake -G; ccmake; conan install; vcpkg install; cmake; "
-    "cmake -S; cmake -B; meson setup; configure; autoreconf; qmake; ./configure; autogen.sh; meson",
-    "native build": "make; cmake --build; meson compile; ninja; bazel build; make all; make build; gcc; g++; clang; "
-    "clang++; cc; scons; waf build; xmake",
-    "native test": "ctest; make test; make check; meson test; ninja test; bazel test; cmake --build --target test",
-    "native install": "make install; cmake --install; meson install; ninja install; cmake --build --target install; "
-    "checkinstall",
-    "native clean": "make clean; make distclean; ninja clean; ninja -t clean; cmake --build --target clean; "
-    "bazel clean; scons -c; make mrproper",
-    "native remove": "make uninstall; ninja uninstall",
+    "native configure": "./bootstrap; ccmake; conan install; vcpkg install; cmake; meson setup; autoreconf; qmake; "
+    "./configure; autogen.sh; meson",
+    "native build": "make; cmake --build; ninja; make all; gcc; g++; clang; clang++; cc; scons; xmake",
+    "native test": "ctest; make check",
+    "native install": "cmake --install; checkinstall",
+    "native clean": "scons -c; make mrproper",
     "native format": "clang-format; indent; astyle; uncrustify",
     "native lint": "clang-tidy; cppcheck",
     "native debug": "drmemory; rr record; rr replay; gdb; lldb; cgdb; valgrind",
     # containers and clusters
     "container build image": "docker build; docker buildx build; podman build; nerdctl build; buildah bud; "
-    "buildah build; docker image build; gcloud builds submit; az acr build; kaniko; docker buildx bake",
-    "container push image": "docker push; podman push; docker image push; nerdctl push; buildah push; skopeo copy; "
-    "crane push",
-    "container pull image": "docker pull; podman pull; docker image pull; nerdctl pull; crane pull",
+    "buildah build; gcloud builds submit; az acr build; kaniko; docker buildx bake",
+    "container push image": "docker push; podman push; nerdctl push; buildah push; skopeo copy; crane push",
+    "container pull image": "docker pull; podman pull; nerdctl pull; crane pull",
     "container tag image": "docker tag; podman tag; docker image tag; nerdctl tag; buildah tag; crane tag",
-    "container list image": "docker images; podman images; docker image ls; nerdctl images; docker image list; "
-    "buildah images",
-    "container remove image": "docker rmi; docker image rm; podman rmi; nerdctl rmi; podman image rm",
+    "container list image": "docker images; podman images; nerdctl images; buildah images",
+    "container remove image": "docker rmi; podman rmi; nerdctl rmi",
     "container save image": "docker save; podman save; docker image save; docker export",
     "container load image": "docker load; podman load; docker image load; docker import",
     "container prune": "podman volume prune; podman container prune; docker network prune; nerdctl system prune; "
-    "podman image prune; docker image prune; "
-    "docker buildx prune; docker system prune; docker builder prune; docker container prune; podman system prune; "
-    "docker volume prune",
+    "podman image prune; docker image prune; docker buildx prune; docker system prune; docker builder prune; "
+    "docker container prune; podman system prune; docker volume prune",
     "container run": "docker run; podman run; nerdctl run; docker container run; docker create",
     "container start": "docker start; podman start; docker container start; nerdctl start",
     "container stop": "docker pause; nerdctl kill; docker container kill; crictl stop; docker stop; docker kill; "
@@ -434,40 +380,28 @@ JOBS: Final[dict[str, str]] = {
     "container exec": "docker exec; podman exec; docker container exec; nerdctl exec; docker attach",
     "container logs": "crictl logs; docker logs; podman logs; docker container logs; nerdctl logs",
     "container usage": "docker stats; docker system df; podman stats; docker top; podman system df",
-    "container create volume": "docker volume create; podman volume create",
-    "container remove volume": "docker volume rm; podman volume rm",
-    "container create network": "docker network create; podman network create",
-    "container remove network": "docker network rm; podman network rm",
-    "compose up": "docker-compose up; docker compose up; podman compose up; docker-compose up -d",
-    "compose down": "docker-compose stop; docker-compose kill; docker-compose down; docker compose down; "
-    "podman compose down; docker-compose rm; docker compose rm",
-    "compose list": "docker-compose ps; docker compose ps; docker compose ls; docker compose top; podman compose ps",
-    "container login": "docker login; podman login; buildah login; nerdctl login; skopeo login; helm registry login; "
+    "compose up": "podman compose up",
+    "compose down": "docker-compose stop; docker-compose kill; podman compose down; docker compose rm",
+    "compose list": "docker compose top; podman compose ps",
+    "container login": "docker login; podman login; nerdctl login; skopeo login; helm registry login; "
     "crane auth login; aws ecr get-login-password; az acr login; gcloud auth configure-docker",
-    "container logout": "docker logout; podman logout; buildah logout; nerdctl logout; skopeo logout; "
-    "helm registry logout",
-    "container commit": "docker commit; podman commit; buildah commit; nerdctl commit",
+    "container logout": "docker logout; podman logout; nerdctl logout; skopeo logout; helm registry logout",
+    "container commit": "docker commit; podman commit; nerdctl commit",
     "container copy": "docker cp; podman cp; docker container cp; nerdctl cp",
     "container inspect": "docker inspect; podman inspect; docker image inspect; docker container inspect; "
     "nerdctl inspect; docker history; dive; skopeo inspect; docker port; docker diff",
-    "container list volume": "docker volume ls; podman volume ls; docker volume inspect; docker volume list",
-    "container list network": "docker network ls; podman network ls; docker network inspect; docker network list",
+    "container list volume": "docker volume inspect",
+    "container list network": "docker network inspect",
     "container connect network": "docker network connect; podman network connect",
     "container disconnect network": "docker network disconnect; podman network disconnect",
-    "compose build": "docker-compose build",
-    "compose pull": "docker-compose pull",
-    "compose start": "docker-compose start; docker-compose unpause",
-    "compose restart": "docker-compose restart",
-    "compose logs": "docker-compose logs",
     "compose exec": "docker-compose exec; docker-compose run",
     "swarm deploy": "docker stack deploy; docker service create; docker service update; docker swarm init; "
     "docker swarm join",
     "swarm remove": "docker stack rm; docker service rm; docker swarm leave",
     "scan vulnerabilities": "trivy; grype; snyk test; snyk container test; docker scout; docker scan; clair-scanner; "
     "trivy image; trivy fs; osv-scanner; docker scout cves",
-    "cluster apply": "kubectl apply; oc apply; kubectl create -f; kubectl replace; oc create -f; kubectl apply -k; "
-    "skaffold run",
-    "cluster remove": "kubectl delete; oc delete; skaffold delete",
+    "cluster apply": "kubectl create -f; kubectl replace; oc create -f; skaffold run",
+    "cluster remove": "kubectl delete; oc delete",
     "cluster context": "kubectl config use-context; kubectx; oc project; kubens; kubectl config set-context; "
     "oc config use-context; kubie ctx",
     "cluster status": "kubectl rollout status; oc rollout status; kubectl wait; argocd app wait",
@@ -477,30 +411,28 @@ JOBS: Final[dict[str, str]] = {
     "cluster shell": "kubectl exec; oc exec; oc rsh; kubectl debug; kubectl attach",
     "cluster logs": "kubectl logs; oc logs; stern; kubetail; kail",
     "cluster forward": "kubectl port-forward; oc port-forward; kubefwd",
-    "cluster cordon": "kubectl cordon; kubectl drain; oc adm cordon; oc adm drain; kubectl taint",
-    "cluster uncordon": "kubectl uncordon; oc adm uncordon",
+    "cluster cordon": "kubectl drain; oc adm cordon; oc adm drain; kubectl taint",
+    "cluster uncordon": "oc adm uncordon",
     "cluster usage": "kubectl top; oc adm top",
-    "cluster scale": "kubectl scale; oc scale; kubectl autoscale; oc autoscale",
+    "cluster scale": "kubectl autoscale; oc autoscale",
     "cluster set image": "kubectl set image; oc set image; kustomize edit set image; kubectl patch; oc patch; "
     "kubectl edit; oc edit",
-    "cluster expose": "kubectl expose; oc expose; oc create route",
-    "cluster label": "kubectl label; oc label; kubectl annotate; oc annotate",
+    "cluster expose": "oc create route",
+    "cluster label": "kubectl annotate; oc annotate",
     "cluster render": "kustomize build; kubectl kustomize; kubectl diff; oc process; kubectl apply --dry-run; "
     "jsonnet; kubeconform; kubeval; kube-linter",
     "cluster login": "oc login; aws eks update-kubeconfig; gcloud container clusters get-credentials; "
     "az aks get-credentials; tsh kube login; doctl kubernetes cluster kubeconfig save",
     "cluster sync": "argocd app sync; flux reconcile; argocd app create",
-    "cluster create secret": "kubectl create secret; oc create secret; kubectl create configmap; oc create configmap",
+    "cluster create secret": "kubectl create configmap; oc create configmap",
     "chart install": "helm install; helm upgrade --install; helm upgrade -i; helmfile apply; helmfile sync",
-    "chart remove": "helm del; helm uninstall; helm delete; helmfile destroy",
+    "chart remove": "helm del; helm uninstall; helm delete",
     "chart refresh": "helm repo update; helm dependency update",
-    "chart add repo": "helm repo add",
-    "chart remove repo": "helm repo remove; helm repo rm",
     "chart rollback": "helm rollback",
     "chart search": "helm search; helm search repo; helm show; helm search hub",
-    "chart list": "helm list; helm ls; helmfile list",
-    "chart status": "helm status; helm history; helm get; helmfile status",
-    "chart lint": "helm lint; ct lint; helmfile lint",
+    "chart list": "helm list; helm ls",
+    "chart status": "helm status; helm history; helm get",
+    "chart lint": "helm lint; ct lint",
     "chart pack": "helm package; helm dependency build",
     "chart push": "helm push; helm cm-push",
     "chart preview": "helm template; helm diff; helmfile diff; helm install --dry-run; helm upgrade --dry-run",
@@ -509,52 +441,44 @@ JOBS: Final[dict[str, str]] = {
     "minicluster stop": "minikube pause; k3d node stop; microk8s stop; colima stop; minikube stop; minikube delete; "
     "kind delete cluster; k3d cluster delete; k3d cluster stop",
     # infrastructure
-    "infra plan": "terraform plan; tofu plan; pulumi preview; terragrunt plan; cdk diff; cdktf plan; cdk synth",
-    "infra apply": "terraform apply; tofu apply; pulumi up; terragrunt apply; cdk deploy; cdktf deploy; "
-    "terragrunt run-all apply",
-    "infra remove": "terraform destroy; tofu destroy; pulumi destroy; terragrunt destroy; cdk destroy; "
-    "terraform apply -destroy; tofu apply -destroy; cdktf destroy; pulumi down",
+    "infra plan": "pulumi preview; cdk diff; cdk synth",
+    "infra apply": "pulumi up; cdk deploy; cdktf deploy; terragrunt run-all apply",
+    "infra remove": "terraform destroy; tofu destroy; pulumi destroy; terraform apply -destroy; tofu apply -destroy; "
+    "pulumi down",
     "infra plan remove": "pulumi destroy --preview-only; terragrunt plan -destroy; terraform plan -destroy; "
     "tofu plan -destroy",
     "infra workspace": "terragrunt workspace select; terraform workspace new; tofu workspace new; "
     "terraform workspace select; tofu workspace select; pulumi stack select",
     "infra format": "terraform fmt; tofu fmt; terragrunt hclfmt; terragrunt hcl format",
-    "infra check": "terraform validate; tofu validate; terragrunt validate; tflint; checkov; tfsec; cfn-lint; "
-    "terrascan; conftest test",
-    "infra import": "terraform import; tofu import; pulumi import; cdk import; terragrunt import",
+    "infra check": "terraform validate; tofu validate; tflint; checkov; tfsec; cfn-lint; terrascan; conftest test",
+    "infra import": "terraform import; tofu import; pulumi import",
     "infra forget": "terraform state rm; tofu state rm; pulumi state delete",
-    "infra list state": "terraform state list; terraform show; terraform state show; tofu state list; tofu show; "
-    "pulumi stack; cdk list; terraform output; tofu output; pulumi stack output",
+    "infra list state": "terraform show; terraform state show; tofu show; pulumi stack; cdk list; terraform output; "
+    "tofu output; pulumi stack output",
     "infra refresh": "terraform refresh; tofu refresh; pulumi refresh",
     "infra unlock": "terraform force-unlock; tofu force-unlock; pulumi cancel",
     "infra login": "terraform login; tofu login; pulumi login",
     "infra logout": "terraform logout; tofu logout; pulumi logout",
     "machines check": "ansible-playbook --check; ansible-playbook -C; puppet agent --noop; "
     "salt state.apply test=True; chef-client --why-run; chef-client -W",
-    "machines apply": "ansible-playbook; puppet agent --test; puppet agent -t; puppet apply; salt * state.apply; "
-    "salt state.apply; salt-call state.apply; salt * state.highstate; salt-call state.highstate; chef-client; "
-    "chef-solo",
+    "machines apply": "ansible-playbook; puppet agent --test; puppet agent -t; salt * state.apply; salt state.apply; "
+    "salt-call state.apply; salt * state.highstate; salt-call state.highstate; chef-client; chef-solo",
     "machines lint": "ansible-lint; ansible-playbook --syntax-check; puppet parser validate; puppet-lint; cookstyle; "
     "foodcritic; salt-lint; packer validate",
     "machines install roles": "ansible-galaxy install; ansible-galaxy collection install; "
     "ansible-galaxy role install; berks install; r10k deploy; puppet module install; librarian-puppet install",
     "machines ping": "ansible -m; salt * test.ping; knife status; ansible * -m",
-    "machines shell": "vagrant ssh; multipass shell; lxc shell; lxc exec; multipass exec; virsh console",
+    "machines shell": "vagrant ssh; lxc shell; lxc exec; multipass exec; virsh console",
     "machines snapshot": "vagrant snapshot save; virsh snapshot-create; lxc snapshot; multipass snapshot; "
     "virsh snapshot-create-as",
     "machines restore": "vagrant snapshot restore; virsh snapshot-revert; lxc restore; multipass restore",
-    "cloud create instance": "aws ec2 run-instances; gcloud compute instances create; az vm create; "
-    "doctl compute droplet create; openstack server create; hcloud server create; linode-cli linodes create; "
-    "oci compute instance launch",
-    "cloud remove instance": "aws ec2 terminate-instances; gcloud compute instances delete; az vm delete; "
-    "doctl compute droplet delete; openstack server delete; hcloud server delete; linode-cli linodes delete; "
-    "oci compute instance terminate",
-    "cloud start instance": "aws ec2 start-instances; gcloud compute instances start; az vm start; "
-    "openstack server start; hcloud server poweron; aws ec2 reboot-instances",
-    "cloud stop instance": "aws ec2 stop-instances; gcloud compute instances stop; az vm stop; az vm deallocate; "
-    "openstack server stop; hcloud server shutdown",
-    "cloud show instance": "aws ec2 describe-instances; gcloud compute instances list; "
-    "gcloud compute instances describe; az vm list; az vm show; doctl compute droplet list; "
+    "cloud create instance": "aws ec2 run-instances; az vm create; doctl compute droplet create; "
+    "openstack server create; hcloud server create; linode-cli linodes create; oci compute instance launch",
+    "cloud remove instance": "aws ec2 terminate-instances; az vm delete; doctl compute droplet delete; "
+    "openstack server delete; hcloud server delete; linode-cli linodes delete; oci compute instance terminate",
+    "cloud start instance": "az vm start; openstack server start; hcloud server poweron; aws ec2 reboot-instances",
+    "cloud stop instance": "az vm stop; az vm deallocate; openstack server stop; hcloud server shutdown",
+    "cloud show instance": "gcloud compute instances list; az vm list; az vm show; doctl compute droplet list; "
     "doctl compute droplet get; openstack server list; hcloud server list; aws ec2 describe-instance-status",
     "cloud ready": "aws ec2 wait; aws rds wait; aws cloudformation wait; az vm wait; aws ecs wait; aws eks wait",
     "cloud tag": "aws ec2 create-tags; gcloud compute instances add-labels; az tag create",
@@ -564,86 +488,68 @@ JOBS: Final[dict[str, str]] = {
     "az network nsg rule create",
     "cloud deny": "aws ec2 revoke-security-group-ingress; gcloud compute firewall-rules delete; "
     "az network nsg rule delete",
-    "cloud create function": "aws lambda create-function; gcloud functions deploy; az functionapp create; "
-    "aws lambda update-function-code; az functionapp deployment source config-zip; func azure functionapp publish",
+    "cloud create function": "gcloud functions deploy; az functionapp create; aws lambda update-function-code; "
+    "az functionapp deployment source config-zip; func azure functionapp publish",
     "cloud run function": "aws lambda invoke; gcloud functions call",
-    "cloud remove function": "aws lambda delete-function; gcloud functions delete; az functionapp delete",
-    "cloud create stack": "aws cloudformation create-stack; aws cloudformation deploy; "
-    "aws cloudformation update-stack; az deployment group create; gcloud deployment-manager deployments create; "
-    "sam deploy",
-    "cloud remove stack": "aws cloudformation delete-stack; az group delete; "
-    "gcloud deployment-manager deployments delete; sam delete",
-    "cloud create cluster": "eksctl create cluster; aws eks create-cluster; gcloud container clusters create; "
-    "az aks create; doctl kubernetes cluster create",
-    "cloud remove cluster": "eksctl delete cluster; aws eks delete-cluster; gcloud container clusters delete; "
-    "az aks delete; doctl kubernetes cluster delete",
+    "cloud remove function": "az functionapp delete",
+    "cloud create stack": "aws cloudformation deploy; aws cloudformation update-stack; az deployment group create; "
+    "gcloud deployment-manager deployments create; sam deploy",
+    "cloud remove stack": "az group delete; gcloud deployment-manager deployments delete; sam delete",
+    "cloud create cluster": "eksctl create cluster; az aks create",
+    "cloud remove cluster": "eksctl delete cluster; az aks delete",
     "cloud create database": "aws rds create-db-instance; gcloud sql instances create; az sql server create; "
-    "az postgres flexible-server create; doctl databases create",
+    "az postgres flexible-server create",
     "cloud remove database": "aws rds delete-db-instance; gcloud sql instances delete; az sql server delete; "
-    "az postgres flexible-server delete; doctl databases delete",
-    "cloud create snapshot": "aws ec2 create-snapshot; aws rds create-db-snapshot; gcloud compute disks snapshot; "
-    "az snapshot create; openstack volume snapshot create; gcloud sql backups create",
+    "az postgres flexible-server delete",
+    "cloud create snapshot": "aws rds create-db-snapshot; gcloud compute disks snapshot; az snapshot create; "
+    "openstack volume snapshot create; gcloud sql backups create",
     "cloud put secret": "aws secretsmanager create-secret; aws ssm put-parameter; gcloud secrets create; "
     "gcloud secrets versions add; az keyvault secret set; aws secretsmanager put-secret-value",
     "cloud get secret": "aws secretsmanager get-secret-value; aws ssm get-parameter; gcloud secrets versions access; "
     "az keyvault secret show",
     "cloud logs": "aws logs; gcloud logging read; az monitor activity-log; gcloud functions logs read; aws logs tail; "
     "sam logs",
-    "paas rollback": "heroku rollback; heroku releases:rollback; vercel rollback; wrangler rollback; "
-    "netlify rollback; firebase hosting:rollback",
+    "paas rollback": "heroku rollback; heroku releases:rollback; wrangler rollback; firebase hosting:rollback",
     "paas config": "heroku config:set; fly secrets set; flyctl secrets set; vercel env add; netlify env:set; "
     "railway variables; wrangler secret put",
     "paas unset config": "heroku config:unset; fly secrets unset; flyctl secrets unset; vercel env rm; "
     "netlify env:unset; wrangler secret delete",
-    "paas scale": "heroku ps:scale; fly scale; flyctl scale; railway scale",
+    "paas scale": "heroku ps:scale",
     "secrets put": "vault kv put; vault write; pass insert; pass generate; op item create; gopass insert; "
     "vault kv patch",
     "secrets get": "vault kv get; vault read; pass show; op item get; op read; gopass show; bw get",
-    "secrets remove": "vault kv delete; vault delete; pass rm; op item delete; gopass rm; bw delete",
-    "infra init": "terraform init; tofu init; terragrunt init; pulumi new; cdk bootstrap; pulumi stack init",
-    "bucket copy": "aws s3 cp; aws s3 sync; gsutil cp; gsutil rsync; gsutil -m rsync; rclone copy; rclone sync; "
-    "s3cmd put; s3cmd sync; mc cp; mc mirror; azcopy copy; azcopy sync; gcloud storage cp; gcloud storage rsync; "
-    "az storage blob upload; az storage blob upload-batch; s5cmd cp; s5cmd sync; aws s3 mv; gsutil mv",
-    "bucket list": "aws s3 ls; gsutil ls; rclone ls; s3cmd ls; mc ls; gcloud storage ls; az storage blob list; "
-    "rclone lsf; s5cmd ls; azcopy list",
-    "bucket remove": "aws s3 rm; aws s3 rb; gsutil rm; gsutil rb; rclone delete; rclone purge; s3cmd del; s3cmd rb; "
-    "mc rm; mc rb; gcloud storage rm; az storage blob delete; az storage container delete; s5cmd rm; azcopy remove",
-    "bucket create": "aws s3 mb; gsutil mb; rclone mkdir; s3cmd mb; mc mb; gcloud storage buckets create; "
+    "secrets remove": "vault kv delete; vault delete; op item delete",
+    "infra init": "terraform init; tofu init; pulumi new; pulumi stack init",
+    "bucket copy": "aws s3 cp; aws s3 sync; gsutil cp; gsutil rsync; s3cmd put; gcloud storage cp; "
+    "gcloud storage rsync; az storage blob upload; az storage blob upload-batch; aws s3 mv; gsutil mv",
+    "bucket list": "aws s3 ls; gsutil ls; gcloud storage ls; az storage blob list; rclone lsf",
+    "bucket remove": "aws s3 rm; aws s3 rb; gsutil rm; gsutil rb; s3cmd rb; mc rb; gcloud storage rm; "
+    "az storage blob delete; az storage container delete",
+    "bucket create": "aws s3 mb; gsutil mb; s3cmd mb; mc mb; gcloud storage buckets create; "
     "az storage container create",
     "cloud invalidate": "aws cloudfront create-invalidation; gcloud compute url-maps invalidate-cdn-cache; "
     "az cdn endpoint purge",
     "cloud whoami": "aws sts get-caller-identity; gcloud auth list; az account show; gcloud config list",
-    "cloud login": "aws sso login; aws configure; gcloud auth login; az login; gcloud init",
-    "machines up": "vagrant up; multipass launch; multipass start",
+    "cloud login": "aws sso login; aws configure; az login; gcloud init",
+    "machines up": "multipass launch; multipass start",
     "machines down": "vagrant halt; vagrant suspend; multipass stop",
-    "machines remove": "vagrant destroy; multipass delete",
-    "paas deploy": "git push heroku; fly deploy; flyctl deploy; vercel; vercel deploy; netlify deploy; railway up; "
-    "wrangler deploy; wrangler publish; firebase deploy; gcloud app deploy; eb deploy; vercel --prod; cap deploy; "
-    "gcloud run deploy; sls deploy",
-    "paas logs": "heroku logs; fly logs; flyctl logs; vercel logs; railway logs; wrangler tail",
+    "paas deploy": "git push heroku; fly deploy; flyctl deploy; vercel; railway up; wrangler deploy; "
+    "wrangler publish; firebase deploy; gcloud app deploy; eb deploy; cap deploy; gcloud run deploy; sls deploy",
+    "paas logs": "heroku logs; fly logs; flyctl logs; wrangler tail",
     # system packages and services
     "system refresh": "zypper --gpg-auto-import-keys; guix pull; nix-channel --update; scoop update; xbps-install -S; "
-    "pkgin update; apt-file update; apt update; dnf makecache; dnf check-update; yum makecache; yum check-update; "
-    "pacman -Sy; zypper refresh; zypper ref; apk update; brew update; port selfupdate; pkg update; emerge --sync; "
-    "snap refresh --list",
+    "pkgin update; apt-file update; apt update; pacman -Sy; zypper ref; apk update; brew update; port selfupdate; "
+    "pkg update; emerge --sync; snap refresh --list",
     "system install": "yum localinstall; yay; paru -S; xbps-install; pkg_add; pkgin install; eopkg install; "
-    "swupd bundle-add; guix install; nix profile install; apk fetch; apt install; dnf install; yum install; "
-    "pacman -S; zypper install; zypper in; apk add; brew install; port install; emerge; snap install; "
-    "flatpak install; pkg install; nix-env -i; choco install; winget install; scoop install; dpkg -i; rpm -i; "
-    "dnf localinstall; brew bundle; apt reinstall; brew reinstall; dnf groupinstall; yay -S",
+    "swupd bundle-add; guix install; nix profile install; apk fetch; pacman -S; zypper in; apk add; emerge; "
+    "nix-env -i; dpkg -i; rpm -i; dnf localinstall; brew bundle; apt reinstall; brew reinstall; dnf groupinstall",
     "system remove": "apt clean; apk cache; dnf clean; yum clean; brew cleanup; port reclaim; snap forget; "
-    "xbps-remove; apt autoclean; apt remove; apt purge; apt autoremove; dnf remove; dnf erase; yum remove; pacman -R; "
-    "zypper remove; zypper rm; apk del; brew uninstall; brew remove; port uninstall; emerge -C; snap remove; "
-    "flatpak uninstall; pkg delete; pkg remove; nix-env -e; choco uninstall; winget uninstall; scoop uninstall; "
-    "dpkg -r; dpkg -P; rpm -e; dnf autoremove; brew rm",
-    "system upgrade": "apt upgrade; apt full-upgrade; apt dist-upgrade; dnf upgrade; dnf update; yum update; "
-    "yum upgrade; pacman -Su; zypper update; zypper up; apk upgrade; brew upgrade; port upgrade; snap refresh; "
-    "flatpak update; pkg upgrade; choco upgrade; winget upgrade; unattended-upgrade; pacman -Syu; zypper dup",
-    "system list": "apt-file search; yum search; apk list; apk search; dpkg -S; rpm -qf; brew deps; winget list; "
-    "choco list; scoop list; flatpak list; pkg info; port installed; zypper info; brew services info; apt list; "
-    "dpkg -l; dpkg -L; rpm -q; dnf list; yum list; pacman -Q; brew list; apk info; snap list; zypper search; "
-    "apt show; apt policy; dnf info; brew info; rpm -qa; apt search; dnf search; pacman -Ss; brew search; yum info; "
-    "pacman -Si",
+    "xbps-remove; apt autoclean; pacman -R; emerge -C; nix-env -e; dpkg -r; dpkg -P; rpm -e",
+    "system upgrade": "apt full-upgrade; apt dist-upgrade; pacman -Su; zypper up; snap refresh; unattended-upgrade; "
+    "pacman -Syu; zypper dup",
+    "system list": "apt-file search; yum search; apk search; dpkg -S; brew deps; pkg info; port installed; "
+    "zypper info; brew services info; dpkg -l; dpkg -L; rpm -q; pacman -Q; apk info; zypper search; apt show; "
+    "apt policy; dnf info; brew info; apt search; dnf search; pacman -Ss; brew search; yum info; pacman -Si",
     "system add repo": "add-apt-repository; apt-add-repository; dnf config-manager; yum-config-manager; "
     "dnf copr enable; zypper addrepo; zypper ar; brew tap; flatpak remote-add; scoop bucket add; choco source add; "
     "nix-channel --add; subscription-manager repos",
@@ -660,56 +566,48 @@ JOBS: Final[dict[str, str]] = {
     "service create": "sc create; New-Service; nssm install; Register-ScheduledTask; systemd-run",
     "service remove": "sc delete; Remove-Service; nssm remove",
     "service change": "sc config; Set-Service; nssm set; sc failure; systemctl set-property",
-    "service daemon-reload": "systemctl daemon-reload; systemctl daemon-reexec; initctl reload-configuration; "
-    "telinit q",
+    "service daemon-reload": "systemctl daemon-reexec; initctl reload-configuration; telinit q",
     "service enable part": "a2ensite; a2enmod; a2enconf; phpenmod; lighty-enable-mod; rabbitmq-plugins enable",
     "service disable part": "a2dissite; a2dismod; a2disconf; phpdismod; lighty-disable-mod; rabbitmq-plugins disable",
     "service boot times": "systemd-analyze; systemd-analyze blame; systemctl list-dependencies",
     "service start": "sc start; net start; Start-Service; nssm start; launchctl kickstart; systemctl start; "
-    "service start; service * start; rc-service start; rc-service * start; launchctl load; supervisorctl start; "
-    "sv start; pm2 start; launchctl start; launchctl bootstrap; brew services start; initctl start; "
+    "service * start; rc-service * start; launchctl load; launchctl bootstrap; brew services start; "
     "systemctl enable --now",
-    "service stop": "sc stop; net stop; Stop-Service; nssm stop; systemctl stop; service stop; service * stop; "
-    "rc-service stop; rc-service * stop; launchctl unload; systemctl kill; supervisorctl stop; sv stop; pm2 stop; "
-    "launchctl stop; launchctl bootout; brew services stop; initctl stop; pm2 delete",
-    "service restart": "Restart-Service; nssm restart; nginx -s reopen; systemctl restart; service restart; "
-    "service * restart; rc-service restart; rc-service * restart; supervisorctl restart; sv restart; pm2 restart; "
-    "brew services restart; systemctl try-restart",
-    "service reload": "apache2ctl graceful; service * force-reload; rc-service reload; postfix reload; pg_ctl reload; "
-    "haproxy -sf; systemctl try-reload-or-restart; systemctl reload; service reload; service * reload; "
-    "rc-service * reload; pm2 reload; nginx -s; supervisorctl update; supervisorctl reread; apachectl graceful; "
-    "systemctl reload-or-restart; caddy reload",
+    "service stop": "sc stop; net stop; Stop-Service; nssm stop; systemctl stop; service * stop; rc-service * stop; "
+    "launchctl unload; systemctl kill; launchctl bootout; brew services stop; pm2 delete",
+    "service restart": "Restart-Service; nssm restart; nginx -s reopen; systemctl restart; service * restart; "
+    "rc-service * restart; brew services restart; systemctl try-restart",
+    "service reload": "apache2ctl graceful; service * force-reload; postfix reload; pg_ctl reload; haproxy -sf; "
+    "systemctl try-reload-or-restart; service * reload; rc-service * reload; nginx -s; supervisorctl update; "
+    "supervisorctl reread; apachectl graceful; systemctl reload-or-restart; caddy reload",
     "service status": "sc query; sc qc; Get-Service; systemctl show; rc-status; systemctl is-enabled; "
-    "systemctl list-unit-files; nssm status; service --status-all; systemctl status; service status; "
-    "service * status; rc-service status; rc-service * status; supervisorctl status; sv status; pm2 status; pm2 list; "
-    "brew services list; launchctl list; systemctl is-active; brew services; systemctl list-units",
+    "systemctl list-unit-files; nssm status; service --status-all; systemctl status; service * status; "
+    "rc-service * status; pm2 list; brew services list; launchctl list; systemctl is-active; brew services; "
+    "systemctl list-units",
     "service enable": "sysrc; systemctl preset; rc-update * default; systemctl reenable; systemctl enable; "
-    "update-rc.d; update-rc.d defaults; update-rc.d * defaults; update-rc.d enable; update-rc.d * enable; "
-    "rc-update add; chkconfig on; chkconfig * on; launchctl enable; pm2 startup; pm2 save; systemctl unmask",
-    "service disable": "systemctl disable; update-rc.d remove; update-rc.d * remove; update-rc.d disable; "
-    "update-rc.d * disable; rc-update del; chkconfig off; chkconfig * off; launchctl disable; pm2 unstartup; "
-    "systemctl mask; systemctl disable --now",
+    "update-rc.d; update-rc.d defaults; update-rc.d * defaults; update-rc.d * enable; rc-update add; chkconfig * on; "
+    "pm2 startup; pm2 save; systemctl unmask",
+    "service disable": "systemctl disable; update-rc.d remove; update-rc.d * remove; update-rc.d * disable; "
+    "rc-update del; chkconfig * off; pm2 unstartup; systemctl mask",
     "service check": "squid -k parse; postfix check; apache2 -t; httpd -S; dovecot -n; named-checkzone; nginx -T; "
     "varnishd -C; lighttpd -t; nginx -t; apachectl configtest; apache2ctl configtest; httpd -t; haproxy -c; "
-    "named-checkconf; sshd -t; caddy validate; visudo -c; systemd-analyze verify; promtool check",
-    "service logs": "Get-EventLog; Get-WinEvent; log show; log stream; logread; journalctl; dmesg; pm2 logs; "
-    "supervisorctl tail",
+    "named-checkconf; sshd -t; caddy validate; visudo -c; promtool check",
+    "service logs": "Get-EventLog; Get-WinEvent; log show; log stream; logread; journalctl; dmesg; supervisorctl tail",
     # databases
     "sql create database": "psql -c create; createdb; mysqladmin create; psql --create",
     "sql remove database": "dropdb; mysqladmin drop",
-    "sql dump": "sqlite3 >; duckdb >; psql >; mysql >; mongoexport; redis-cli save; pg_dump -Fc; mariabackup --backup; "
+    "sql dump": "sqlite3 >; duckdb >; psql >; mysql >; mongoexport; redis-cli save; mariabackup --backup; "
     "xtrabackup --backup; clickhouse-backup create; cockroach dump; duckdb .export; expdp; exp; neo4j-admin dump; "
     "etcdctl snapshot save; bq extract; gcloud sql export; influx backup; wal-g backup-push; pgbackrest backup; "
     "pg_dump; mysqldump; pg_dumpall; mongodump; sqlite3 .dump; sqlite3 .backup; pg_basebackup; mydumper; "
     "influxd backup; redis-cli --rdb; redis-cli BGSAVE; redis-cli bgsave; redis-cli SAVE",
     "sql load": "xtrabackup --copy-back; mariabackup --copy-back; clickhouse-backup restore; impdp; imp; "
     "neo4j-admin load; etcdctl snapshot restore; bq load; gcloud sql import; influx restore; wal-g backup-fetch; "
-    "pgbackrest restore; cqlsh -f; sqlcmd -i; mysql -e source; pg_restore; mongorestore; psql <; mysql <; psql -f; "
-    "psql --file; mysqlimport; mongoimport; sqlite3 <; sqlite3 .read; sqlite3 .restore; sqlite3 .import; "
-    "mysql source; pgloader; myloader; duckdb <; duckdb -f",
-    "sql query": "psql; mysql; psql -c; mysql -e; sqlite3; duckdb; mongosh; mongo; sqlcmd; sqlplus; redis-cli; "
-    "clickhouse-client; mongosh --eval; psql --command; duckdb -c; usql; cqlsh; pgcli; mycli; litecli; bq query; "
-    "mysql --execute",
+    "pgbackrest restore; cqlsh -f; sqlcmd -i; pg_restore; mongorestore; psql <; mysql <; psql -f; psql --file; "
+    "mysqlimport; mongoimport; sqlite3 <; sqlite3 .read; sqlite3 .restore; sqlite3 .import; mysql source; pgloader; "
+    "myloader; duckdb <; duckdb -f",
+    "sql query": "psql; mysql; sqlite3; duckdb; mongosh; mongo; sqlcmd; sqlplus; redis-cli; clickhouse-client; usql; "
+    "cqlsh; pgcli; mycli; litecli; bq query",
     "sql ready": "pg_isready; mysqladmin ping; redis-cli ping; redis-cli PING",
     "sql create user": "createuser",
     "sql remove user": "dropuser",
@@ -722,24 +620,23 @@ JOBS: Final[dict[str, str]] = {
     "sql server start": "pg_ctl start; pg_ctlcluster start; mysqld_safe; mongod; redis-server; initdb; pg_ctl init; "
     "mysqld",
     "sql server stop": "pg_ctl stop; pg_ctlcluster stop; mysqladmin shutdown; redis-cli shutdown; redis-cli SHUTDOWN",
-    "queue create topic": "kafka-topics --create; rpk topic create; kafka topic create; gcloud pubsub topics create; "
+    "queue create topic": "kafka-topics --create; kafka topic create; gcloud pubsub topics create; "
     "aws sns create-topic; aws sqs create-queue; rabbitmqadmin declare; nats stream add; kaf topic create; "
     "gcloud pubsub subscriptions create",
-    "queue remove topic": "kafka-topics --delete; rpk topic delete; gcloud pubsub topics delete; "
-    "aws sns delete-topic; aws sqs delete-queue; rabbitmqadmin delete; rabbitmqctl delete_queue; nats stream rm; "
-    "kaf topic delete; gcloud pubsub subscriptions delete",
-    "queue list topic": "kafka-topics --list; kafka-topics --describe; rpk topic list; rpk topic describe; "
-    "gcloud pubsub topics list; aws sqs list-queues; aws sns list-topics; rabbitmqctl list_queues; "
-    "rabbitmqadmin list; nats stream ls; nats stream info; kcat -L; kaf topics; kaf topic describe; kaf topic ls; "
-    "rabbitmqctl list_exchanges",
+    "queue remove topic": "kafka-topics --delete; gcloud pubsub topics delete; aws sns delete-topic; "
+    "aws sqs delete-queue; rabbitmqadmin delete; rabbitmqctl delete_queue; nats stream rm; kaf topic delete; "
+    "gcloud pubsub subscriptions delete",
+    "queue list topic": "kafka-topics --list; kafka-topics --describe; rpk topic describe; gcloud pubsub topics list; "
+    "aws sqs list-queues; aws sns list-topics; rabbitmqctl list_queues; rabbitmqadmin list; nats stream ls; "
+    "nats stream info; kcat -L; kaf topics; kaf topic describe; kaf topic ls; rabbitmqctl list_exchanges",
     "queue change topic": "kafka-configs --alter; kafka-topics --alter; rpk topic alter-config; "
     "rpk topic add-partitions; aws sqs set-queue-attributes; nats stream edit",
     "queue send": "kafka-console-producer; kcat -P; rpk topic produce; gcloud pubsub topics publish; aws sns publish; "
     "aws sqs send-message; rabbitmqadmin publish; nats pub; mosquitto_pub; kaf produce",
     "queue receive": "kafka-console-consumer; kcat -C; rpk topic consume; gcloud pubsub subscriptions pull; "
     "aws sqs receive-message; rabbitmqadmin get; nats sub; mosquitto_sub; kaf consume",
-    "queue list group": "kafka-consumer-groups --list; kafka-consumer-groups --describe; rpk group list; "
-    "rpk group describe; kaf groups; rabbitmqctl list_consumers",
+    "queue list group": "kafka-consumer-groups --list; kafka-consumer-groups --describe; rpk group describe; "
+    "kaf groups; rabbitmqctl list_consumers",
     "queue clean": "rabbitmqctl purge_queue; aws sqs purge-queue; rabbitmqadmin purge; nats stream purge; "
     "celery purge; rpk topic trim-prefix",
     "queue add vhost": "rabbitmqctl add_vhost",
@@ -757,22 +654,19 @@ JOBS: Final[dict[str, str]] = {
     "batch submit": "sbatch; qsub; bsub; srun; condor_submit; flux submit; salloc",
     "batch cancel": "scancel; qdel; bkill; condor_rm",
     "batch list": "squeue; qstat; bjobs; sacct; sinfo; condor_q; qhost; bhosts",
-    "backup init": "restic init; borg init; kopia repository create; bup init; borg repo-create",
+    "backup init": "kopia repository create; borg repo-create",
     "backup save": "restic backup; borg create; kopia snapshot create; kopia snapshot; duplicity full; "
     "duplicity backup; duplicity; bup save; tarsnap -c; rdiff-backup; rdiff-backup backup; rsnapshot; "
     "tmutil startbackup; timeshift --create; borgmatic; borgmatic create; snapper create",
     "backup load": "restic restore; borg extract; kopia restore; kopia snapshot restore; duplicity restore; "
     "bup restore; tarsnap -x; rdiff-backup restore; rdiff-backup -r; tmutil restore; timeshift --restore; "
     "borgmatic extract; snapper rollback; snapper undochange",
-    "backup list": "restic snapshots; restic ls; restic stats; borg list; borg info; kopia snapshot list; "
-    "duplicity collection-status; tarsnap --list-archives; rdiff-backup -l; tmutil listbackups; timeshift --list; "
-    "bup ls; snapper list",
+    "backup list": "restic snapshots; restic stats; borg info; kopia snapshot list; duplicity collection-status; "
+    "tarsnap --list-archives; rdiff-backup -l; tmutil listbackups; timeshift --list; snapper list",
     "backup prune": "restic forget; restic prune; borg prune; borg compact; kopia snapshot expire; "
     "duplicity remove-older-than; rdiff-backup --remove-older-than; tmutil thinlocalsnapshots; bup prune-older; "
     "kopia maintenance run",
-    "backup check": "restic check; borg check; kopia snapshot verify; duplicity verify; bup fsck; "
-    "rdiff-backup --verify",
-    "backup mount": "restic mount; borg mount; kopia mount",
+    "backup check": "kopia snapshot verify; bup fsck; rdiff-backup --verify",
     # files
     "file list": "Get-ChildItem; gci; br; ranger; realpath; readlink; ls; eza; exa; lsd; tree; dir; stat; file; vdir",
     "file print": "Get-Content; bzcat; xzcat; zstdcat; view; tac; cat; less; more; bat; most; pg; head; tail; zless; "
@@ -785,21 +679,20 @@ JOBS: Final[dict[str, str]] = {
     "file remove directory": "rmdir; rm -r; rm -R; rm --recursive",
     "file create directory": "New-Item -ItemType; mkdir; install -d; md",
     "file create": "touch; truncate; fallocate; mktemp",
-    "file link": "mklink; ln; ln -s",
+    "file link": "mklink; ln",
     "file permit": "chattr; icacls; takeown; chcon; restorecon; setcap; chmod; chown; chgrp; setfacl",
     "file search": "grep; rg; ag; ack; zgrep; git grep; ugrep; pt; rga",
     "file find": "find; fd; locate; mlocate; plocate; mdfind; which; whereis; type",
     "file find remove": "find -delete",
-    "file substitute": "sed -i; perl -i; sd; gsed -i; perl -pi; perl -pe; sed --in-place",
-    "file filter": "sed; awk; cut; tr; gawk; perl; sort; uniq; paste; column; choose; mawk; perl -ne",
+    "file substitute": "sed -i; perl -i; sd; gsed -i; perl -pe; sed --in-place",
+    "file filter": "sed; awk; cut; tr; gawk; perl; sort; uniq; paste; column; choose; mawk",
     "file count": "wc; cloc; tokei; scc; nl",
     "file compare": "diff; cmp; colordiff; vimdiff; delta; comm; difft; sdiff; meld",
     "file checksum": "sha224sum; sha384sum; openssl md5; certutil -hashfile; Get-FileHash; xxhsum; sum; openssl sha1; "
     "sha256sum; sha512sum; md5sum; sha1sum; shasum; md5; b2sum; cksum; openssl dgst; b3sum; openssl sha256",
     "file json": "jq; yq; fx; gron; python -m json.tool; dasel; jless",
     "file edit": "vim; nano; emacs; code; micro; helix; hx; subl; ed; gedit; kate; idea; open; xdg-open; evince",
-    "table inspect": "csvstat; csvlook; xsv stats; mlr; csvcut; qsv stats; vd; xsv headers; xsv; qsv; csvsql; csvkit; "
-    "mlr --icsv",
+    "table inspect": "csvstat; csvlook; xsv stats; mlr; csvcut; qsv stats; vd; xsv headers; xsv; qsv; csvsql; csvkit",
     "archive pack": "gtar -c; zstdmt; Compress-Archive; rar; makeself; pbzip2; lzma; brotli; 7zz a; tar -c; zip; "
     "gzip; bzip2; xz; zstd; 7z a; 7za a; tar --create; pigz; rar a; lz4; ar; cpio -o; bsdtar -c; compress",
     "archive unpack": "gtar -x; Expand-Archive; brotli -d; unlzma; 7zz x; unsquashfs; rar x; uncompress.real; "
@@ -808,19 +701,18 @@ JOBS: Final[dict[str, str]] = {
     "uncompress",
     "archive list": "gtar -t; unrar l; zstd -l; xz -l; lsar; 7zz l; tar -t; unzip -l; 7z l; zipinfo; tar --list; "
     "unzip -t; gzip -t; gzip -l; bsdtar -t; tar -d",
-    "crypt encrypt": "gpg -e; gpg -c; gpg --encrypt; gpg --symmetric; age; age -r; openssl enc; age -e; sops -e; "
-    "sops encrypt; age -p; ansible-vault encrypt; age --encrypt",
-    "crypt decrypt": "gpg -d; gpg --decrypt; age -d; openssl enc -d; sops -d; sops decrypt; age --decrypt; "
-    "ansible-vault decrypt; gpg",
+    "crypt encrypt": "gpg -e; gpg -c; gpg --encrypt; gpg --symmetric; age; openssl enc; sops -e; sops encrypt; "
+    "ansible-vault encrypt",
+    "crypt decrypt": "age -d; openssl enc -d; sops -d; sops decrypt; age --decrypt; ansible-vault decrypt; gpg",
     "crypt sign": "gpg --sign; gpg -s; gpg --detach-sign; minisign -S; cosign sign; gpg --clearsign; signify -S; "
     "gpg -b",
     "crypt verify": "gpg --verify; minisign -V; cosign verify; sha256sum -c; openssl verify; signify -V; "
     "sha512sum -c; md5sum -c; shasum -c",
     "crypt keys": "ssh-keygen; gpg --gen-key; gpg --full-generate-key; age-keygen; openssl genrsa; openssl genpkey; "
     "wg genkey",
-    "crypt certificate": "openssl ca; certbot renew; certbot run; certbot --nginx; acme.sh --issue; "
-    "step ca certificate; keytool -genkeypair; keytool -genkey; certbot install; openssl req; openssl x509; certbot; "
-    "certbot certonly; acme.sh; mkcert; step ca; cfssl; lego",
+    "crypt certificate": "openssl ca; certbot renew; certbot run; step ca certificate; keytool -genkeypair; "
+    "keytool -genkey; certbot install; openssl req; openssl x509; certbot; certbot certonly; acme.sh; mkcert; "
+    "step ca; cfssl; lego",
     "crypt remove certificate": "certbot revoke; certbot delete; acme.sh --revoke; acme.sh --remove; step ca revoke; "
     "keytool -delete; openssl ca -revoke",
     "crypt list certificate": "certbot certificates; openssl s_client; openssl x509 -noout; openssl x509 -text; "
@@ -838,35 +730,31 @@ JOBS: Final[dict[str, str]] = {
     "crypt authorise": "ssh-copy-id; ssh-add",
     # network
     "net download": "curl --remote-name-all; youtube-dl; lwp-download; Invoke-WebRequest; iwr; Start-BitsTransfer; "
-    "gallery-dl; gdown; huggingface-cli download; hf download; kaggle datasets download; wget --mirror; wget -r; "
-    "wget; curl -O; curl -o; curl -LO; curl --output; aria2c; axel; curl -L; curl --remote-name; wget -O; yt-dlp; "
-    "wget -c; http --download; xh --download; wget2; curl -fsSLO",
+    "gallery-dl; gdown; huggingface-cli download; hf download; kaggle datasets download; wget; curl -O; curl -o; "
+    "curl --output; aria2c; axel; curl -L; curl --remote-name; yt-dlp; http --download; xh --download; wget2",
     "net upload": "curl -T; curl --upload-file; curl -F; wget --post-file; ftp-upload; wput; curl --form",
-    "net request": "Invoke-RestMethod; irm; grpcurl; websocat; lynx; w3m; curl; http; xh; https; curl -X; httpie; "
-    "curlie; curl -s; curl -d; wget -q -O -; wget -qO-; hurl; wget --post-data; wget -S",
-    "net probe": "curl -I; wget --spider; curl --head; http HEAD; curl -sI",
+    "net request": "Invoke-RestMethod; irm; grpcurl; websocat; lynx; w3m; curl; http; xh; https; httpie; curlie; "
+    "wget -q -O -; wget -qO-; hurl; wget --post-data; wget -S",
+    "net probe": "curl -I; wget --spider; curl --head; http HEAD",
     "net copy": "tar --remote; magic-wormhole; wormhole; rclone copyurl; pv; psftp; gcloud compute scp; bbcp; mscp; "
     "scp; rsync; sftp; rclone copyto; croc; lftp; unison; pscp; sshpass",
     "net shell": "autossh; sshuttle; plink; Enter-PSSession; tailscale ssh; tsh ssh; ssh; mosh; telnet; et",
-    "net sockets": "ss; netstat; lsof -i; fuser; lsof -iTCP; lsof; nmap -p",
+    "net sockets": "ss; netstat; fuser; lsof; nmap -p",
     "net resolve": "whois; resolvectl status; Resolve-DnsName; systemd-resolve; delv; dig; nslookup; host; drill; "
     "getent hosts; resolvectl query; dog; doggo; kdig; resolvectl",
     "net ping": "ping; fping; ping6; gping; arping",
     "net trace": "traceroute; tracepath; mtr; tracert",
-    "net scan": "nmap -sV; nmap -sS; nmap -A; Test-NetConnection; arp-scan; netdiscover; fscan; nmap; masscan; "
-    "rustscan; zmap; nc -z; nc -zv; naabu; nc",
+    "net scan": "Test-NetConnection; arp-scan; netdiscover; fscan; nmap; masscan; rustscan; zmap; naabu; nc",
     "net up interface": "ip link set * up; ip link set up; ifup; ifconfig * up; ifconfig up; nmcli connection up; "
-    "nmcli con up; nmcli c up; netplan apply; wg-quick up; nmcli device connect; networkctl up; ip link set <NAME> up",
+    "nmcli con up; nmcli c up; netplan apply; wg-quick up; nmcli device connect; networkctl up",
     "net down interface": "ip link set * down; ip link set down; ifdown; ifconfig * down; ifconfig down; "
-    "nmcli connection down; nmcli con down; nmcli c down; wg-quick down; nmcli device disconnect; networkctl down; "
-    "ip link set <NAME> down",
+    "nmcli connection down; nmcli con down; nmcli c down; wg-quick down; nmcli device disconnect; networkctl down",
     "net add interface": "ip link add; brctl addbr; nmcli connection add; nmcli con add; ip tuntap add; brctl addif; "
     "vconfig add; ovs-vsctl add-br; ip netns add; ovs-vsctl add-port",
     "net remove interface": "ip link delete; ip link del; brctl delbr; nmcli connection delete; nmcli con delete; "
     "ip tuntap del; brctl delif; vconfig rem; ovs-vsctl del-br; ip netns delete; ip netns del; ovs-vsctl del-port",
     "net add address": "ip addr add; ip a add; ip address add; ifconfig netmask; ifconfig * netmask; ifconfig add; "
-    "dhclient; nmcli connection modify; nmcli con mod; nmcli con modify; ifconfig <NAME> netmask; ifconfig <IP>; "
-    "dhcpcd",
+    "dhclient; nmcli connection modify; nmcli con mod; nmcli con modify; ifconfig <IP>; dhcpcd",
     "net remove address": "ip addr del; ip a del; ip address del; ip addr flush; ip address flush; dhclient -r; "
     "ip addr delete; dhcpcd -k",
     "net add route": "ip route add; ip r add; route add; ip route replace; ip rule add",
@@ -889,18 +777,17 @@ JOBS: Final[dict[str, str]] = {
     "security ban": "fail2ban-client set; cscli decisions add; fail2ban-client banip",
     "security selinux": "setenforce; getenforce; sestatus; setsebool; semanage; aa-enforce; aa-status; aa-complain",
     "net interfaces": "ip; ifconfig; ip addr; ip a; ip address; ip link; nmcli device; nmcli; iwconfig",
-    "net routes": "ip route; route; netstat -r; ip r; netstat -rn",
+    "net routes": "ip route; route; netstat -r; ip r",
     "net capture": "tcpdump; tshark; wireshark; dumpcap; ngrep",
     "net load": "ab; wrk; hey; siege; k6 run; vegeta; bombardier; oha; locust; jmeter; artillery run",
     # machine
     "process list": "Get-Process; tasklist; pidstat; lsof -p; nvidia-smi; nvtop; jobs; ps; pgrep; top; htop; btop; "
     "pidof; glances; pstree; procs; atop; btm",
-    "process stop": "taskkill; Stop-Process; tskill; kill; pkill; killall; fuser -k; kill -9; xkill; skill",
-    "process trace": "truss; ktrace; ftrace; uftrace; trace-cmd; bpftool; strace; ltrace; dtruss; perf trace; "
-    "bpftrace; sysdig; dtrace",
+    "process stop": "taskkill; Stop-Process; tskill; kill; pkill; killall; fuser -k; xkill; skill",
+    "process trace": "truss; ktrace; ftrace; uftrace; trace-cmd; bpftool; strace; ltrace; dtruss; bpftrace; sysdig; "
+    "dtrace",
     "process profile": "perf script; hotspot; samply; gprof; vtune; instruments; asprof; heaptrack; "
-    "valgrind --tool=callgrind; valgrind --tool=massif; kcachegrind; go tool trace; perf top; perf; flamegraph; "
-    "hyperfine",
+    "valgrind --tool=massif; kcachegrind; go tool trace; perf top; perf; flamegraph; hyperfine",
     "disk usage": "df; du; ncdu; dust; duf; duc; gdu; pydf",
     "disk devices": "lsblk; fdisk -l; blkid; parted -l; parted --list; diskutil list; lsusb; lspci; sfdisk -l; lshw; "
     "findmnt; hdparm -I",
@@ -910,9 +797,8 @@ JOBS: Final[dict[str, str]] = {
     "disk wipe": "wipefs; dd; blkdiscard; shred /dev",
     "process fold stacks": "stackcollapse-perf.pl; stackcollapse.pl; inferno-collapse-perf; stackcollapse-perf",
     "process draw stacks": "flamegraph.pl; inferno-flamegraph; flamegraph-rs",
-    "process record": "perf record; py-spy record; samply record; perf stat; cargo flamegraph; memray run; "
-    "xctrace record",
-    "process report": "perf report; perf annotate; pprof; go tool pprof; samply load; memray flamegraph; snakeviz",
+    "process record": "py-spy record; perf stat; cargo flamegraph; memray run; xctrace record",
+    "process report": "perf annotate; pprof; go tool pprof; samply load; memray flamegraph; snakeviz",
     "disk create volume": "pvcreate; vgcreate; lvcreate; zpool create; zfs create; mdadm --create; "
     "btrfs subvolume create; cryptsetup luksFormat; mdadm -C; qemu-img create; losetup",
     "disk remove volume": "pvremove; vgremove; lvremove; zpool destroy; zfs destroy; mdadm --stop; "
@@ -921,8 +807,8 @@ JOBS: Final[dict[str, str]] = {
     "disk list volume": "pvs; vgs; lvs; pvdisplay; vgdisplay; lvdisplay; zpool status; zpool list; zfs list; "
     "mdadm --detail; mdadm -D; btrfs subvolume list; pvscan; vgscan; zpool get; cryptsetup status",
     "disk shrink": "lvreduce; vgreduce; zpool remove; btrfs device remove",
-    "disk unlock": "cryptsetup open; cryptsetup luksOpen; zfs load-key; veracrypt --mount; udisksctl unlock",
-    "disk lock": "cryptsetup close; cryptsetup luksClose; zfs unload-key; veracrypt --dismount; udisksctl lock",
+    "disk unlock": "cryptsetup open; cryptsetup luksOpen; zfs load-key; veracrypt --mount",
+    "disk lock": "cryptsetup close; cryptsetup luksClose; zfs unload-key; veracrypt --dismount",
     "disk snapshot": "zfs snapshot; btrfs subvolume snapshot; lvcreate -s; lvcreate --snapshot; snapper -c",
     "disk rollback": "zfs rollback; lvconvert --merge",
     "disk send": "zfs send; btrfs send",
@@ -933,8 +819,8 @@ JOBS: Final[dict[str, str]] = {
     "disk check": "fsck; e2fsck; xfs_repair; smartctl; badblocks; btrfs check; fsck.*; xfs_check; btrfs scrub",
     "disk grow": "zpool online -e; resize2fs; lvextend; growpart; xfs_growfs; lvresize; vgextend; "
     "btrfs filesystem resize; pvresize",
-    "disk mount": "zfs mount; mount.nfs; udisksctl; bindfs; rclone mount; s3fs; mount; udisksctl mount; "
-    "diskutil mount; sshfs; mount -a; pmount; mount.*",
+    "disk mount": "zfs mount; mount.nfs; udisksctl; bindfs; rclone mount; s3fs; mount; diskutil mount; sshfs; pmount; "
+    "mount.*",
     "disk unmount": "zfs unmount; zfs umount; umount; udisksctl unmount; diskutil unmount; fusermount -u; "
     "diskutil eject; pumount; eject",
     "swap on": "swapon",
@@ -942,15 +828,14 @@ JOBS: Final[dict[str, str]] = {
     "memory usage": "free; vmstat; iostat; sar; mpstat; uptime; dstat; iotop; smem; numastat",
     "kernel load": "modprobe; insmod; kmod load",
     "kernel unload": "rmmod; modprobe -r",
-    "kernel list": "lsmod; modinfo; sysctl; sysctl -a",
-    "cron edit": "at; batch; systemctl edit --full; anacron; crontab -e; crontab; crontab <FILE>; systemctl edit",
+    "kernel list": "lsmod; modinfo; sysctl",
+    "cron edit": "at; batch; anacron; crontab; systemctl edit",
     "cron list": "crontab -l; atq; systemctl list-timers",
     "cron remove": "crontab -r; atrm",
     "users add": "useradd; adduser; groupadd; addgroup; dscl create; newusers",
     "users remove": "userdel; deluser; groupdel; delgroup",
-    "users change": "groupmod; usermod -aG; pw usermod; dseditgroup; net localgroup; usermod; gpasswd; chsh; chfn; "
-    "usermod -a; gpasswd -a; adduser * *",
-    "users password": "passwd; chpasswd; chage; passwd -e",
+    "users change": "groupmod; pw usermod; dseditgroup; net localgroup; usermod; gpasswd; chsh; chfn; adduser * *",
+    "users password": "passwd; chpasswd; chage",
     "users lock": "chage -E; faillock --user; usermod --expiredate; passwd -l; usermod -L; usermod --lock; "
     "passwd --lock",
     "users unlock": "passwd -u; usermod -U; usermod --unlock; passwd --unlock",
@@ -958,28 +843,27 @@ JOBS: Final[dict[str, str]] = {
     "getent group; lslogins",
     "firewall allow": "ufw limit; ufw route allow; firewall-cmd --add-rich-rule; firewall-cmd --add-source; "
     "ip6tables -A; firewall-cmd --add-forward-port; New-NetFirewallRule; netsh advfirewall firewall add; nft add; "
-    "firewall-cmd --add-masquerade; ufw allow; firewall-cmd --add-port; firewall-cmd --add-service; iptables -A; "
-    "nft add rule; iptables -I; iptables --append",
+    "firewall-cmd --add-masquerade; firewall-cmd --add-port; firewall-cmd --add-service; iptables -A; nft add rule; "
+    "iptables -I; iptables --append",
     "firewall deny": "ufw delete allow; firewall-cmd --remove-rich-rule; firewall-cmd --remove-source; iptables -F; "
     "iptables --delete; nft delete; nft flush; Remove-NetFirewallRule; netsh advfirewall firewall delete; "
-    "iptables --flush; ip6tables -D; ufw deny; ufw delete; firewall-cmd --remove-port; firewall-cmd --remove-service; "
+    "iptables --flush; ip6tables -D; ufw delete; firewall-cmd --remove-port; firewall-cmd --remove-service; "
     "iptables -D; nft delete rule; ufw reject",
-    "firewall enable": "pfctl -e; netsh advfirewall set; ufw enable; ufw --force enable; netfilter-persistent save",
-    "firewall disable": "ufw disable; pfctl -d; ufw reset; ufw --force reset",
+    "firewall enable": "pfctl -e; netsh advfirewall set; netfilter-persistent save",
+    "firewall disable": "pfctl -d; ufw reset",
     "firewall status": "iptables --list; iptables-save; pfctl -s; Get-NetFirewallRule; firewall-cmd --list-ports; "
-    "firewall-cmd --list-services; firewall-cmd --get-active-zones; ufw show; nft list table; ufw status; "
+    "firewall-cmd --list-services; firewall-cmd --get-active-zones; ufw show; nft list table; "
     "firewall-cmd --list-all; iptables -L; nft list; firewall-cmd --state; iptables -S; nft list ruleset",
-    "firewall reload": "ufw reload; firewall-cmd --reload; iptables-restore; nft -f; pfctl -f",
+    "firewall reload": "firewall-cmd --reload; iptables-restore; nft -f; pfctl -f",
     "machine reboot": "reboot; shutdown -r; systemctl reboot; init 6",
     "machine off": "shutdown; poweroff; halt; systemctl poweroff; init 0",
     "machine about": "uname; hostnamectl; lsb_release; neofetch; sw_vers; lscpu; cat /etc/os-release; arch; nproc; "
     "date; hostname",
     # documents, media, pages
-    "pages build": "hugo; jekyll build; mkdocs build; sphinx-build; eleventy; hugo build; zola build; gatsby build; "
-    "pelican; mdbook build; bundle exec jekyll build; docusaurus build; astro build",
-    "pages serve": "hugo server; hugo serve; jekyll serve; mkdocs serve; zola serve; mdbook serve; "
-    "python -m http.server; php -S; npx serve; http-server; serve; bundle exec jekyll serve; gatsby develop; "
-    "docusaurus start",
+    "pages build": "hugo; mkdocs build; sphinx-build; eleventy; zola build; gatsby build; pelican; mdbook build; "
+    "bundle exec jekyll build; docusaurus build; astro build",
+    "pages serve": "hugo server; hugo serve; mkdocs serve; zola serve; mdbook serve; python -m http.server; php -S; "
+    "http-server; serve; bundle exec jekyll serve; gatsby develop; docusaurus start",
     "document convert": "lilypond; groff; typst; marp; mmdc; dot; plantuml; pdftotext; ps2pdf; ebook-convert; pandoc; "
     "soffice; wkhtmltopdf; libreoffice; unoconv; weasyprint; typst compile; asciidoctor; latexmk; pdflatex; xelatex; "
     "lualatex; tectonic",
@@ -989,11 +873,11 @@ JOBS: Final[dict[str, str]] = {
     "image convert": "jpegoptim; pngquant; inkscape; rsvg-convert; avifenc; gifsicle; jpegtran; oxipng; convert; "
     "magick; mogrify; gm; sips; cwebp; optipng; vips",
     "document cut": "qpdf; pdftk; pdfunite; pdfseparate; mutool; pdfjam; gs",
-    "dotfiles apply": "stow; chezmoi apply; chezmoi init; yadm clone; yadm bootstrap; rcup; dotbot; "
-    "home-manager switch; chezmoi update; install.sh; ./install.sh",
-    "dotfiles remove": "stow -D; chezmoi purge; chezmoi destroy; rcdn; stow --delete",
-    "dotfiles add": "chezmoi add; yadm add; mkrc; stow --adopt",
-    "mail send": "mail; mutt -s; sendmail; msmtp; swaks; mailx; mutt",
+    "dotfiles apply": "stow; chezmoi init; yadm clone; yadm bootstrap; rcup; dotbot; home-manager switch; "
+    "chezmoi update; ./install.sh",
+    "dotfiles remove": "stow -D; rcdn; stow --delete",
+    "dotfiles add": "mkrc; stow --adopt",
+    "mail send": "mail; sendmail; msmtp; swaks; mailx; mutt",
     # the shell itself
     "shell go": "cd; pushd; popd; z; zoxide; j",
     "shell print": "echo; printf; pwd",
@@ -1003,12 +887,15 @@ JOBS: Final[dict[str, str]] = {
     "shell clear": "clear; reset; cls; tput clear",
     "shell leave": "exit; logout; quit",
     "shell history": "history; fc; atuin",
-    "mux attach": "tmux attach; tmux a; screen -r; zellij attach; tmux attach-session; screen -x",
-    "mux new": "tmux new; tmux new-session; tmux; screen; screen -S; zellij; zellij -s",
-    "mux list": "tmux ls; screen -ls; zellij ls; tmux list-sessions; zellij list-sessions",
+    "mux attach": "tmux a; screen -r; tmux attach-session; screen -x",
+    "mux new": "tmux new; tmux new-session; tmux; screen; zellij",
+    "mux list": "screen -ls; tmux list-sessions; zellij list-sessions",
     "mux remove": "tmux kill-session; tmux kill-server; zellij kill-session; screen -X",
 }  # fmt: skip
-"""``"family verb object"`` -> commands that do this job, separated by ``;``. The longest match wins."""
+"""``"family verb object"`` -> commands that do this job, separated by ``;``. The longest match wins.
+
+Listed is only what `FAMILIES` and `VERBS` would not read as the same by themselves.
+"""
 
 VERBS: Final[dict[str, str]] = {
     "remove": "rm remove delete del uninstall purge erase destroy drop autoremove unlink prune teardown rmi",
