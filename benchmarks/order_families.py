@@ -302,8 +302,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "families of `A` and 27/35 of `B` clean at the threshold (85 % together), AUC 0.995 and 0.998.",
             "",
             "Costs and scale were chosen on `tune`, `A` and the further families, with and without part of the tables.",
-            "Of half `B` only totals were looked at, four times; of the split `test` only the totals, for nine versions",
-            "of the method. No entry of either led to a row.",
+            "Of half `B` only totals and quantiles were looked at, for five versions; of the split `test` only the",
+            "totals, for nine versions. No entry of either led to a row.",
             "",
             f"Written by `{command}` on {stamp}: Python {platform.python_version()}, "
             + ", ".join(f"{name} {_version(name)}" for name in packages)

@@ -41,7 +41,7 @@ def measures() -> dict[str, Any]:
     ("split", "count", "auc", "ranked", "at_threshold"),
     [
         ("tune", 20, 0.99, 19, 19),
-        ("test", 20, 0.95, 16, 16),
+        ("test", 20, 0.95, 16, 15),
         ("A", 36, 0.99, 34, 33),
         ("B", 35, 0.99, 33, 30),
         ("tuning", 68, 0.99, 66, 65),
@@ -59,9 +59,11 @@ def test_families_are_told_apart(
     assert result.auc >= auc
     assert result.ranked >= ranked
     assert result.at_threshold >= at_threshold
+    if name == "minilm":
+        assert result.at_threshold >= 0.8 * count
 
 
-@pytest.mark.parametrize("name", ["uv_new_project_add_run", "docker_build_run_logs", "terraform_plan_apply"])
+@pytest.mark.parametrize("name", ["uv_new_project_add_run", "docker_build_run_logs", "cargo_add_build_test"])
 def test_an_engine_finds_the_same_job_and_not_its_opposite(name: str) -> None:
     """Of a family's workflows, learned, `similar_patterns` gives those that do the query's job, and no other."""
     (family,) = (family for family in BENCHMARK.families("A") if family["name"] == name)
