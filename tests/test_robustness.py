@@ -554,8 +554,9 @@ def test_patterns_can_be_listed_while_some_are_forgotten(engine: ProceduralMemor
     assert len(engine.patterns) == 0
 
 
-def test_closing_under_a_flush_is_told_as_such() -> None:
+def test_closing_under_a_flush_is_told_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
     """A flush whose engine is closed while it embeds says that the engine is closed, not that the store is broken."""
+    monkeypatch.setattr("procedural_memory.memory.vectors._PATIENCE", 0.0)
     engine = fresh(embedder=Wrapped(delay=0.3))
     engine.learn_workflow(["git pull", "make", "git push"])
     threading.Timer(0.1, engine.close).start()
