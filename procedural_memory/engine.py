@@ -66,7 +66,7 @@ _CHUNK = 500
 class ProceduralMemoryEngine:
     """Learns workflows from command sequences and predicts the next step, in process.
 
-    Safe to use from several threads. A call that raises leaves the memory as it was.
+    Safe to use from several threads; a forked process makes its own. A call that raises leaves the memory as it was.
 
     Parameters
     ----------

@@ -331,6 +331,19 @@ def test_the_same_workflow_is_found_among_all_its_orders(engine: ProceduralMemor
         assert best.similarity == pytest.approx(1.0)
 
 
+def test_a_very_long_workflow_is_searched_up_to_a_limit(
+    engine: ProceduralMemoryEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One search takes bounded time and memory, however long a workflow is: its beginning is what is aligned."""
+    monkeypatch.setattr("procedural_memory.memory.patterns.MAX_STEPS", 40)
+    steps = [f"tool{i} run" for i in range(100)]
+    engine.learn_workflow(steps)
+    (found,) = engine.similar_patterns(steps[:5], threshold=0.9)
+    assert (found.start, found.end) == (0, 5)
+    assert found.pattern.templates == tuple(steps)
+    assert engine.similar_patterns(steps[60:65], threshold=0.9) == []
+
+
 def test_content_counts_not_who_told_of_it(engine: ProceduralMemoryEngine, tmp_path: Path) -> None:
     """The same session told by another source, or from a folder that has become a repository, is no conflict."""
     steps = [{"command": c, "cwd": str(tmp_path / "sub")} for c in ("a", "b", "c")]

@@ -72,7 +72,7 @@ class Patterns(Mapping[str, WorkflowPattern]):
 
     def __getitem__(self, pattern_id: str) -> WorkflowPattern:
         with self._reading():
-            row = self._store.pattern(pattern_id) if isinstance(pattern_id, str) else None
+            row = self._store.pattern(pattern_id) if isinstance(pattern_id, str) and pattern_id.isascii() else None
         if row is None:
             raise KeyError(pattern_id)
         return to_pattern(row)
