@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -49,13 +50,17 @@ def _store_options(function: F) -> F:
 
 
 class _Group(click.Group):
-    """Shows the package's own errors as one clear line."""
+    """Shows the package's own errors, and output that cannot be written, as one clear line."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except ProceduralMemoryError as error:
             raise click.ClickException(str(error)) from error
+        except OSError as error:
+            if error.errno == errno.EPIPE:  # click ends quietly when nobody reads on
+                raise
+            raise click.ClickException(f"the output cannot be written ({error})") from error
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

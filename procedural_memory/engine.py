@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, NoReturn, get_args
 from weakref import WeakSet
 
 from procedural_memory.commands.normalize import normalize
@@ -66,7 +66,7 @@ _CHUNK = 500
 class ProceduralMemoryEngine:
     """Learns workflows from command sequences and predicts the next step, in process.
 
-    Safe to use from several threads. A call that raises leaves the memory as it was.
+    Safe to use from several threads; a forked process makes its own. A call that raises leaves the memory as it was.
 
     Parameters
     ----------
@@ -122,6 +122,7 @@ class ProceduralMemoryEngine:
             raise InvalidTypeError(f"model: must be a folder, a hub id or None, not {type(model).__name__}")
         self._lock = threading.RLock()
         self._closed = False
+        self._process = os.getpid()
         self._batch = False
         self._last_start = 0.0
         self._live: WeakSet[Session] = WeakSet()
@@ -140,7 +141,7 @@ class ProceduralMemoryEngine:
             self._store.close()
             raise
         self._deriver = Deriver(self._store, self._min_commands)
-        self._patterns = Patterns(self._store, self._refresh)
+        self._patterns = Patterns(self._store, self._reading)
         # Prediction must not wait for a model, so its similarity knows stored vectors only.
         stored = CommandSimilarity(self._vectors.stored_cosines, self._vectors.scale)
         prepared = CommandSimilarity(self._vectors.prepared_cosines, self._vectors.scale)
@@ -225,6 +226,10 @@ class ProceduralMemoryEngine:
         """
         if isinstance(sessions, (str, bytes, Mapping)) or not isinstance(sessions, Iterable):
             raise InvalidTypeError(f"sessions: must be an iterable of sessions, not {type(sessions).__name__}")
+        if progress is not None and not callable(progress):
+            raise InvalidTypeError(
+                f"progress: must be callable or None, not {type(progress).__name__} ({shown(progress)})"
+            )
         # Read and checked before the lock is taken: a slow source keeps nobody waiting.
         inputs = [_SessionInput(f"sessions[{i}].", item) for i, item in enumerate(sessions)]
         learned = []
@@ -502,9 +507,10 @@ class ProceduralMemoryEngine:
 
     def __repr__(self) -> str:
         where = self._store.path or "in memory"
-        if self._closed:
+        try:
+            totals = self.stats()
+        except ClosedError:
             return f"<ProceduralMemoryEngine {where}, closed>"
-        totals = self.stats()
         return (
             f"<ProceduralMemoryEngine {where}, {totals['pattern_count']} patterns, "
             f"{totals['session_count']} sessions, {totals['command_count']} commands, "
@@ -518,9 +524,6 @@ class ProceduralMemoryEngine:
         from procedural_memory.storage.snapshot import write_snapshot
 
         with self._reading():
-            own = self._store.path
-            if own is not None and os.path.exists(path) and os.path.samefile(own, path):
-                raise InvalidInputError(f"path: {os.fspath(path)!r} is the memory itself; save to another file")
             return write_snapshot(self._store, path)
 
     def load(self, path: str | os.PathLike[str], mode: str | None = None) -> int:
@@ -689,6 +692,9 @@ class ProceduralMemoryEngine:
                 forgotten += len(commands) - len(kept)
                 if kept:
                     self._store.replace_steps(row.id, kept, _digest(kept, row.outcome))
+                    if kept[0].timestamp is not None:
+                        # A session begins with its first step, also when that was another one before.
+                        self._store.set_start(row.id, kept[0].timestamp)
                 else:
                     gone.append(row.id)
             self._store.delete_sessions(gone)
@@ -719,6 +725,8 @@ class ProceduralMemoryEngine:
 
     def close(self) -> None:
         """Stop the background work and release the store. Closing again changes nothing."""
+        if self._process != os.getpid():
+            return  # what a fork copied is not ours to close
         with self._lock:
             if self._closed:
                 return
@@ -728,6 +736,11 @@ class ProceduralMemoryEngine:
         # Outside the lock: the worker may be in the middle of a batch.
         self._vectors.close()
         self._store.close()
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise InvalidTypeError(
+            "ProceduralMemoryEngine: cannot be copied or pickled; use save(path) and load(path), or merge(other)"
+        )
 
     def __enter__(self) -> ProceduralMemoryEngine:
         return self
@@ -749,10 +762,6 @@ class ProceduralMemoryEngine:
         if self._deriver.catch_up():
             self._vectors.notify()
 
-    def _refresh(self) -> None:
-        with self._reading():
-            pass
-
     def _now(self) -> float:
         """Return the time, later than ever before: sessions without a time keep the order in which they came."""
         self._last_start = max(time.time(), self._last_start + 1e-6)
@@ -770,6 +779,9 @@ class _Guard:
 
     def __enter__(self) -> None:
         engine = self._engine
+        # A fork copies locks as they were, perhaps held, and no thread that could release them.
+        if engine._process != os.getpid():
+            raise ClosedError("the engine belongs to the process that made it; make a new ProceduralMemoryEngine here")
         engine._lock.acquire()
         try:
             if engine._closed:
@@ -839,15 +851,18 @@ def _resolve(path: str | os.PathLike[str] | None) -> str | None:
         return None
     if not isinstance(path, (str, os.PathLike)):
         raise InvalidTypeError(f"path: must be a file name or None, not {type(path).__name__} ({shown(path)})")
+    if path == ":memory:":
+        raise InvalidInputError("path: must name a file, got ':memory:'; leave it out to keep everything in memory")
     if path == "default":
         import platformdirs
 
         path = Path(platformdirs.user_data_dir("omnimemory-procedural", appauthor=False)) / "memory.sqlite3"
-    target = Path(path).expanduser()
+    # Absolute: the memory stays the same file when the process goes to another folder.
+    target = Path(path).expanduser().absolute()
     try:
         target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         # Made by us first, so that the file is private to the user from its first byte.
         os.close(os.open(target, os.O_CREAT | os.O_RDWR, 0o600))
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: a NUL byte
         raise StorageError(f"path {str(target)!r}: the store cannot be opened ({error})") from error
     return str(target)

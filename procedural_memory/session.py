@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
-from procedural_memory.errors import ClosedError
+from procedural_memory.errors import ClosedError, InvalidTypeError
 from procedural_memory.types import Command, Level, Outcome, Prediction
 
 if TYPE_CHECKING:
@@ -104,6 +104,9 @@ class Session:
             raise ClosedError(f"session {self.session_id!r} was forgotten or replaced; start a new one")
         if self._closed:
             raise ClosedError(f"session {self.session_id!r} is closed; start a new one with engine.session()")
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise InvalidTypeError("Session: cannot be copied or pickled; it belongs to its engine")
 
     def __enter__(self) -> Session:
         return self

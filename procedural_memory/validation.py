@@ -10,7 +10,7 @@ import math
 import operator
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from datetime import datetime, timezone
 from functools import lru_cache
 from typing import Any, TypeAlias
@@ -124,7 +124,8 @@ def as_output(value: Any) -> str | None:
 
 def as_commands(name: str, items: Any, *, defaults: Mapping[str, Any] | None = None) -> list[Command]:
     """Return the commands of a sequence; an error names the item that is wrong."""
-    if isinstance(items, (str, bytes, Mapping)) or not isinstance(items, Iterable):
+    # A set has no order, and order is what is learned.
+    if isinstance(items, (str, bytes, Mapping, Set)) or not isinstance(items, Iterable):
         raise InvalidTypeError(f"{name}: must be a list of commands, not {type(items).__name__} ({shown(items)})")
     return [as_command(f"{name}[{i}]", item, defaults=defaults) for i, item in enumerate(items)]
 
@@ -216,10 +217,10 @@ def as_timestamp(name: str, value: Any) -> float | None:
     if isinstance(value, str):
         try:
             value = datetime.fromisoformat(value.strip().replace("Z", "+00:00"))
-        except ValueError as error:
+        except ValueError:  # its message repeats the value, whatever that holds
             raise InvalidInputError(
                 f"{name}: must be epoch seconds or ISO 8601 such as '2026-01-31T12:00:00+00:00', got {shown(value)}"
-            ) from error
+            ) from None
     if isinstance(value, datetime):
         value = (value if value.tzinfo else value.replace(tzinfo=timezone.utc)).timestamp()
     number = _as_number(name, value)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
+import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +17,9 @@ from procedural_memory import (
     InvalidTypeError,
     ModelNotFoundError,
     ProceduralMemoryEngine,
+    Session,
 )
+from procedural_memory.prediction.context import SessionContext
 
 GOOD = ["git pull", "make", "make test"]
 
@@ -115,6 +119,15 @@ BAD_CALLS: list[tuple[Callable[[ProceduralMemoryEngine], Any], str]] = [
     (lambda e: e.save(5), "path: must be a file name, not int"),  # type: ignore[arg-type]
     (lambda e: e.learn_many([{"outcome": "success"}]), "sessions.*commands: must be given"),
     (lambda e: e.session(actor="robot"), "session.actor: must be one of"),
+    (lambda e: e.learn_many([GOOD], progress=5), "progress: must be callable or None, not int"),  # type: ignore[arg-type]
+    (lambda e: e.save("a\0.pkl"), "path: must not hold a NUL byte"),
+    (lambda e: e.load("a\0.pkl"), "path: must not hold a NUL byte"),
+    (lambda e: e.merge(5), "path: must be a file name, not int"),  # type: ignore[arg-type]
+    (lambda e: e.learn_workflow(set(GOOD)), "session_commands: must be a list of commands, not set"),  # type: ignore[arg-type]
+    (lambda e: pickle.dumps(e), "ProceduralMemoryEngine: cannot be copied or pickled; use save"),
+    (copy.copy, "ProceduralMemoryEngine: cannot be copied"),
+    (copy.deepcopy, "ProceduralMemoryEngine: cannot be copied"),
+    (lambda e: copy.copy(Session(e, 0, "s", {}, SessionContext())), "Session: cannot be copied or pickled"),
 ]
 
 
@@ -136,6 +149,7 @@ def test_bad_argument_is_named(
         ({"min_commands": 0}, "min_commands: must be at least 1, got 0"),
         ({"embedder": "magic"}, "embedder"),
         ({"path": 5}, "path: must be a file name or None, not int"),
+        ({"path": ":memory:"}, "path: must name a file, got ':memory:'; leave it out"),
     ],
 )
 def test_bad_constructor_argument(arguments: dict[str, Any], error: str) -> None:

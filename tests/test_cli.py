@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import gzip
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
+import procedural_memory
 from procedural_memory import __version__
 from procedural_memory.cli import main
 
@@ -22,6 +25,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setenv("PROCEDURAL_MEMORY_PATH", str(tmp_path / "memory.sqlite3"))
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("COLUMNS", "140")
+    monkeypatch.setenv("PYTHONPATH", str(Path(procedural_memory.__file__).parents[1]))
     monkeypatch.delenv("HISTFILE", raising=False)
     (tmp_path / "home").mkdir()
     monkeypatch.chdir(tmp_path)
@@ -67,6 +71,56 @@ def test_demo_learns_ones_own_history(run: Any) -> None:
     (home / ".bash_history").unlink()
     (home / ".zsh_history").unlink()
     assert "No .zsh_history or .bash_history was found" in run("demo", "--history").output
+
+
+def test_histories_of_one_name_are_two(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """HISTFILE and the usual place may both hold a .bash_history; a link to the same file is read once."""
+    (Path("home") / ".bash_history").write_text("ls\nmake\ngit push\n")
+    Path("elsewhere").mkdir()
+    Path("elsewhere/.bash_history").write_text("ls\nmake\nmake test\n")
+    monkeypatch.setenv("HISTFILE", "elsewhere/.bash_history")
+    assert "(2 of them from your shell history)" in run("demo", "--history").output
+    Path("elsewhere/.bash_history").unlink()
+    Path("elsewhere/.bash_history").symlink_to(Path("home/.bash_history").absolute())
+    assert "(1 of them from your shell history)" in run("demo", "--history").output
+
+
+def test_history_that_cannot_be_read_is_named(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A history file without permission is one clear line."""
+    (Path("home") / ".zsh_history").write_text("ls\n")
+
+    def refuse(path: Path) -> bytes:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    result = run("demo", "--history")
+    assert result.exit_code == 1
+    assert ".zsh_history': cannot be read" in result.output.replace("\n", "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("arguments", [["stats"], ["stats", "--json"], ["demo"]])
+def test_output_that_cannot_be_written_is_named(run: Any, arguments: list[str]) -> None:
+    """A full disk behind a redirected output is one clear line."""
+    with open("/dev/full", "w") as full:
+        ran = subprocess.run(
+            [sys.executable, "-m", "procedural_memory", *arguments],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert ran.returncode == 1
+    assert ran.stderr.startswith("Error: the output cannot be written ([Errno 28]")
+    assert "Traceback" not in ran.stderr
+
+
+def test_nobody_reading_on_is_no_error(run: Any) -> None:
+    """Output into a pipe that is closed early ends quietly."""
+    command = f"'{sys.executable}' -m procedural_memory demo --json | head -n 1"
+    ran = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=60, check=False)
+    assert (ran.stdout, ran.stderr) == ("{\n", "")
 
 
 def test_learn_then_predict(run: Any) -> None:
@@ -118,7 +172,10 @@ def test_outcome_of_plain_text_is_unknown_unless_given(run: Any) -> None:
         ("a.json", b"{", "is not valid JSON"),
         ("a.json", b"5", "must hold a session or a list of sessions"),
         ("a.jsonl", b'{"commands": ["a", "b", "c"]}\n{"no": 1}', "line 2: must be a session with 'commands'"),
-        ("a.jsonl", b'{"commands": ["a", "", "c"]}', "sessions[0].session_commands[1]: must not be empty"),
+        ("a.JSONL", b'\n{"commands": ["a", "", "c"]}', "file 'a.JSONL', line 2: commands[1]: must not be empty"),
+        ("a.jsonl", b'{"commands": ["a", "b", "c"], "outcome": "good"}', "line 1: session_outcome: must be 'success'"),
+        ("a.json", b'[["a", "b", "c"], ["a", 5, "c"]]', "file 'a.json', session 1: commands[1]: must be a string"),
+        ("a.txt", b"make\n\n# note\ngit pull\nl\0s\n", "session at line 4: commands[1]: must not hold a NUL byte"),
         ("a.txt.gz", b"no gzip", "cannot be read"),
     ],
 )

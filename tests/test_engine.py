@@ -393,6 +393,8 @@ def test_missing_pattern_is_a_key_error(engine: ProceduralMemoryEngine) -> None:
     with pytest.raises(KeyError):
         engine.patterns["no such id"]
     assert engine.patterns.get("no such id") is None
+    for odd in ("\ud800", 5, None):
+        assert odd not in engine.patterns
 
 
 def test_durable_memory_is_there_again(tmp_path: Any) -> None:

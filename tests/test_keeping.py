@@ -125,6 +125,18 @@ def test_forgetting_equals_never_having_learned(items: list[dict[str, Any]], num
         same_counts(forgetful, innocent)
 
 
+def test_forgetting_the_first_step_moves_the_session() -> None:
+    """A session whose first steps are forgotten begins where one without them begins, in order and in predictions."""
+    timed = [{"command": c, "timestamp": 100.0 * i} for i, c in enumerate(["vim draft", "make", "make test", "ls"], 1)]
+    other = [{"command": c, "timestamp": 150.0 + i} for i, c in enumerate(["make", "make check", "make clean"])]
+    with fresh() as forgetful, fresh() as innocent:
+        forgetful.learn_many([{"commands": timed, "session_id": "a"}, {"commands": other, "session_id": "b"}])
+        innocent.learn_many([{"commands": timed[1:], "session_id": "a"}, {"commands": other, "session_id": "b"}])
+        assert forgetful.forget(containing="draft") == 1
+        same_counts(forgetful, innocent)
+        assert forgetful.predict_next_action(["make"]) == innocent.predict_next_action(["make"])
+
+
 @settings(max_examples=20, deadline=None)
 @given(sessions)
 def test_rebuild_gives_the_same(items: list[dict[str, Any]]) -> None:
@@ -251,6 +263,91 @@ def test_damaged_snapshot_is_refused(
     with pytest.raises(SnapshotError, match=message):
         learned.load(path)
     assert learned.stats() == before
+
+
+def _snapshot(sessions: Any) -> dict[str, Any]:
+    return {"format": "procedural-memory", "version": 1, "sessions": sessions}
+
+
+def _aliased(commands: Any, times: int) -> bytes:
+    sessions = [{"session_id": f"s{i}", "start": 1.0, "commands": commands} for i in range(times)]
+    return pickle.dumps(_snapshot(sessions), protocol=4)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"\x80\x04Nr\xff\xff\xff\x0f.", "holds LONG_BINPUT"),  # a memo of 4 GB
+        (_aliased(["make"] * 1000, 1000), "by reference"),  # a million steps in 20 kB
+        (_aliased(["echo " + "x" * 20_000] * 1000, 1), "by reference"),  # 20 MB of text in 40 kB
+        (b"\x80\x04]\x94h\x00a.", "by reference"),  # a list that holds itself
+        (b"\x80\x04h\x07.", "damaged or no snapshot"),
+        (b"\x80\x02\x82\x01.", "holds EXT1"),
+        (pickle.dumps(_snapshot([{1, 2}])), "holds EMPTY_SET"),
+    ],
+)
+def test_a_pickle_costs_no_more_than_its_size(
+    engine: ProceduralMemoryEngine, tmp_path: Path, content: bytes, message: str
+) -> None:
+    """A small pickle that would unfold into gigabytes or into endless work is refused before it is read."""
+    path = tmp_path / "bomb.pkl"
+    path.write_bytes(content)
+    with pytest.raises(SnapshotError, match=message):
+        engine.load(path)
+    assert len(engine) == 0
+
+
+@pytest.mark.parametrize("suffix", [".pkl", ".json"])
+def test_a_changed_letter_is_noticed(engine: ProceduralMemoryEngine, tmp_path: Path, suffix: str) -> None:
+    """A snapshot damaged within a text is no other memory; one edited on purpose can still be loaded."""
+    engine.learn_workflow(["git pull", "make install", "git push"])
+    path = engine.save(tmp_path / f"memory{suffix}")
+    path.write_bytes(path.read_bytes().replace(b"make install", b"make instead"))
+    with fresh() as other:
+        with pytest.raises(SnapshotError, match="do not match its checksum"):
+            other.load(path)
+        content = json.loads(path.read_bytes()) if suffix == ".json" else pickle.loads(path.read_bytes())
+        del content["checksum"]
+        path.write_bytes(json.dumps(content).encode() if suffix == ".json" else pickle.dumps(content, protocol=4))
+        other.load(path)
+        assert other.predict_next_action(["git pull"])[0].next_command == "make instead"
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
+def test_an_interrupted_save_leaves_nothing(
+    engine: ProceduralMemoryEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+) -> None:
+    """However a save ends early, the old file is whole and no half one lies beside it."""
+    engine.learn_workflow(["git pull", "make", "git push"])
+    path = engine.save(tmp_path / "memory.pkl")
+    old = path.read_bytes()
+    engine.learn_workflow(["git pull", "make", "make test"])
+
+    def interrupt(_: int) -> None:
+        raise error
+
+    monkeypatch.setattr(os, "fsync", interrupt)
+    with pytest.raises(KeyboardInterrupt if error is KeyboardInterrupt else StorageError):
+        engine.save(path)
+    assert path.read_bytes() == old
+    assert os.listdir(tmp_path) == ["memory.pkl"]
+
+
+def test_a_full_disk_is_named(tmp_path: Path) -> None:
+    """A store that cannot grow says why; what was learned before is there, and learning goes on once there is room."""
+    resource = pytest.importorskip("resource")
+    with ProceduralMemoryEngine(path=tmp_path / "memory.sqlite3", embedder="lexical") as engine:
+        engine.learn_workflow(["git pull", "make", "git push"])
+        before = engine.stats()
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, limits[1]))
+        try:
+            with pytest.raises(StorageError, match=r"(full|disk I/O error); nothing was changed"):
+                engine.learn_many([f"make a{i}", f"make b{i}", f"make c{i}"] for i in range(1000))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        assert {**engine.stats(), "embedder": 0} == {**before, "embedder": 0}
+        assert engine.learn_workflow(["git pull", "make", "make test"]) in engine.patterns
 
 
 def test_missing_snapshot_is_named(engine: ProceduralMemoryEngine, tmp_path: Path) -> None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import gc
 import itertools
+import os
 import random
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -229,15 +232,30 @@ def test_forgotten_text_leaves_the_write_ahead_log(tmp_path: Path) -> None:
         assert b"very-private-name" not in b"".join(file.read_bytes() for file in tmp_path.iterdir())
 
 
-def test_saving_onto_the_memory_itself_is_refused(tmp_path: Path) -> None:
+def test_saving_onto_the_memory_itself_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A snapshot never replaces the file that the memory lives in."""
     path = tmp_path / "store.pkl"
     with fresh(path) as engine:
         engine.learn_workflow(["a", "b", "c"])
         with pytest.raises(InvalidInputError, match="is the memory itself"):
             engine.save(path)
+        monkeypatch.setenv("HOME", str(tmp_path))
+        with pytest.raises(InvalidInputError, match="is the memory itself"):
+            engine.save("~/store.pkl")
     with fresh(path) as engine:
         assert len(engine) == 1
+
+
+def test_a_memory_is_one_file_wherever_the_process_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A relative path is that of the folder in which the engine was made."""
+    monkeypatch.chdir(tmp_path)
+    with fresh(Path("store.pkl")) as engine:
+        engine.learn_workflow(["a", "b", "c"])
+        (tmp_path / "elsewhere").mkdir()
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        (tmp_path / "elsewhere" / "store.pkl").touch()
+        assert engine.save("store.pkl").stat().st_size > 0
+        assert engine.stats()["path"] == str(tmp_path / "store.pkl")
 
 
 # -- the order of learning does not matter
@@ -311,6 +329,19 @@ def test_the_same_workflow_is_found_among_all_its_orders(engine: ProceduralMemor
         (best,) = engine.similar_patterns(query, k=1)
         assert best.pattern_id == ids[place]
         assert best.similarity == pytest.approx(1.0)
+
+
+def test_a_very_long_workflow_is_searched_up_to_a_limit(
+    engine: ProceduralMemoryEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One search takes bounded time and memory, however long a workflow is: its beginning is what is aligned."""
+    monkeypatch.setattr("procedural_memory.memory.patterns.MAX_STEPS", 40)
+    steps = [f"tool{i} run" for i in range(100)]
+    engine.learn_workflow(steps)
+    (found,) = engine.similar_patterns(steps[:5], threshold=0.9)
+    assert (found.start, found.end) == (0, 5)
+    assert found.pattern.templates == tuple(steps)
+    assert engine.similar_patterns(steps[60:65], threshold=0.9) == []
 
 
 def test_content_counts_not_who_told_of_it(engine: ProceduralMemoryEngine, tmp_path: Path) -> None:
@@ -522,6 +553,70 @@ def test_engines_leave_no_threads_behind() -> None:
             break
         time.sleep(0.02)
     assert threading.active_count() <= before
+
+
+def test_patterns_can_be_listed_while_some_are_forgotten(engine: ProceduralMemoryEngine) -> None:
+    """A loop over the patterns sees those that were there when it began."""
+    engine.learn_many([f"make a{i}", f"make b{i}", f"make c{i}"] for i in range(9))
+    seen = []
+    for pattern_id, pattern in engine.patterns.items():
+        seen.append(pattern.templates)
+        engine.forget(pattern_id=pattern_id)
+        engine.forget(containing="make a")
+    assert len(seen) == 9
+    assert len(engine.patterns) == 0
+
+
+def test_closing_under_a_flush_is_told_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A flush whose engine is closed while it embeds says that the engine is closed, not that the store is broken."""
+    monkeypatch.setattr("procedural_memory.memory.vectors._PATIENCE", 0.0)
+    engine = fresh(embedder=Wrapped(delay=0.3))
+    engine.learn_workflow(["git pull", "make", "git push"])
+    threading.Timer(0.1, engine.close).start()
+    with pytest.raises(ClosedError, match="closed"):
+        engine.flush()
+    assert "closed" in repr(engine)
+
+
+FORK = """
+import os, sys, threading
+from procedural_memory import ClosedError, ProceduralMemoryEngine
+engine = ProceduralMemoryEngine(path=sys.argv[1] or None, embedder="lexical")
+session = engine.session()
+held, done = threading.Event(), threading.Event()
+hold = lambda _: (held.set(), done.wait(10))
+thread = threading.Thread(target=lambda: engine.learn_many([["make a", "make b", "make c"]], progress=hold))
+thread.start()
+held.wait()
+child = os.fork()
+if child == 0:
+    said = 0
+    for call in (engine.stats, lambda: len(engine.patterns), lambda: session.record("ls"), engine.flush):
+        try:
+            call()
+        except ClosedError as error:
+            said += "belongs to the process that made it" in str(error)
+    engine.close()
+    with ProceduralMemoryEngine(path=sys.argv[1] or None, embedder="lexical") as own:
+        said += len(own) == 0
+    os._exit(said)
+code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+done.set()
+thread.join()
+assert len(engine) == 1
+print("said", code)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.parametrize("durable", [False, True])
+def test_a_forked_engine_says_so(tmp_path: Path, durable: bool) -> None:
+    """In a forked process a copied engine neither hangs on a lock that was held nor touches the store."""
+    path = str(tmp_path / "m.sqlite3") if durable else ""
+    ran = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", FORK, path], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert ran.stdout == "said 5\n", ran.stderr
 
 
 # -- numbers at the edge

@@ -86,8 +86,7 @@ def has_gpu() -> bool:
 
 
 def _batches(lengths: list[int]) -> Iterator[list[int]]:
-    """Yield indices, shortest texts first, so that a batch pads little and holds a bounded number of "
-    "tokens."""
+    """Yield indices, shortest texts first, so that a batch pads little and holds a bounded number of tokens."""
     batch: list[int] = []
     for index in sorted(range(len(lengths)), key=lengths.__getitem__):
         if batch and (len(batch) == _BATCH_TEXTS or (len(batch) + 1) * lengths[index] > _BATCH_TOKENS):
@@ -152,8 +151,7 @@ def _load_tokenizer(files: ModelFiles) -> Any:
     if isinstance(known, int) and vocabulary > known:
         raise ModelFormatError(
             f"{path}: at most {known} tokens expected by config.json (vocab_size), found {vocabulary}: "
-            "tokenizer "
-            "and weights belong to different models"
+            "tokenizer and weights belong to different models"
         )
     return tokenizer
 

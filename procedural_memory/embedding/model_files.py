@@ -223,9 +223,8 @@ def read_header(path: Path) -> Mapping[str, Tensor]:
         length = int.from_bytes(file.read(8), "little")
         if size < 8 or length > min(size - 8, _MAX_HEADER):
             raise ModelFormatError(
-                f"{path}: no safetensors file: expected a header inside the file, found {size} bytes in "
-                "all with a "
-                f"header of {length}. It is cut off or something else; fetch the model again"
+                f"{path}: no safetensors file: expected a header inside the file, found {size} bytes in all "
+                f"with a header of {length}. It is cut off or something else; fetch the model again"
             )
         raw = file.read(length)
     try:

@@ -55,6 +55,7 @@ class SentenceTransformerEmbedder(LocalModelEmbedder):
                 raise ModelFormatError(
                     f"{files.folder}: sentence-transformers cannot load this model: {error}"
                 ) from error
+            _check_complete(files, model[0].auto_model)
         model.max_seq_length = files.max_length
         if not files.is_decoder:
             model = model.float()
@@ -83,6 +84,21 @@ class SentenceTransformerEmbedder(LocalModelEmbedder):
     def _encode(self, loaded: Any, texts: list[str]) -> Any:
         # The prompt already stands in front; "" keeps the library from adding its default one.
         return loaded.encode(texts, batch_size=_BATCH, show_progress_bar=False, normalize_embeddings=True, prompt="")
+
+
+def _check_complete(files: ModelFiles, body: Any) -> None:
+    """Refuse a model that is not all in the weights: transformers fills what is missing with random numbers."""
+    stored = {name.removeprefix(f"{body.base_model_prefix}.") for header in files.headers for name in header}
+    if all(name in stored for name, _ in body.named_parameters()):
+        return
+    # Old checkpoints have other names; the library knows them, but tells only when it loads a model itself.
+    _, report = type(body).from_pretrained(str(files.folder), output_loading_info=True, local_files_only=True)
+    missing = sorted(name for name in report["missing_keys"] if not name.startswith("pooler."))  # not used here
+    if missing:
+        raise ModelFormatError(
+            f"{files.folder}: {len(missing)} tensors that config.json asks for are not in the weights, first "
+            f"{missing[0]}: weights and configuration belong to different models"
+        )
 
 
 @contextmanager

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, ItemsView, Iterator, Mapping, Sequence, ValuesView
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
@@ -61,28 +62,40 @@ class Patterns(Mapping[str, WorkflowPattern]):
     Parameters
     ----------
     store : Store
-    refresh : callable
-        Called before each read, so that the mapping is up to date.
+    reading : callable
+        Gives the context in which the store is up to date and stays as it is.
     """
 
-    def __init__(self, store: Store, refresh: Callable[[], object]) -> None:
+    def __init__(self, store: Store, reading: Callable[[], AbstractContextManager[object]]) -> None:
         self._store = store
-        self._refresh = refresh
+        self._reading = reading
 
     def __getitem__(self, pattern_id: str) -> WorkflowPattern:
-        self._refresh()
-        row = self._store.pattern(pattern_id) if isinstance(pattern_id, str) else None
+        with self._reading():
+            row = self._store.pattern(pattern_id) if isinstance(pattern_id, str) and pattern_id.isascii() else None
         if row is None:
             raise KeyError(pattern_id)
         return to_pattern(row)
 
     def __iter__(self) -> Iterator[str]:
-        self._refresh()
-        return iter(self._store.pattern_ids())
+        with self._reading():
+            return iter(self._store.pattern_ids())
 
     def __len__(self) -> int:
-        self._refresh()
-        return self._store.totals()["pattern_count"]
+        with self._reading():
+            return self._store.totals()["pattern_count"]
+
+    def items(self) -> ItemsView[str, WorkflowPattern]:
+        """Return the patterns of this moment: a loop over them does not stumble over what is forgotten meanwhile."""
+        return self._copy().items()
+
+    def values(self) -> ValuesView[WorkflowPattern]:
+        """As `items`, the patterns alone."""
+        return self._copy().values()
+
+    def _copy(self) -> dict[str, WorkflowPattern]:
+        with self._reading():
+            return {pattern_id: self[pattern_id] for pattern_id in self._store.pattern_ids()}
 
     def __repr__(self) -> str:
         return f"<{len(self)} patterns>"
@@ -212,7 +225,7 @@ class PatternIndex:
             if len(ids) == candidates or (ids and size + len(steps) > most_steps):
                 break
             ids.append(number)
-            parts.append(steps)
+            parts.append(steps[:most_steps])
             size += len(steps)
         if not ids:
             return None

@@ -14,9 +14,10 @@ import os
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from procedural_memory.errors import InvalidInputError, StorageError, shown
+from procedural_memory.validation import as_commands, as_outcome
 
 __all__ = ["read_sessions"]
 
@@ -35,23 +36,32 @@ def read_sessions(path: str | os.PathLike[str], outcome: str | None = None) -> I
         For sessions that name none.
     """
     target = Path(path)
-    kind = Path(target.stem).suffix if target.suffix == ".gz" else target.suffix
+    name = Path(target.name.lower())
+    packed = name.suffix == ".gz"
+    kind = Path(name.stem).suffix if packed else name.suffix
     try:
-        with gzip.open(target, "rb") if target.suffix == ".gz" else open(target, "rb") as file:
+        with gzip.open(target, "rb") if packed else open(target, "rb") as file:
             text = file.read().decode("utf-8-sig", "replace")
     except (OSError, EOFError, zlib.error) as error:
         raise StorageError(f"file {str(target)!r}: cannot be read ({error})") from error
     readers = {".json": _json, ".jsonl": _jsonl, ".ndjson": _jsonl}
-    for i, session in enumerate(readers.get(kind, _plain)(str(target), text)):
+    for i, (place, session) in enumerate(readers.get(kind, _plain)(str(target), text)):
         if session.get("outcome") is None and session.get("session_outcome") is None:
             session["outcome"] = outcome
         if session.get("session_id") is None and session.get("session") is None:
             content = json.dumps(session, sort_keys=True, default=str).encode()
             session["session_id"] = f"{target.name}:{i}:{hashlib.blake2b(content, digest_size=8).hexdigest()}"
+        # Checked here, where an error can still name the place in the file.
+        as_commands(f"{place}: commands", session["commands"] if "commands" in session else session["session_commands"])
+        as_outcome(session["outcome"] if "outcome" in session else session["session_outcome"], f"{place}: ")
         yield session
 
 
-def _json(name: str, text: str) -> Iterator[dict[str, Any]]:
+_Sessions: TypeAlias = Iterator[tuple[str, dict[str, Any]]]
+"""(place in the file, session)"""
+
+
+def _json(name: str, text: str) -> _Sessions:
     content = _parsed(name, "", text)
     if isinstance(content, Mapping) and "sessions" in content:
         content = content["sessions"]
@@ -67,30 +77,32 @@ def _json(name: str, text: str) -> Iterator[dict[str, Any]]:
         yield _session(f"file {name!r}, session {i}", item)
 
 
-def _jsonl(name: str, text: str) -> Iterator[dict[str, Any]]:
+def _jsonl(name: str, text: str) -> _Sessions:
     for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
             yield _session(f"file {name!r}, line {number}", _parsed(name, f", line {number}", line))
 
 
-def _plain(name: str, text: str) -> Iterator[dict[str, Any]]:
+def _plain(name: str, text: str) -> _Sessions:
     commands: list[str] = []
-    for line in [*text.split("\n"), ""]:
+    begin = 0
+    for number, line in enumerate([*text.split("\n"), ""], 1):
         if line.lstrip().startswith("#"):
             continue
         if line.strip():
+            begin = begin if commands else number
             commands.append(line)
         elif commands:
-            yield {"commands": commands}
+            yield f"file {name!r}, session at line {begin}", {"commands": commands}
             commands = []
 
 
-def _session(name: str, item: Any) -> dict[str, Any]:
+def _session(name: str, item: Any) -> tuple[str, dict[str, Any]]:
     if isinstance(item, list):
         item = {"commands": item}
     if not isinstance(item, Mapping) or not ("commands" in item or "session_commands" in item):
         raise InvalidInputError(f"{name}: must be a session with 'commands', got {shown(item)}")
-    return dict(item)
+    return name, dict(item)
 
 
 def _parsed(name: str, place: str, text: str) -> Any:

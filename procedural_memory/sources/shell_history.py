@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from procedural_memory.errors import StorageError
+
 __all__ = ["IDLE_GAP", "find_histories", "read_history"]
 
 IDLE_GAP = 30 * 60.0
@@ -25,7 +27,11 @@ def find_histories(home: Path | None = None) -> list[Path]:
     places = [folder / ".zsh_history", folder / ".bash_history"]
     if os.environ.get("HISTFILE"):
         places.insert(0, Path(os.environ["HISTFILE"]).expanduser())
-    return [path for path in dict.fromkeys(places) if path.is_file()]
+    found: dict[Path, Path] = {}
+    for path in places:
+        if path.is_file():
+            found.setdefault(path.resolve(), path)  # one file under two names is read once
+    return list(found.values())
 
 
 def read_history(path: Path) -> Iterator[dict[str, Any]]:
@@ -39,16 +45,19 @@ def read_history(path: Path) -> Iterator[dict[str, Any]]:
     for command, when in _entries(path):
         gap = when is not None and last is not None and when - last > IDLE_GAP
         if session and (gap or (when is None and len(session) >= _UNTIMED_SESSION)):
-            yield {"session_id": f"{path.name}:{number}", "commands": session, "outcome": None, "source": path.name}
+            yield {"session_id": f"{path}:{number}", "commands": session, "outcome": None, "source": path.name}
             session, number = [], number + 1
         session.append({"command": command, "timestamp": when, "actor": "human"})
         last = when
     if session:
-        yield {"session_id": f"{path.name}:{number}", "commands": session, "outcome": None, "source": path.name}
+        yield {"session_id": f"{path}:{number}", "commands": session, "outcome": None, "source": path.name}
 
 
 def _entries(path: Path) -> Iterator[tuple[str, float | None]]:
-    raw = path.read_bytes()
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise StorageError(f"history {str(path)!r}: cannot be read ({error})") from error
     when: float | None = None
     pending = ""
     if "zsh" in path.name:

@@ -4,6 +4,7 @@ Format (version 1), the same in ``.pkl`` and ``.json``::
 
     {"format": "procedural-memory", "version": 1,
      "sessions": [{"session_id", "start", "outcome", "closed", "source", "commands": [{"command", …}, …]}, …],
+     "checksum": of the sessions,                                  # without it damage may go unnoticed
      "vectors": {fingerprint: {template: float32 bytes}}}          # .pkl only; a cache, may be absent
 
 The session log is all there is to keep: counts and patterns are derived from it again on load.
@@ -17,12 +18,21 @@ import pickle
 import tempfile
 from collections.abc import Iterator
 from dataclasses import fields
+from hashlib import blake2b
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from procedural_memory.commands.redact import redact
-from procedural_memory.errors import InvalidInputError, SnapshotError, SnapshotNotFoundError, StorageError, shown
+from procedural_memory.errors import (
+    InvalidInputError,
+    InvalidTypeError,
+    SnapshotError,
+    SnapshotNotFoundError,
+    StorageError,
+    shown,
+)
 from procedural_memory.storage.base import Store
+from procedural_memory.storage.plain_pickle import load_plain
 from procedural_memory.types import Command
 from procedural_memory.validation import as_commands, as_outcome, as_text, as_timestamp, redacted
 
@@ -46,7 +56,7 @@ class SessionRecord:
         if start is None:
             raise SnapshotError(f"{name}.start: must be epoch seconds, got None")
         self.start = start
-        self.outcome = as_outcome(item.get("outcome"))
+        self.outcome = as_outcome(item.get("outcome"), f"{name}.")
         self.closed = bool(item.get("closed", True))
         self.source: str | None = redacted(f"{name}.source", item.get("source"))
         self.commands = as_commands(f"{name}.commands", item.get("commands"))
@@ -75,12 +85,16 @@ def write_snapshot(store: Store, path: str | os.PathLike[str]) -> Path:
     Raises
     ------
     InvalidInputError
-        The suffix names no format.
+        The suffix names no format, or the file is the store itself.
     StorageError
         The file cannot be written; what stood there before is untouched.
     """
     target = _target(path)
-    content: dict[str, Any] = {"format": _FORMAT, "version": _VERSION, "sessions": list(sessions_of(store))}
+    if store.path is not None and target.exists() and target.samefile(store.path):
+        raise InvalidInputError(f"path: {str(target)!r} is the memory itself; save to another file")
+    sessions = list(sessions_of(store))
+    content: dict[str, Any] = {"format": _FORMAT, "version": _VERSION, "sessions": sessions}
+    content["checksum"] = _checksum(sessions)
     temporary: str | None = None
     try:
         # mkstemp makes the file 0600; the same folder, so that the rename is atomic.
@@ -98,10 +112,12 @@ def write_snapshot(store: Store, path: str | os.PathLike[str]) -> Path:
             os.fsync(file.fileno())
         os.replace(temporary, target)
         _sync_folder(target.parent)
-    except OSError as error:
+    except BaseException as error:
         if temporary is not None and os.path.exists(temporary):
             os.unlink(temporary)
-        raise StorageError(f"save {str(target)!r}: the file cannot be written ({error})") from error
+        if isinstance(error, OSError):
+            raise StorageError(f"save {str(target)!r}: the file cannot be written ({error})") from error
+        raise
     return target
 
 
@@ -124,7 +140,7 @@ def read_snapshot(path: str | os.PathLike[str]) -> tuple[list[SessionRecord], di
     target = _target(path)
     try:
         with open(target, "rb") as file:
-            content = json.load(file) if target.suffix == ".json" else _PlainUnpickler(file).load()
+            content = json.load(file) if target.suffix == ".json" else load_plain(file)
     except FileNotFoundError as error:
         raise SnapshotNotFoundError(f"load {str(target)!r}: there is no such file") from error
     except OSError as error:
@@ -143,6 +159,11 @@ def read_snapshot(path: str | os.PathLike[str]) -> tuple[list[SessionRecord], di
     sessions = content.get("sessions")
     if not isinstance(sessions, list):
         raise SnapshotError(f"load {str(target)!r}: 'sessions' must be a list, not {type(sessions).__name__}")
+    if "checksum" in content and content["checksum"] != _checksum(sessions):
+        raise SnapshotError(
+            f"load {str(target)!r}: the file is damaged: its sessions do not match its checksum "
+            "(to load a file that you edited, take its 'checksum' out)"
+        )
     try:
         records = [SessionRecord(f"sessions[{i}]", item) for i, item in enumerate(sessions)]
     except InvalidInputError as error:
@@ -150,21 +171,13 @@ def read_snapshot(path: str | os.PathLike[str]) -> tuple[list[SessionRecord], di
     return records, _vectors(content.get("vectors", {}))
 
 
-class _PlainUnpickler(pickle.Unpickler):
-    """Admits plain containers only: a pickle that names any class or function is refused before it is looked up."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        super().__init__(file)
-
-    def find_class(self, module: str, name: str) -> Any:
-        """Refuse every global."""
-        raise SnapshotError(
-            f"the pickle names {module}.{name}: a snapshot holds plain containers only, nothing was loaded or run"
-        )
-
-    def persistent_load(self, pid: Any) -> Any:
-        """Refuse persistent ids."""
-        raise SnapshotError("the pickle holds a persistent id: a snapshot holds plain containers only")
+def _checksum(sessions: list[Any]) -> str | None:
+    """Return a hash of the sessions; None where they are no plain values."""
+    try:
+        text = json.dumps(sessions)
+    except (TypeError, ValueError, RecursionError):
+        return None
+    return blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def _vectors(value: Any) -> dict[str, dict[str, bytes]]:
@@ -183,7 +196,9 @@ def _target(path: str | os.PathLike[str]) -> Path:
     try:
         target = Path(os.fspath(path)).expanduser()
     except TypeError as error:
-        raise InvalidInputError(f"path: must be a file name, not {type(path).__name__} ({shown(path)})") from error
+        raise InvalidTypeError(f"path: must be a file name, not {type(path).__name__} ({shown(path)})") from error
+    if "\0" in str(target):
+        raise InvalidInputError(f"path: must not hold a NUL byte, got {shown(str(target))}")
     if target.suffix not in _SUFFIXES:
         raise InvalidInputError(f"path: must end in one of {', '.join(_SUFFIXES)}, got {shown(str(target))}")
     return target

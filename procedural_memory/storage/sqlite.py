@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from procedural_memory.errors import StorageError
+from procedural_memory.errors import ClosedError, StorageError
 from procedural_memory.storage.base import (
     Context,
     Delta,
@@ -117,19 +117,34 @@ class SQLiteStore:
         self._written: set[int] = set()
         self._texts: dict[int, str] = {}
         self._scrub = False
+        self._closed = False
+        self._db = sqlite3.connect(path or ":memory:", check_same_thread=False, isolation_level=None, timeout=30)
         try:
-            self._db = sqlite3.connect(path or ":memory:", check_same_thread=False, isolation_level=None, timeout=30)
-            # Deleted content is overwritten: what was forgotten is not left readable in the file.
-            self._db.execute("PRAGMA secure_delete = ON")
-            if path is not None:
-                self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("BEGIN IMMEDIATE")
-            if not self._db.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone():
-                for statement in _SCHEMA.split(";"):
-                    self._db.execute(statement)
-            self._db.execute("COMMIT")
-        except sqlite3.Error as error:
-            raise StorageError(f"path {path!r}: the store cannot be opened ({error}); it was not changed") from error
+            self._open()
+        except BaseException as error:
+            self._db.close()  # rolls back
+            if isinstance(error, sqlite3.Error):
+                raise StorageError(
+                    f"path {path!r}: the store cannot be opened ({error}); it was not changed"
+                ) from error
+            raise
+
+    def _open(self) -> None:
+        """Make the tables of a new store; refuse the database of another program."""
+        tables = {name for (name,) in self._db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        if tables and not tables.issuperset(("meta", "text", "session", "log")):
+            raise StorageError(f"path {self._path!r}: the file is the database of another program; it was not changed")
+        # Deleted content is overwritten: what was forgotten is not left readable in the file.
+        self._db.execute("PRAGMA secure_delete = ON")
+        if self._path is not None:
+            self._db.execute("PRAGMA journal_mode = WAL")
+        if tables:
+            return  # without a write lock, which another process may hold for long
+        self._db.execute("BEGIN IMMEDIATE")
+        if not self._db.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone():
+            for statement in _SCHEMA.split(";"):
+                self._db.execute(statement)
+        self._db.execute("COMMIT")
 
     @property
     def path(self) -> str | None:
@@ -143,6 +158,7 @@ class SQLiteStore:
             if self._depth:
                 yield
                 return
+            self._check_open()
             self._depth = 1
             try:
                 self._db.execute("BEGIN IMMEDIATE")
@@ -150,7 +166,8 @@ class SQLiteStore:
                     yield
                     self._db.execute("COMMIT")
                 except BaseException:
-                    self._db.execute("ROLLBACK")
+                    if self._db.in_transaction:  # a full disk has rolled back already
+                        self._db.execute("ROLLBACK")
                     raise
                 if self._scrub and self._path is not None:
                     # What was forgotten must not stay readable in the write-ahead log either.
@@ -165,10 +182,16 @@ class SQLiteStore:
     def close(self) -> None:
         """Close the connection."""
         with self._lock:
+            self._closed = True
             self._db.close()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ClosedError("the memory is closed; make a new ProceduralMemoryEngine")
 
     def _all(self, sql: str, arguments: Sequence[Any] = ()) -> list[Any]:
         with self._lock:
+            self._check_open()
             try:
                 return self._db.execute(sql, arguments).fetchall()
             except sqlite3.Error as error:

@@ -7,10 +7,11 @@ import json
 import os
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from tiny_models import need, tiny_bert, tiny_qwen3
+from tiny_models import LAYERS, need, tiny_bert, tiny_qwen3
 
 from procedural_memory.embedding.base import Vectors
 from procedural_memory.embedding.mlx import MLXEmbedder
@@ -156,6 +157,31 @@ def test_sentence_transformers_refuses_foreign_weights(tmp_path: Path) -> None:
     with pytest.raises(ModelFormatError, match="sentence-transformers cannot load this model") as caught:
         SentenceTransformerEmbedder(folder).embed(["ls"])
     assert str(folder) in str(caught.value)
+
+
+def test_nothing_is_filled_with_random_numbers(tmp_path: Path) -> None:
+    """A configuration that asks for more layers than the weights hold is refused by both backends."""
+    need("mlx", "sentence_transformers", "tokenizers")
+    folder = tiny_bert(tmp_path, config={"num_hidden_layers": LAYERS + 1})
+    for backend in (MLXEmbedder, SentenceTransformerEmbedder):
+        with pytest.raises(ModelFormatError, match=rf"not in the weights, first \S*{LAYERS}\."):
+            backend(folder).embed(["ls"])
+
+
+@pytest.mark.parametrize("names", [{"prefix": "bert."}, {"legacy_names": True}])
+def test_names_of_tensors_may_differ(tmp_path: Path, names: Any) -> None:
+    """Prefixed names and the older gamma and beta are the same model for both backends."""
+    need("mlx", "sentence_transformers", "tokenizers")
+    folder = tiny_bert(tmp_path, **names)
+    texts = ["git status", "ls"]
+    assert furthest(MLXEmbedder(folder).embed(texts), SentenceTransformerEmbedder(folder).embed(texts)) <= TOLERANCE
+
+
+def test_names_that_only_one_backend_knows_are_refused_by_the_other(tmp_path: Path) -> None:
+    """Where transformers finds none of the weights, it is not left to make them up."""
+    need("sentence_transformers", "tokenizers")
+    with pytest.raises(ModelFormatError, match="not in the weights"):
+        SentenceTransformerEmbedder(tiny_bert(tmp_path, prefix="model.")).embed(["ls"])
 
 
 def test_sentence_transformers_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from itertools import count
 from pathlib import Path
 
@@ -41,5 +43,17 @@ def test_a_file_that_is_no_store_is_refused(tmp_path: Path) -> None:
     path.write_text("these are my notes, not a database; keep them as they are please " * 20)
     before = path.read_bytes()
     with pytest.raises(StorageError, match=r"notes\.txt"):
+        SQLiteStore(str(path))
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("table", ["bookmarks", "meta"])
+def test_the_database_of_another_program_is_refused(tmp_path: Path, table: str) -> None:
+    """A database with other tables is left as it is, also when a name happens to be the same."""
+    path = tmp_path / "places.sqlite"
+    with closing(sqlite3.connect(path)) as database:
+        database.execute(f"CREATE TABLE {table}(a)")
+    before = path.read_bytes()
+    with pytest.raises(StorageError, match=r"places\.sqlite.*database of another program; it was not changed"):
         SQLiteStore(str(path))
     assert path.read_bytes() == before
