@@ -223,9 +223,10 @@ def learn(files: tuple[Path, ...], outcome: str | None, path: str, embedder: str
                 with _bar(file.name, len(sessions)) as progress:
                     ids = engine.learn_many(sessions, progress=progress)
             except ProceduralMemoryError as error:
-                named = "" if str(file) in str(error) else f"file {str(file)!r}: "
                 earlier = f" (learned before it: {', '.join(r['file'] for r in report)})" if report else ""
-                raise click.ClickException(f"{named}{error}; nothing of this file was learned{earlier}") from error
+                raise click.ClickException(
+                    f"{_about(file, error)}; nothing of this file was learned{earlier}"
+                ) from error
             after = engine.stats()
             report.append(
                 {
@@ -249,6 +250,11 @@ def learn(files: tuple[Path, ...], outcome: str | None, path: str, embedder: str
             + (f"; {item['too_short']} with fewer than 3 commands left out" if item["too_short"] else "")
         )
     click.echo(f"Memory: {stats['path']}")
+
+
+def _about(file: Path, error: ProceduralMemoryError) -> str:
+    """Return the message of an error, with the name of the file that it is about."""
+    return str(error) if str(file) in str(error) else f"file {str(file)!r}: {error}"
 
 
 @contextmanager
@@ -432,8 +438,12 @@ def evaluate(
         predictors |= found
         for name, remedy in missing.items():
             click.echo(f"{name} is left out. Run: {remedy}", err=True)
-    raw = _raw_sessions(data)
-    sessions = chosen(as_sessions(raw), sample=sample, limit=limit, limit_steps=limit_steps)
+    try:
+        sessions = chosen(as_sessions(_raw_sessions(data)), sample=sample, limit=limit, limit_steps=limit_steps)
+    except ProceduralMemoryError as error:
+        raise click.ClickException(_about(data, error) if data else str(error)) from error
+    with _engine(None, embedder) as engine:
+        used = engine.stats()["embedder"]
     traces = {}
     for name, make in predictors.items():
         with _bar(name, sum(len(session.steps) for session in sessions)) as progress:
@@ -442,11 +452,12 @@ def evaluate(
     if plot_to is not None:
         plot(traces, plot_to, "your own history" if data is None else data.name)
     if as_json:
-        _print_json({"data": "history" if data is None else str(data), "predictors": summaries})
+        told = {"data": "history" if data is None else str(data), "embedder": used, "predictors": summaries}
+        _print_json(told)
         return
     for table in report.tables(summaries):
         _table(table.title, table.columns, table.rows)
-    click.echo(report.NOTES)
+    click.echo(f"{report.NOTES} Embedder: {used['fingerprint']}.")
 
 
 def _raw_sessions(data: Path | None) -> list[dict[str, Any]]:

@@ -8,14 +8,15 @@ from procedural_memory.evaluation.predictors import TOP, Ranking
 
 
 class RankRates:
-    """Turns an order into probabilities: how often each place of it was right so far."""
+    """Turns an order into probabilities: how often each place of it was right so far, one more for each."""
 
     def __init__(self) -> None:
         self._hits = [0] * TOP
         self._steps = 0
 
     def of(self, order: Sequence[str]) -> Ranking:
-        return [(symbol, hits / (self._steps + 1)) for symbol, hits in zip(order, self._hits, strict=False)]
+        whole = self._steps + 2 * TOP
+        return [(symbol, (hits + 1) / whole) for symbol, hits in zip(order, self._hits, strict=False)]
 
     def learn(self, order: Sequence[str], symbol: str) -> None:
         self._steps += 1

@@ -12,7 +12,7 @@ import numpy as np
 from procedural_memory.evaluation import metrics
 from procedural_memory.evaluation.metrics import Bools
 from procedural_memory.evaluation.predictors import TOP
-from procedural_memory.evaluation.prequential import LevelTrace, Trace
+from procedural_memory.evaluation.prequential import BLOCK, LevelTrace, Trace
 from procedural_memory.evaluation.sessions import LEVELS, EvaluationLevel
 
 __all__ = ["NOTES", "SURE", "Table", "best_peer", "markdown", "summary", "tables"]
@@ -25,12 +25,12 @@ _INTERVAL = "hit@1 95 %"
 
 NOTES = (
     "Each step is predicted before it is learned; a step never seen counts as a miss unless it was put together right. "
-    "hit@k: the right one is among the first k; MRR over the first 10; hit@1 with a 95 % bootstrap interval over "
-    "sessions (over blocks of 200 steps where there are no sessions). Means are over steps within each memory, then "
-    f"over memories; calibration error ({BINS} bins of equal mass, of the first prediction), precision and times are "
-    "over all steps. Log loss and Brier score: what a ranking's probabilities leave over is shared equally by the "
-    "texts seen so far that it does not list and one place for all new ones. `default` columns: template hits of the "
-    "list of command lines. A line with an open placeholder keeps its rank and claims no probability of being the exact line."
+    "hit@k: the right one is among the first k; MRR over the first 10; 95 %: bootstrap interval over sessions (over "
+    f"blocks of {BLOCK} steps where there are no sessions). Means are over the steps of each memory, then over "
+    f"memories; calibration error (ECE, {BINS} bins of equal mass, of the first prediction), precision and times are "
+    "over all steps. Log loss (natural) and Brier score: what the probabilities of a list leave over is shared "
+    "equally by the texts seen so far that it does not list and one place for all new ones. default: template hits of the list of "
+    "command lines. A line with an open placeholder keeps its rank and claims no probability of being the exact line."
 )
 
 
