@@ -28,9 +28,10 @@ NOTES = (
     "hit@k: the right one is among the first k; MRR over the first 10; 95 %: bootstrap interval over sessions (over "
     f"blocks of {BLOCK} steps where there are no sessions). Means are over the steps of each memory, then over "
     f"memories; calibration error (ECE, {BINS} bins of equal mass, of the first prediction), precision and times are "
-    "over all steps. Log loss (natural) and Brier score: what the probabilities of a list leave over is shared "
-    "equally by the texts seen so far that it does not list and one place for all new ones. default: template hits of the list of "
-    "command lines. A line with an open placeholder keeps its rank and claims no probability of being the exact line."
+    "over all steps. Log loss (natural) and Brier score: what the probabilities of a list leave over is shared equally "
+    "by the texts seen so far that it does not list and one place for all new ones. default: template hits of the list "
+    "of command lines. A line with an open placeholder keeps its rank and claims no probability of being the exact "
+    "line."
 )
 
 

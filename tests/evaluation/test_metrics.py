@@ -65,6 +65,10 @@ def test_calibration_error_by_hand() -> None:
     """Two bins of two: |.3 - .5| and |.8 - 1|."""
     said, right = np.array([0.9, 0.2, 0.7, 0.4]), np.array([1.0, 1.0, 1.0, 0.0])
     assert metrics.calibration_error(said, right, bins=2) == pytest.approx(0.2)
+    # A bin of two and a bin of one weigh as what they hold: |.1 - 0| and |.4 - 1|.
+    assert metrics.calibration_error(np.array([0.1, 0.1, 0.4]), np.array([0.0, 0.0, 1.0]), bins=2) == pytest.approx(
+        (2 * 0.1 + 0.6) / 3
+    )
     mean, share, sizes = metrics.reliability(said, right, bins=2)
     assert mean == pytest.approx([0.3, 0.8])
     assert share == pytest.approx([0.5, 1.0])

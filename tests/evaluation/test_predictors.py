@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -12,10 +14,11 @@ from peers.base import Peer, SequenceModel, back_off
 from peers.counts import IPAM, InterpolatedCounts, Markov, MostFrequent
 from peers.history import MatchPreviousCommand, MostRecent
 from peers.sessions import CPT, STAN, SequentialRules
-from predictor_checks import CHECKS, MakePredictor
+from predictor_checks import CHECKS, MakePredictor, context, steps, teach
 
-from procedural_memory import ProceduralMemoryEngine
-from procedural_memory.evaluation.predictors import EnginePredictor, HeldOutEnginePredictor, Ranking
+from procedural_memory import Command, ProceduralMemoryEngine
+from procedural_memory.evaluation.predictors import Context, EnginePredictor, HeldOutEnginePredictor, Ranking
+from procedural_memory.evaluation.sessions import Step
 
 PREDICTORS: dict[str, MakePredictor] = {
     "engine": lambda: EnginePredictor(ProceduralMemoryEngine(embedder="lexical")),
@@ -128,8 +131,10 @@ def test_sequential_rules_weigh_by_distance() -> None:
     ranking = dict(model.rank(["a"]))
     assert ranking["b"] == pytest.approx(2 / 4.5)
     assert ranking["c"] == pytest.approx(0.5 / 4.5)
-    far = taught(SequentialRules(), "a" + "q" * 10 + "z")
-    assert order(far.rank(["a"]))[0] == "q"
+    far = dict(taught(SequentialRules(), "a" + "q" * 9 + "rz").rank(["a"]))
+    whole = sum(1 / distance for distance in range(1, 11)) + 2
+    assert far["r"] == pytest.approx(0.1 / whole)
+    assert far["z"] == pytest.approx(2 / whole / 16)  # no rule, but one of twelve steps, of four kinds
 
 
 def test_stan_prefers_what_stands_near_in_like_sessions() -> None:
@@ -157,3 +162,50 @@ def test_back_off_keeps_the_whole() -> None:
     ranking = back_off([("a", 0.5), ("b", 0.1)], [("b", 0.9), ("c", 0.1)])
     assert [symbol for symbol, _ in ranking] == ["a", "b", "c"]
     assert dict(ranking) == close_to({"a": 0.5, "b": 0.1, "c": 0.04})
+
+
+def test_a_peer_begins_each_session_anew() -> None:
+    """The history that a model is taught with, or asked about, is that of the session."""
+
+    class Notes:
+        def __init__(self) -> None:
+            self.calls: list[tuple[str, list[str]]] = []
+
+        def rank(self, history: Sequence[str]) -> Ranking:
+            self.calls.append(("rank", list(history)))
+            return []
+
+        def learn(self, history: Sequence[str], symbol: str) -> None:
+            self.calls.append((symbol, list(history)))
+
+        def end(self, history: Sequence[str]) -> None:
+            self.calls.append(("end", list(history)))
+
+    models: list[Notes] = []
+
+    def make() -> Notes:
+        models.append(Notes())
+        return models[-1]
+
+    peer = Peer(make)
+    teach(peer, [steps(["cat a.txt", "make"]), steps(["ls"])])
+    peer.predict(context(steps(["cat b.txt"])), "template")
+    assert models[0].calls == [
+        ("cat <FILE>", []), ("make", ["cat <FILE>"]), ("end", ["cat <FILE>", "make"]), ("ls", []), ("end", ["ls"]),
+        ("rank", ["cat <FILE>"]),
+    ]  # fmt: skip
+    assert models[1].calls[1] == ("make", ["cat a.txt"])
+
+
+def test_an_open_placeholder_claims_no_probability() -> None:
+    """What the engine cannot fill keeps its place in the list of lines, and its probability in that of templates."""
+    predictor = EnginePredictor(ProceduralMemoryEngine(embedder="lexical"))
+    with closing(predictor):
+        for _ in range(4):
+            for step in steps(["make", "cat a.txt", "ls"]):
+                predictor.learn(Step(replace(step.command, project="one"), step.template))
+            predictor.end(None)
+        elsewhere = Context("two", None, steps(["make"]))
+        predictor.learn(Step(Command("make", project="two"), "make"))
+        assert dict(predictor.predict(elsewhere, "full"))["cat <FILE>"] == 0.0
+        assert dict(predictor.predict(elsewhere, "template"))["cat <FILE>"] > 0.3
