@@ -132,7 +132,8 @@ def load(name: str, options: Options) -> list[EvaluationSession]:
     """Return the sessions of a data set."""
     wanted = DATA_SETS[name]
     sessions = as_sessions(read_sessions(options.data / f"{wanted.file}.jsonl.gz"))
-    return chosen(sessions, limit=options.limit or wanted.limit, limit_steps=wanted.limit_steps)
+    limit = options.limit + wanted.warm_up if options.limit else wanted.limit
+    return chosen(sessions, limit=limit, limit_steps=wanted.limit_steps)
 
 
 def predictors(name: str, embedder: str) -> dict[str, Callable[[], Predictor]]:
@@ -217,7 +218,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--data-set", action="append", choices=DATA_SETS, help="only this one; may be repeated")
     parser.add_argument("--embedder", default="lexical")
-    parser.add_argument("--limit", type=int, help="the first so many sessions, for a quick look; writes nothing")
+    parser.add_argument("--limit", type=int, help="predict only so many sessions, for a quick look; writes nothing")
     parser.add_argument("--processes", type=int, default=1, help="predictors side by side; times are then less exact")
     parser.add_argument("--write", action="store_true")
     chosen_options = parser.parse_args()

@@ -113,7 +113,7 @@ class CPT:
         from cpt.cpt import Cpt
 
         self._tree = Cpt()
-        self._trained = False
+        self._later: defaultdict[str, set[str]] = defaultdict(set)
         self._markov = Markov(1)
         self._rates = RankRates()
 
@@ -121,10 +121,12 @@ class CPT:
         return self._rates.of(self._order(history))
 
     def _order(self, history: Sequence[str]) -> list[str]:
-        found: list[str] = []
-        if history and self._trained:
-            found = self._tree.predict_k([list(history[-self.TAIL :])], TOP, False)[0]
-        return list(dict.fromkeys([*found, *(symbol for symbol, _ in self._markov.rank(history))]))[:TOP]
+        tail = list(history[-self.TAIL :])
+        # The package fills its list up with symbols that have no support; Markov-1 does that better.
+        supported = {later for symbol in tail for later in self._later.get(symbol, ())}
+        found = self._tree.predict_k([tail], TOP, False)[0] if supported else []
+        lower = [symbol for symbol, _ in self._markov.rank(history)]
+        return list(dict.fromkeys([*(symbol for symbol in found if symbol in supported), *lower]))[:TOP]
 
     def learn(self, history: Sequence[str], symbol: str) -> None:
         self._rates.learn(self._order(history), symbol)
@@ -137,6 +139,6 @@ class CPT:
         self._fit(history[len(history) - rest :])
 
     def _fit(self, block: Sequence[str]) -> None:
-        if block:
-            self._tree.fit([list(block)])
-            self._trained = True
+        self._tree.fit([list(block)])
+        for place, symbol in enumerate(block):
+            self._later[symbol].update(block[place + 1 :])

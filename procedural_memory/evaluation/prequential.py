@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from procedural_memory.commands.normalize import normalize
+from procedural_memory.errors import InvalidInputError
 from procedural_memory.evaluation import metrics
 from procedural_memory.evaluation.metrics import Bools, Floats, Ints
 from procedural_memory.evaluation.predictors import Context, Predictor
@@ -101,10 +102,17 @@ def evaluate(
         Whether what was predicted is learned afterwards.
     progress : callable, optional
         Called with the number of steps done so far.
+
+    Raises
+    ------
+    InvalidInputError
+        No session is left to predict.
     """
     groups: dict[str | None, list[EvaluationSession]] = {}
     for session in sessions:
         groups.setdefault(session.user if per_user else None, []).append(session)
+    if not any(len(group) > warm_up for group in groups.values()):
+        raise InvalidInputError(f"warm_up: must leave a session to predict, got {warm_up} of {len(sessions)} sessions")
     log = _Log(sessions, progress)
     for memory, group in enumerate(groups.values()):
         with closing(make()) as predictor:

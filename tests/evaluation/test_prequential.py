@@ -167,6 +167,8 @@ def test_warm_up_and_held_out() -> None:
         ("learn", "a"), ("end", None), ("predict", 0), ("predict", 0), ("predict", 1), ("predict", 1), ("close", None),
     ]  # fmt: skip
     assert (len(trace.memory), trace.sessions) == (2, 1)
+    with pytest.raises(InvalidInputError, match="warm_up: must leave a session to predict, got 2 of 2 sessions"):
+        evaluate(as_sessions([session(["a"]), session(["b"])]), Notes, warm_up=2)
 
 
 def test_the_engine_is_told_of_project_output_and_outcome() -> None:
