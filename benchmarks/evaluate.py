@@ -132,7 +132,8 @@ def load(name: str, options: Options) -> list[EvaluationSession]:
     """Return the sessions of a data set."""
     wanted = DATA_SETS[name]
     sessions = as_sessions(read_sessions(options.data / f"{wanted.file}.jsonl.gz"))
-    limit = options.limit + wanted.warm_up if options.limit else wanted.limit
+    limits = [wanted.limit, options.limit and options.limit + wanted.warm_up]
+    limit = min((most for most in limits if most), default=None)
     return chosen(sessions, limit=limit, limit_steps=wanted.limit_steps)
 
 
@@ -186,6 +187,7 @@ def section(name: str, traces: Mapping[str, Trace], options: Options) -> list[st
     """Return the section of a data set."""
     summaries = {predictor: report.summary(trace) for predictor, trace in traces.items()}
     command = shlex.join(["python", "benchmarks/evaluate.py", *sys.argv[1:]])
+    absent = [peer for peer in missing() if DATA_SETS[name].peers is None]
     lines = [
         f"## {name}",
         "",
@@ -193,7 +195,7 @@ def section(name: str, traces: Mapping[str, Trace], options: Options) -> list[st
         "",
         f"Written by `{command}` on {date.today()} (omnimemory-procedural {__version__}, Python "
         f"{platform.python_version()}, numpy {np.__version__}; embedder {options.embedder}).",
-        *(["", f"Left out: {', '.join(missing())}."] if missing() else []),
+        *(["", f"Left out: {', '.join(absent)}."] if absent else []),
         *targets(name, summaries),
         "",
         *report.markdown(report.tables(summaries)),
