@@ -7,7 +7,8 @@ import io
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -33,20 +34,22 @@ _WIDE = 110
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 
 
+_embedder_option = click.option(
+    "--embedder",
+    default="auto",
+    show_default=True,
+    help="auto, lexical, mlx, sentence-transformers, or the http:// address of an embedding service.",
+)
+
+
 def _store_options(function: F) -> F:
-    function = click.option(
-        "--embedder",
-        default="auto",
-        show_default=True,
-        help="auto, lexical, mlx, sentence-transformers, or the http:// address of an embedding service.",
-    )(function)
     return click.option(
         "--path",
         default="default",
         show_default=True,
         envvar="PROCEDURAL_MEMORY_PATH",
         help="File of the memory; 'default' is the user's data folder.",
-    )(function)
+    )(_embedder_option(function))
 
 
 class _Group(click.Group):
@@ -222,11 +225,13 @@ def learn(files: tuple[Path, ...], outcome: str | None, path: str, embedder: str
             before = engine.stats()
             try:
                 sessions = list(read_sessions(file, outcome))
-                ids = _learn_with_bar(engine, file.name, sessions)
+                with _bar(file.name, len(sessions)) as progress:
+                    ids = engine.learn_many(sessions, progress=progress)
             except ProceduralMemoryError as error:
-                named = "" if str(file) in str(error) else f"file {str(file)!r}: "
                 earlier = f" (learned before it: {', '.join(r['file'] for r in report)})" if report else ""
-                raise click.ClickException(f"{named}{error}; nothing of this file was learned{earlier}") from error
+                raise click.ClickException(
+                    f"{_about(file, error)}; nothing of this file was learned{earlier}"
+                ) from error
             after = engine.stats()
             report.append(
                 {
@@ -252,13 +257,20 @@ def learn(files: tuple[Path, ...], outcome: str | None, path: str, embedder: str
     click.echo(f"Memory: {stats['path']}")
 
 
-def _learn_with_bar(engine: ProceduralMemoryEngine, name: str, sessions: list[dict[str, Any]]) -> list[str | None]:
+def _about(file: Path, error: ProceduralMemoryError) -> str:
+    """Return the message of an error, with the name of the file that it is about."""
+    return str(error) if str(file) in str(error) else f"file {str(file)!r}: {error}"
+
+
+@contextmanager
+def _bar(name: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Show how much of `total` is done, on a terminal; yields what is to be called with the number done so far."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=_console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
-        task = bar.add_task(name, total=len(sessions))
-        return engine.learn_many(sessions, progress=lambda done: bar.update(task, completed=done))
+        task = bar.add_task(name, total=total)
+        yield lambda done: bar.update(task, completed=done)
 
 
 @main.command()
@@ -386,6 +398,84 @@ def graph(limit: int, dot: bool, path: str, embedder: str, as_json: bool) -> Non
         ]
         title = f"{whole.number_of_nodes()} templates, {whole.number_of_edges()} transitions"
         _table(title, ("from", "to", "#weight", "#success", "#failure", "success %"), rows)
+
+
+@main.command()
+@click.argument("data", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--history", is_flag=True, help="Your own bash and zsh history instead of a file.")
+@click.option("--per-user", is_flag=True, help="One memory for each user, averaged over users.")
+@click.option(
+    "--sample", type=click.FloatRange(0, 1, min_open=True), help="This share of the sessions, always the same."
+)
+@click.option("--limit", type=click.IntRange(1), help="The first so many sessions.")
+@click.option("--limit-steps", type=click.IntRange(1), help="The first so many steps of each user.")
+@click.option("--peers", is_flag=True, help="Also the predictors of benchmarks/peers (in a clone).")
+@click.option("--plot", "plot_to", type=click.Path(path_type=Path), help="Draw to this .png, .svg or .pdf.")
+@_embedder_option
+@_json_option
+def evaluate(
+    data: Path | None,
+    history: bool,
+    per_user: bool,
+    sample: float | None,
+    limit: int | None,
+    limit_steps: int | None,
+    peers: bool,
+    plot_to: Path | None,
+    embedder: str,
+    as_json: bool,
+) -> None:
+    """Measure predictions on the sessions of DATA (as for learn): predict each step, then learn it. Stores nothing."""
+    from procedural_memory.evaluation import report
+    from procedural_memory.evaluation.peers import load_peers
+    from procedural_memory.evaluation.plot import check_plot, plot
+    from procedural_memory.evaluation.predictors import EnginePredictor, Predictor
+    from procedural_memory.evaluation.prequential import evaluate as measure
+    from procedural_memory.evaluation.sessions import as_sessions, chosen
+
+    if (data is None) == (not history):
+        raise click.UsageError("give either a file DATA or --history")
+    if plot_to is not None:
+        check_plot(plot_to)
+    predictors: dict[str, Callable[[], Predictor]] = {"this package": lambda: EnginePredictor(_engine(None, embedder))}
+    if peers:
+        found, missing = load_peers()
+        predictors |= found
+        for name, remedy in missing.items():
+            click.echo(f"{name} is left out. Run: {remedy}", err=True)
+    try:
+        sessions = chosen(as_sessions(_raw_sessions(data)), sample=sample, limit=limit, limit_steps=limit_steps)
+    except ProceduralMemoryError as error:
+        raise click.ClickException(_about(data, error) if data else str(error)) from error
+    with _engine(None, embedder) as engine:
+        used = engine.stats()["embedder"]
+    traces = {}
+    for name, make in predictors.items():
+        with _bar(name, sum(len(session.steps) for session in sessions)) as progress:
+            traces[name] = measure(sessions, make, per_user=per_user, progress=progress)
+    summaries = {name: report.summary(trace) for name, trace in traces.items()}
+    if plot_to is not None:
+        plot(traces, plot_to, "your own history" if data is None else data.name)
+    if as_json:
+        told = {"data": "history" if data is None else str(data), "embedder": used, "predictors": summaries}
+        _print_json(told)
+        return
+    for table in report.tables(summaries):
+        _table(table.title, table.columns, table.rows)
+    click.echo(f"{report.NOTES} Embedder: {used['fingerprint']}.")
+
+
+def _raw_sessions(data: Path | None) -> list[dict[str, Any]]:
+    """Return the sessions of a file, or of the user's own histories."""
+    from procedural_memory.sources.files import read_sessions
+    from procedural_memory.sources.shell_history import find_histories, read_history
+
+    if data is not None:
+        return list(read_sessions(data))
+    files = find_histories()
+    if not files:
+        raise click.ClickException("No .zsh_history or .bash_history was found; name a file instead")
+    return [session for path in files for session in read_history(path)]
 
 
 @main.command("normalize")
