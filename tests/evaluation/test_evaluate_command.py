@@ -105,7 +105,7 @@ def test_own_history(run: Any) -> None:
         ([], "give either a file DATA or --history"),
         ([SAMPLES, "--history"], "give either a file DATA or --history"),
         (["none.jsonl"], "does not exist"),
-        (["bad.jsonl"], "file 'bad.jsonl': sessions[1].commands[0]: must not be empty"),
+        (["bad.jsonl"], "file 'bad.jsonl', line 2: commands[0]: must not be empty"),
         ([SAMPLES, "--sample", "2"], "Invalid value for '--sample'"),
         ([SAMPLES, "--plot", "a.txt"], "plot: must end with one of .pdf, .png, .svg, got 'a.txt'"),
         ([SAMPLES, "--plot", "no/a.png"], "plot: must lie in a folder that exists, got 'no/a.png'"),
