@@ -23,7 +23,7 @@ def _part(heading: str) -> Iterator[str]:
         if line.startswith("#"):
             current = line.lstrip("# ")
         elif line and current == heading:
-            yield line
+            yield line.replace("⏎", "\n")
 
 
 SECRETS = list(_part("secrets"))
