@@ -226,8 +226,11 @@ class _Writer:
         operands = self._wrapper or ()
         part = piece(word, operands[self._operands])
         self._add(part)
+        self._operand_taken()
+
+    def _operand_taken(self) -> None:
         self._operands += 1
-        if self._operands >= len(operands):
+        if self._operands >= len(self._wrapper or ()):
             self._program_next = True
 
     def _subcommand(self, word: str) -> None:
@@ -429,7 +432,9 @@ class _Writer:
         self._add(Piece(item.text, item.slots, item.glued))
         self._collapse_from = len(self.pieces)
         if self._program_next:
-            self._program_next = False
+            self._program_next, self._wrapper = False, None
+        elif self._wrapper is not None:
+            self._operand_taken()
         elif self._sub_next:
             self._sub_next = False
         else:
@@ -470,6 +475,11 @@ def _sorted_files(key: str, files: list[tuple[str, bool]], in_place: bool) -> li
     return files
 
 
+def _written(items: list[Item]) -> str:
+    """Return the text of items as it was typed."""
+    return " ".join(fill(item.text, item.slots) if item.slots else item.text for item in items)
+
+
 def write_command(items: list[Item], facts: Facts) -> list[Piece]:
     """Return the parts of the template for one simple command, and note in `facts` what it does."""
     writer = _Writer(facts)
@@ -480,15 +490,14 @@ def write_command(items: list[Item], facts: Facts) -> list[Piece]:
     )
     while place < count:
         if len(writer.pieces) >= MAX_PIECES and not (place == count - 1 and items[place].text == "<REST>"):
-            rest = " ".join(fill(item.text, item.slots) if item.slots else item.text for item in items[place:])
-            writer.pieces.append(Piece("<REST>", (Slot("REST", rest),)))
+            writer.pieces.append(Piece("<REST>", (Slot("REST", _written(items[place:])),)))
             break
         item = items[place]
         place += 1
         if item.kind == "word":
             if item.text == "{" and writer._key in _BLOCKS:  # a PowerShell script block
                 end = next((i for i in range(place, count) if items[i].text == "}"), count - 1) + 1
-                block = " ".join(fill(each.text, each.slots) for each in items[place - 1 : end])
+                block = _written(items[place - 1 : end])
                 writer.pieces.append(Piece("<CODE>", (Slot("CODE", block),)))
                 place = end
                 continue
