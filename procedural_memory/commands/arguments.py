@@ -34,6 +34,7 @@ _COUNT: Final = re.compile(r"-\d{1,9}")
 _GLUED_COUNT: Final = re.compile(r"(-[A-Za-z])(\d[\d.:,]{0,40}[kKmMgG]?)")
 _ENUMERATED: Final = re.compile(r"[A-Za-z][A-Za-z-]{0,19}")
 _SUBCOMMAND: Final = re.compile(r"[A-Za-z][\w:,-]{0,40}", re.ASCII)
+_ECHO_FLAG: Final = re.compile(r"-[neE]{1,3}")
 _TASK: Final = re.compile(r"[a-z]\w{0,40}(?:\.\w{1,40}){1,4}", re.ASCII)  # `mix deps.get`
 _WINDOWS_PROGRAM: Final = re.compile(r"\.{1,2}(?:\\[\w.-]{1,60}){1,6}", re.ASCII)
 _PORT: Final = re.compile(r"(-[A-Za-z]{1,4}:)(\d{1,5})")
@@ -133,7 +134,7 @@ class _Writer:
                 return
         if self._program_next:
             self._program(word)
-        elif word[0] == "-" and len(word) > 1 and word != "--" and (self._options or not self._takes_files()):
+        elif word[0] == "-" and self._is_flag(word):
             self._flag(word)
         elif word[0] == "/" and (switch := _SWITCHES.get(self._key)) is not None and switch.fullmatch(word):
             self._add(Piece(word))
@@ -150,9 +151,15 @@ class _Writer:
         program = self._key.partition(" ")[0]
         return program in SUBCOMMANDS and self._key.count(" ") >= _DEPTHS.get(program, 1)
 
-    def _takes_files(self) -> bool:
-        """Whether what follows ``--`` is a file even if it begins with a dash."""
-        return self._key.startswith("git ") or (" " not in self._key and self._table()[:1] == ("FILE",))
+    def _is_flag(self, word: str) -> bool:
+        """Whether a word that begins with a dash is a flag."""
+        key = self._key
+        if key == "echo":
+            return _ECHO_FLAG.fullmatch(word) is not None
+        if len(word) == 1 or word == "--":
+            return False
+        # After `--` comes a file, or a flag for another program.
+        return self._options or not (key.startswith("git ") or (" " not in key and self._table()[:1] == ("FILE",)))
 
     def _add(self, part: Piece, *, merge: bool = False) -> None:
         pieces = self.pieces

@@ -80,6 +80,7 @@ _LINES: Final = re.compile(
 )
 _BUNDLE: Final = re.compile(r"[cxtruA][vzjJfpkwOmhao]{0,7}")
 _KEY: Final = re.compile(r"[A-Za-z][\w-]{0,40}(?:\.[\w-]{1,60}){1,4}")
+_COMMIT: Final = re.compile(r"[0-9a-f]{7,40}")  # where git expects one, no digit or nothing but digits will do
 _SHORT_HASH: Final = 12
 _MODE: Final = re.compile(r"[ugoa]{0,4}[+=-][rwxXst]{1,6}(?:,[ugoa]{0,4}[+=-][rwxXst]{1,6}){0,3}|[0-7]{3,4}")
 _REVISION_PATH: Final = re.compile(r"([\w./~^@{}-]{1,100}):([\w./-][^\s:]{0,200})")
@@ -271,7 +272,7 @@ def _file(word: str) -> Piece:
             return Piece(word)
         if _DOTS.fullmatch(word) or word in ("-", "--", "~", "+", "{}", "\\;", "\\(", "\\)", "\\!", "!", "="):
             return Piece(word)
-        return _one("VAR" if kind == "VAR" and "/" not in word else "FILE", word)
+        return _one("FILE", word)
     return _auto(word)
 
 
@@ -338,6 +339,8 @@ def _revision(word: str, *, path: bool) -> Piece:
         return Piece(f"{revision.text}:<FILE>", (*revision.slots, Slot("FILE", match.group(2))))
     if kind in ("HASH", "URL", "GLOB", "VAR", "UUID", "DATE", "STR"):
         return _one(kind, word)
+    if _COMMIT.fullmatch(word):
+        return _one("HASH", word)
     if ".." in word and not word.startswith(".."):
         return _one("BRANCH", word)
     if _TAG.fullmatch(word) and ("." in word):
@@ -406,6 +409,7 @@ def _name(word: str) -> Piece:
     kind = look(word)
     if (
         kind in ("STR", "PKG")
+        or (kind == "NUM" and ":" in word)  # `chown 1000:1000`
         or (kind == "FILE" and word[0] not in "./~")
         or (kind in ("TEST", "HOST") and "@" not in word)
     ):
@@ -445,7 +449,7 @@ def _number(word: str) -> Piece:
 
 
 def _image(word: str) -> Piece:
-    return _one("VAR" if look(word) == "VAR" else "IMAGE", word)
+    return _one("VAR" if word[0] == "$" else "IMAGE", word)
 
 
 def _code(word: str) -> Piece:

@@ -346,7 +346,7 @@ FLAGS: Final = _flags(
         "-m --message:STR -F --file:FILE --author --date:STR -C -c --fixup --squash:REF -u:NAME",
     ),
     ("git>checkout git>switch", "-b -B -c -C --orphan:BRANCH -t --track:BRANCH"),
-    ("git>branch", "-d -D -m -M -c -u --set-upstream-to --delete --move --contains --merged --no-merged:BRANCH"),
+    ("git>branch", "-m -M -c -u --set-upstream-to --move --contains --merged --no-merged:BRANCH"),
     (
         "git>log git>show git>diff git>shortlog git>blame",
         "--author --grep --since --until --after --before --format --pretty -S -G:STR -n --max-count:NUM -L:RANGE",
