@@ -36,7 +36,7 @@ _ENUMERATED: Final = re.compile(r"[A-Za-z][A-Za-z-]{0,19}")
 _SUBCOMMAND: Final = re.compile(r"[A-Za-z][\w:,-]{0,40}", re.ASCII)
 _ECHO_FLAG: Final = re.compile(r"-[neE]{1,3}")
 _TASK: Final = re.compile(r"[a-z]\w{0,40}(?:\.\w{1,40}){1,4}", re.ASCII)  # `mix deps.get`
-_WINDOWS_PROGRAM: Final = re.compile(r"\.{1,2}(?:\\[\w.-]{1,60}){1,6}", re.ASCII)
+_WINDOWS_PROGRAM: Final = re.compile(r"(?:\.{1,2}|\.?[\w-]{1,40})(?:\\[\w.-]{1,60}){1,6}", re.ASCII)
 _PORT: Final = re.compile(r"(-[A-Za-z]{1,4}:)(\d{1,5})")
 _BIN: Final = re.compile(
     r"(?:.*/)?(?:s?bin|Scripts|scripts|libexec)/[\w.+@-]{1,60}|\.{1,2}/[\w./+@-]{1,60}|"

@@ -96,6 +96,11 @@ _LOCAL_PACKAGE: Final = re.compile(r"\.{0,2}/\S*|~\S*|\S+\.(?:whl|tar\.gz|tgz|zi
 _EDITABLE: Final = re.compile(r"\.(?:/?\[[\w,-]{1,60}\])?")
 
 
+_PUNCTUATION: Final = frozenset(
+    ["-", "--", "~", "+", "{}", "{", "}", "\\;", "\\(", "\\)", "\\!", "!", "=", "==", "!=", "[", "]", "[[", "]]"]
+)
+
+
 def fill(template: str, slots: Iterable[Slot]) -> str:
     """Return `template` with the values of `slots` in the places of its placeholders, from left to right."""
     values = iter(slots)
@@ -200,32 +205,7 @@ def _one(kind: str, word: str) -> Piece:
 
 def _auto(word: str, bare: str = "NAME") -> Piece:
     """Judge a word by its looks; a bare word becomes `bare`, or stays when that is ""."""
-    if word in (
-        "-",
-        "--",
-        ".",
-        "..",
-        "/",
-        "~",
-        "./",
-        "../",
-        "/dev/null",
-        "{}",
-        "*",
-        "\\;",
-        "\\(",
-        "\\)",
-        "\\!",
-        "+",
-        "[",
-        "]",
-        "[[",
-        "]]",
-        "=",
-        "==",
-        "!=",
-        "!",
-    ):
+    if word in _PUNCTUATION or word in ("/", "/dev/null", "*"):
         return Piece(word)
     if _DOTS.fullmatch(word):
         return Piece(word)
@@ -270,7 +250,7 @@ def _file(word: str) -> Piece:
     if kind in ("", "NAME", "HOST", "NUM", "HASH", "STR", "PKG", "EMAIL", "DATE", "UUID", "VAR", "IP"):
         if kind == "" and word[0] == "$":
             return Piece(word)
-        if _DOTS.fullmatch(word) or word in ("-", "--", "~", "+", "{}", "\\;", "\\(", "\\)", "\\!", "!", "="):
+        if _DOTS.fullmatch(word) or word in _PUNCTUATION:
             return Piece(word)
         return _one("FILE", word)
     return _auto(word)

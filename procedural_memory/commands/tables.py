@@ -180,6 +180,7 @@ GROUPS: Final = frozenset(
         "rustup": "component target toolchain",
         "go": "mod work tool",
         "dotnet": "ef tool nuget sln",
+        "dotnet ef": "migrations database dbcontext",
         "swift": "package",
         "flutter": "pub build",
         "dart": "pub",
@@ -376,6 +377,12 @@ FLAGS: Final = _flags(
     ("cut", "-d --delimiter:STR -f -c -b --fields --characters --bytes:NUM"),
     ("sort", "-t:STR -k --key:NUM -o:FILE -S:NUM -T:FILE"),
     ("mkdir", "-m --mode:NUM"),
+    ("mount", "-t --types:LIT -o --options:STR"),
+    (
+        "iptables ip6tables",
+        "-A -I -D -P -N -X -p -j -t -m --protocol --jump --table --match --state --ctstate:LIT -s -d:AUTO",
+    ),
+    ("vagrant>ssh", "-c --command:CODE"),
     ("cProfile", "-s:LIT -o:FILE"),
     ("isort", "--profile:LIT"),
     ("jest vitest mocha", "-t --testNamePattern -g --grep:STR -c --config:FILE -w --maxWorkers:NUM"),
@@ -546,7 +553,7 @@ FLAGS: Final = _flags(
     ("celery", "-A -Q -n:NAME -c:NUM -l --loglevel:LIT"),
     (
         "ansible ansible-playbook",
-        "-i --inventory --vault-password-file --private-key:FILE -m --module-name -u --user -l --limit -t "
+        "-i --inventory --vault-password-file --private-key:FILE -m --module-name:LIT -u --user -l --limit -t "
         "--tags:NAME -a -e --args --extra-vars:STR",
     ),
     ("sphinx-build", "-b:LIT -c -d:FILE -D -A:VAL -j:NUM"),
@@ -794,6 +801,7 @@ POSITIONAL: Final = _each(
     ("ruff", "LIT FILE"),
     ("gcc g++ cc c++ clang clang++ ld nvcc gfortran ar nm objdump readelf ldd strip gdb lldb valgrind", "FILE"),
     ("openssl>x509 openssl>rsa openssl>req openssl>genrsa openssl>enc openssl>dgst", "AUTO"),
+    ("tmux>send-keys tmux>send", "STR"),
     ("tmux>attach tmux>new tmux>kill-session tmux>new-session tmux>ls tmux>a", "NAME"),
     ("crontab", "FILE"),
     ("date", "STR"),
