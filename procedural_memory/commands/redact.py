@@ -385,6 +385,11 @@ _SECRET_FLAG: Final = re.compile(
     r"oauth2-bearer|pat|passin|passout)$",
     re.IGNORECASE,
 )
+# A name that may be a secret's; whether it is, its value must tell.
+_KEY_NAME: Final = re.compile(
+    r"(?!(?:\w*_)?(?:PUBLIC|PRIMARY|FOREIGN|SORT|PARTITION|CACHE|PUB)_KEY)[A-Z][A-Z0-9_]*_KEY"
+)
+_MIXED: Final = re.compile(r"(?=[^\d]*\d)(?=[^A-Za-z]*[A-Za-z])[\w+/=.-]{8,}", re.ASCII)
 # These end like the name of a secret and are none.
 _PLAIN_NAME: Final = re.compile(
     r"(?:^|[_-])(?:max|num|n|min|total|input|output|prompt|completion|new|pad|eos|bos|unk|mask|"
@@ -408,8 +413,8 @@ _PLAIN_VALUE: Final = re.compile(
 
 # `set -x NAME value` of fish, `setenv NAME value` of csh, `setx NAME value` of Windows, and alike.
 _SET: Final = re.compile(
-    rf"(?<![\w-])(?:set\s{{1,4}}-[A-Za-z]{{0,4}}x[A-Za-z]{{0,4}}|setenv|setx|env:set|user-secrets\sset|modify\s{{1,4}}[\w-]{{1,60}})"
-    rf"\s{{1,4}}['\"]?(?P<name>[A-Za-z_][\w:.-]{{1,80}})['\"]?\s{{1,4}}{_VALUE}"
+    rf"(?<![\w-])(?:set\s{{1,4}}-[A-Za-z]{{0,4}}x[A-Za-z]{{0,4}}|setenv|setx|Set-Item(?:\s-Path)?|env:set|user-secrets\sset|modify\s{{1,4}}[\w-]{{1,60}})"
+    rf"\s{{1,4}}['\"]?(?:Env:)?(?P<name>[A-Za-z_][\w:.-]{{1,80}})['\"]?\s{{1,4}}(?:-Value\s{{1,4}})?{_VALUE}"
 )
 # `os.environ["NAME"] = "value"`, `SetEnvironmentVariable('NAME', 'value')`, `password: 'value'`.
 _IN_CODE: Final = re.compile(
@@ -469,6 +474,7 @@ _PLACE_RULES: Final = (
     _PlaceRule("lftp|ncftp", r"\s(?:-u|--user)\s{0,4}[^\s,'\"|;&]{1,100},"),
     _PlaceRule("openssl", r"\s-(?:pass|passin|passout|password|k)\s{1,4}['\"]?pass:"),
     _PlaceRule("openssl", r"\s-[kK]\s{1,4}(?!pass:)"),
+    _PlaceRule("plink|pscp|psftp|putty", r"\s-pw\s{1,4}"),
     _PlaceRule("ssh-keygen", r"\s-[NP]\s{0,4}"),
     _PlaceRule("pdftk", r"\s(?:user_pw|owner_pw|input_pw)\s{1,4}"),
     _PlaceRule("nmcli|rclone", r"\s(?:password|pass|psk|wifi-sec\.psk|secret_access_key|client_secret|token)\s{1,4}"),
@@ -561,9 +567,13 @@ _PROSE: Final = re.compile(
     r"""(\bgit\s[^|;&\n'"]{0,200}?(?:\s-[a-z]{0,4}m\s{0,4}(?:'[^']{0,4096}'|"(?:[^"\\]|\\.){0,4096}"))+)""", re.DOTALL
 )
 
-_SPOKEN: Final = re.compile(
-    rf"(?<![\w-])(?:echo|"
-    rf"printf)\s{{1,4}}(?:-[neE]{{1,3}}\s{{1,4}})?(?:['\"]?%s(?:\\n)?['\"]?\s{{1,4}})?{_VALUE}(?=\s*$)"
+_SAYS: Final = (
+    rf"(?<![\w-])(?:echo|printf)\s{{1,4}}(?:-[neE]{{1,3}}\s{{1,4}})?(?:['\"]?%s(?:\\n)?['\"]?\s{{1,4}})?{_VALUE}"
+)
+_SPOKEN: Final = re.compile(rf"{_SAYS}(?=\s*$)")
+# The same in quotes, as in `ssh h "echo x | sudo -S ls"`.
+_PIPED: Final = re.compile(
+    rf"{_SAYS}(?=\s{{0,4}}\|\s{{0,4}}(?:sudo\s(?:-\w{{1,5}}\s){{0,3}}-\w{{0,4}}S|[^|;&\n]{{0,200}}--password-stdin|(?:ch)?passwd\b))"
 )
 _LISTENS: Final = re.compile(
     r"--?password-stdin|--with-token|\bsudo\s(?:-\w{1,5}\s){0,3}(?:-\w{0,4}S|--stdin)|"
@@ -597,13 +607,16 @@ _TOKENS: Final = tuple(
 )
 
 
+def _group(match: re.Match[str]) -> str:
+    """Return the name of the group that holds the value, "" when there is none."""
+    groups = match.re.groupindex
+    return next((group for group in _GROUPS if group in groups and match.start(group) >= 0), "")
+
+
 def _hide(match: re.Match[str]) -> str:
     """Return the match with its value redacted, or as it is when the value is no secret."""
-    groups = match.re.groupindex
-    for group in _GROUPS:
-        if group in groups and match.start(group) >= 0:
-            break
-    else:
+    group = _group(match)
+    if not group:
         return match.group()
     value, (start, end) = match.group(group), match.span(group)
     if value.startswith(("$", "`", SECRET)) or _PLAIN_VALUE.match(value.rstrip(",);")):
@@ -617,7 +630,9 @@ def _hide(match: re.Match[str]) -> str:
 def _hide_named(names: re.Pattern[str]) -> Callable[[re.Match[str]], str]:
     def replace(match: re.Match[str]) -> str:
         name = match.group("name") or match.group("key") or match.group("argument")
-        if names.search(name) and not _PLAIN_NAME.search(name):
+        if names.search(name):
+            return match.group() if _PLAIN_NAME.search(name) else _hide(match)
+        if _KEY_NAME.fullmatch(name) and (group := _group(match)) and _MIXED.fullmatch(match.group(group)):
             return _hide(match)
         return match.group()
 
@@ -628,7 +643,14 @@ def _hide_named(names: re.Pattern[str]) -> Callable[[re.Match[str]], str]:
 _NAME_HINTS: Final = ("pass", "pwd", "secret", "token", "key", "cred", "auth", "dsn", "bearer", "pat")
 _CODE_HINTS: Final = ("passw", "secret", "token", "api", "cred")
 _hide_assigned: Final = _hide_named(_SECRET_NAME)
-_hide_flagged: Final = _hide_named(_SECRET_FLAG)
+_hide_option: Final = _hide_named(_SECRET_FLAG)
+
+
+def _hide_flagged(match: re.Match[str]) -> str:
+    start = match.start()
+    if match.group("name") == "secret" and "gcloud" in match.string[max(0, start - 200) : start]:
+        return match.group()  # there it names a secret
+    return _hide_option(match)
 
 
 def _place_rules(command: str) -> str:
@@ -673,6 +695,8 @@ def _places(command: str) -> str:
             command = _SET.sub(_hide_assigned, command)
     if "password" in small or "identified" in small:
         command = _SQL_PASSWORD.sub(_hide, command)
+    if "|" in command and ("echo" in small or "printf" in small):
+        command = _PIPED.sub(_hide, command)
     if not _PLACES.keys().isdisjoint(_PROGRAM.findall(command)) or ("|" in command and _LISTENS.search(command)):
         command = _place_rules(command)
     return command
