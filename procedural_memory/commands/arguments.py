@@ -33,7 +33,11 @@ _GLUED: Final = re.compile(r"(-[A-Za-z])(.+)", re.DOTALL)
 _COUNT: Final = re.compile(r"-\d{1,9}")
 _GLUED_COUNT: Final = re.compile(r"(-[A-Za-z])(\d[\d.:,]{0,40}[kKmMgG]?)")
 _ENUMERATED: Final = re.compile(r"[A-Za-z][A-Za-z-]{0,19}")
-_SUBCOMMAND: Final = re.compile(r"[A-Za-z][\w:-]{0,40}", re.ASCII)
+_SUBCOMMAND: Final = re.compile(r"[A-Za-z][\w:,-]{0,40}", re.ASCII)
+_ECHO_FLAG: Final = re.compile(r"-[neE]{1,3}")
+_TASK: Final = re.compile(r"[a-z]\w{0,40}(?:\.\w{1,40}){1,4}", re.ASCII)  # `mix deps.get`
+_WINDOWS_PROGRAM: Final = re.compile(r"(?:\.{1,2}|\.?[\w-]{1,40})(?:\\[\w.-]{1,60}){1,6}", re.ASCII)
+_PORT: Final = re.compile(r"(-[A-Za-z]{1,4}:)(\d{1,5})")
 _BIN: Final = re.compile(
     r"(?:.*/)?(?:s?bin|Scripts|scripts|libexec)/[\w.+@-]{1,60}|\.{1,2}/[\w./+@-]{1,60}|"
     r"[\w-]{1,30}(?:/[\w.-]{1,30}){1,3}",
@@ -43,7 +47,18 @@ _PROMPT: Final = re.compile(r"<HOST>|[$#%>]|>>>|\.\.\.|[\w.+-]{1,64}@[\w.-]{1,20
 _PATTERN_FLAGS: Final = frozenset({"-e", "-f", "--regexp", "--expression", "--file", "--from-file"})
 _PATTERN_PROGRAMS: Final = frozenset({"grep", "egrep", "rg", "sed", "awk", "jq", "yq", "git grep", "ag"})
 _SCRIPTS: Final = frozenset({"manage.py", "setup.py", "runtests.py", "artisan", "runtests"})
-_GLUING: Final = frozenset({"gcc", "g++", "cc", "c++", "clang", "clang++", "make"})
+_GLUING: Final = frozenset({"gcc", "g++", "cc", "c++", "clang", "clang++", "make", "mysql", "mysqldump", "mariadb"})
+# Flags of Windows programs; the name of some is a program of Unix as well, whose `/tmp` is a path.
+_SWITCHES: Final = {
+    **dict.fromkeys(["dir", "del", "rd", "rmdir", "copy", "move"], re.compile(r"/[A-Za-z?]{1,2}")),
+    **dict.fromkeys(
+        ["erase", "xcopy", "robocopy", "taskkill", "tasklist", "findstr", "ipconfig", "net", "mklink", "attrib", "reg"],
+        re.compile(r"/[A-Za-z?][\w:-]{0,20}", re.ASCII),
+    ),
+}
+# Sub-commands of programs that have too many groups to name.
+_DEPTHS: Final = {"aws": 2, "gcloud": 3, "az": 3, "oci": 3, "openstack": 3, "doctl": 3}
+_BLOCKS: Final = frozenset({"Where-Object", "ForEach-Object"})
 
 
 class Item(NamedTuple):
@@ -119,14 +134,32 @@ class _Writer:
                 return
         if self._program_next:
             self._program(word)
-        elif word[0] == "-" and len(word) > 1 and word != "--" and (self._options or not self._key.startswith("git ")):
+        elif word[0] == "-" and self._is_flag(word):
             self._flag(word)
+        elif word[0] == "/" and (switch := _SWITCHES.get(self._key)) is not None and switch.fullmatch(word):
+            self._add(Piece(word))
+            self._collapse_from = len(self.pieces)
         elif self._wrapper is not None:
             self._operand(word)
         elif self._sub_next:
             self._subcommand(word)
         else:
             self._argument(word)
+
+    def _known(self) -> bool:
+        """Whether all sub-commands are read: what follows is an argument."""
+        program = self._key.partition(" ")[0]
+        return program in SUBCOMMANDS and self._key.count(" ") >= _DEPTHS.get(program, 1)
+
+    def _is_flag(self, word: str) -> bool:
+        """Whether a word that begins with a dash is a flag."""
+        key = self._key
+        if key == "echo":
+            return _ECHO_FLAG.fullmatch(word) is not None
+        if len(word) == 1 or word == "--":
+            return False
+        # After `--` comes a file, or a flag for another program.
+        return self._options or not (key.startswith("git ") or (" " not in key and self._table()[:1] == ("FILE",)))
 
     def _add(self, part: Piece, *, merge: bool = False) -> None:
         pieces = self.pieces
@@ -164,6 +197,7 @@ class _Writer:
         literal = is_safe(word) and (
             ("/" not in word and look(word) in ("", "FILE", "STR", "TEST")) or _BIN.fullmatch(word) is not None
         )
+        literal = literal or _WINDOWS_PROGRAM.fullmatch(word) is not None
         if literal and "/" not in word and look(word) == "FILE" and word[0] == "~":
             literal = False
         if PLACEHOLDER.search(word):
@@ -199,12 +233,15 @@ class _Writer:
         operands = self._wrapper or ()
         part = piece(word, operands[self._operands])
         self._add(part)
+        self._operand_taken()
+
+    def _operand_taken(self) -> None:
         self._operands += 1
-        if self._operands >= len(operands):
+        if self._operands >= len(self._wrapper or ()):
             self._program_next = True
 
     def _subcommand(self, word: str) -> None:
-        if _SUBCOMMAND.fullmatch(word) is None:
+        if _SUBCOMMAND.fullmatch(word) is None and not (self._key == "mix" and _TASK.fullmatch(word)):
             self._sub_next = False
             self._argument(word)
             return
@@ -245,7 +282,7 @@ class _Writer:
         self._arguments += 1
         if not classes:
             expected = "AUTO"
-            if place == 0 and _SUBCOMMAND.fullmatch(word) and word.islower() and len(word) <= 16:
+            if place == 0 and not self._known() and _SUBCOMMAND.fullmatch(word) and word.islower() and len(word) <= 16:
                 expected = "LIT"
         else:
             expected = classes[min(place, len(classes) - 1)]
@@ -327,9 +364,11 @@ class _Writer:
             if self._key.partition(" ")[0] in DIGIT_FLAGS and len(word) <= 3:
                 return Piece(word), ""
             return Piece("-<NUM>", (Slot("NUM", word[1:]),)), ""
+        if match := _PORT.fullmatch(word):
+            return Piece(f"{match.group(1)}<NUM>", (Slot("NUM", match.group(2)),)), ""
         if match := _GLUED_COUNT.fullmatch(word):
             name, value = match.groups()
-            if name in ("-O", "-W", "-D"):
+            if name in ("-O", "-W", "-D") or self._key.startswith("openssl "):
                 return Piece(word), ""
             return Piece(f"{name}<NUM>", (Slot("NUM", value),)), ""
         if word[1] != "-" and (match := _GLUED.fullmatch(word)):
@@ -368,6 +407,7 @@ class _Writer:
                 return
             self._add(Piece(word))
             self._arguments = self._class_shift = 0
+            self._program_next, self._wrapper = False, None  # `coverage run -m` no longer waits for a program
             self._start(ALIASES.get(word, word))
             return
         part = piece(word, expected)
@@ -399,7 +439,9 @@ class _Writer:
         self._add(Piece(item.text, item.slots, item.glued))
         self._collapse_from = len(self.pieces)
         if self._program_next:
-            self._program_next = False
+            self._program_next, self._wrapper = False, None
+        elif self._wrapper is not None:
+            self._operand_taken()
         elif self._sub_next:
             self._sub_next = False
         else:
@@ -440,6 +482,11 @@ def _sorted_files(key: str, files: list[tuple[str, bool]], in_place: bool) -> li
     return files
 
 
+def _written(items: list[Item]) -> str:
+    """Return the text of items as it was typed."""
+    return " ".join(fill(item.text, item.slots) if item.slots else item.text for item in items)
+
+
 def write_command(items: list[Item], facts: Facts) -> list[Piece]:
     """Return the parts of the template for one simple command, and note in `facts` what it does."""
     writer = _Writer(facts)
@@ -450,13 +497,18 @@ def write_command(items: list[Item], facts: Facts) -> list[Piece]:
     )
     while place < count:
         if len(writer.pieces) >= MAX_PIECES and not (place == count - 1 and items[place].text == "<REST>"):
-            rest = " ".join(fill(item.text, item.slots) if item.slots else item.text for item in items[place:])
-            writer.pieces.append(Piece("<REST>", (Slot("REST", rest),)))
+            writer.pieces.append(Piece("<REST>", (Slot("REST", _written(items[place:])),)))
             break
         item = items[place]
         place += 1
         if item.kind == "word":
-            if place - 1 == last_word and writer._key in DISTINCT:
+            if item.text == "{" and writer._key in _BLOCKS:  # a PowerShell script block
+                end = next((i for i in range(place, count) if items[i].text == "}"), count - 1) + 1
+                block = _written(items[place - 1 : end])
+                writer.pieces.append(Piece("<CODE>", (Slot("CODE", block),)))
+                place = end
+                continue
+            if place - 1 == last_word and writer._key in DISTINCT and (writer._options or writer._key[:4] != "git "):
                 writer._collapse_from = len(writer.pieces)
             writer.word(item.text)
             if item.glued and len(writer.pieces) > 0:

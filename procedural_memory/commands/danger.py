@@ -54,6 +54,13 @@ def _short(letter: str) -> str:
 
 DANGER_RULES: Final = (
     DangerRule("recursive delete", rf"rm{_ANY}(?:{_short('[rR]')}|--recursive)", "rm -rf build", "rm notes.txt"),
+    DangerRule("rimraf", r"rimraf(?= .)", "npx rimraf dist", "npm install rimraf"),
+    DangerRule(
+        "recursive delete in code",
+        r"(?:python[\d.]*|node|ruby|perl) (?:.* )?-\w*[ce] .*(?:rmtree\(|rm_rf\b|rmSync\(|remove_tree\()",
+        "python -c \"import shutil; shutil.rmtree('x')\"",
+        "python -c 'print(1)'",
+    ),
     DangerRule("delete by wildcard", r"rm (?:.*[ /])?(?:\S*[*?]\S*|<GLOB>)(?: |$)", "rm -f *", "rm a.txt"),
     DangerRule("delete the root", rf"rm{_ANY}(?:/|~|\$HOME|/\*)(?: |$)", "rm -f /", "rm /tmp/x.txt"),
     DangerRule("delete what find finds", rf"find{_ANY}-delete\b", "find . -name '*.o' -delete", "find . -name delete"),
@@ -66,13 +73,14 @@ DANGER_RULES: Final = (
     DangerRule("shred", r"(?:shred|wipe|srm|sdelete)(?= .)", "shred -u key.pem", "shred"),
     DangerRule(
         "Windows delete",
-        r"(?i:(?:del|erase|rd|rmdir)\b.* /[sq]\b|Remove-Item\b.* -(?:Recurse|Force)\b|ri\b.* -r)",
+        r"(?i:(?:del|erase|rd|rmdir)\b.* /[sq]\b|Remove-Item\b.* -(?:Recurse|Force)\b|ri\b.* -r|"
+        r"(?:Format-Volume|Clear-Disk|Initialize-Disk)\b)",
         "Remove-Item x -Recurse",
         "Remove-Item a.txt",
     ),
     DangerRule(
         "rsync --delete",
-        rf"rsync{_ANY}--(?:delete\S*|remove-source-files)",
+        rf"rsync(?!{_ANY}{_short('n')}){_ANY}--(?:delete\S*|remove-source-files)",
         "rsync -a --delete a/ b/",
         "rsync -a a/ b/",
     ),
@@ -83,7 +91,10 @@ DANGER_RULES: Final = (
         "git reset HEAD a.py",
     ),
     DangerRule(
-        "delete untracked files", rf"git{_ANY}clean{_ANY}(?:{_short('f')}|--force)", "git clean -fdx", "git clean -n"
+        "delete untracked files",
+        rf"git{_ANY}clean(?!{_ANY}{_short('n')}){_ANY}(?:{_short('f')}|--force)",
+        "git clean -fdx",
+        "git clean -n",
     ),
     DangerRule(
         "rewrite a remote",
@@ -103,6 +114,13 @@ DANGER_RULES: Final = (
         rf"git{_ANY}switch{_ANY}(?:-f|--force|--discard-changes)\b",
         "git switch -f main",
         "git switch main",
+    ),
+    DangerRule(
+        "throw changes away elsewhere",
+        r"(?:svn|hg|jj|bzr) (?:.* )?(?:revert (?:.* )?(?:-R|--recursive|--all|-a)|(?:update|up|co|checkout) (?:.* )?"
+        r"(?:-C|--clean)|purge|strip)(?= |$)",
+        "hg update --clean",
+        "hg update",
     ),
     DangerRule(
         "delete a branch",
@@ -151,7 +169,7 @@ DANGER_RULES: Final = (
         "lvremove vg/lv",
         "lvs",
     ),
-    DangerRule("empty a file", rf"truncate{_ANY}(?:-s|--size)", "truncate -s 0 app.log", "truncate --help"),
+    DangerRule("empty a file", rf"truncate{_ANY}(?:-s|--size)(?![ =]?\+)", "truncate -s 0 app.log", "truncate --help"),
     DangerRule(
         "open or take the whole tree",
         rf"(?:chmod|chown|chgrp){_ANY}(?:{_short('R')}|--recursive){_ANY}(?:/|~|/\*|/(?:etc|usr|var|"
@@ -161,7 +179,7 @@ DANGER_RULES: Final = (
     ),
     DangerRule(
         "world-writable tree",
-        rf"chmod{_ANY}(?:{_short('R')}|--recursive) 0?777(?= )",
+        rf"chmod{_ANY}(?:{_short('R')}|--recursive) 0?(?:777|000)(?= )",
         "chmod -R 777 site",
         "chmod 755 run.sh",
     ),
@@ -182,6 +200,10 @@ DANGER_RULES: Final = (
     ),
     DangerRule("users", r"(?:userdel|deluser|groupdel|delgroup)(?= .)", "userdel -r bob", "useradd bob"),
     DangerRule("crontab", r"crontab (?:.* )?-[a-z]*r", "crontab -r", "crontab -l"),
+    DangerRule("shell history", r"history (?:.* )?-c(?= |$)", "history -c", "history"),
+    DangerRule(
+        "topics", r"kafka-topics(?:\.sh)? (?:.* )?--delete\b|rpk topic delete", "rpk topic delete x", "rpk topic list"
+    ),
     DangerRule(
         "firewall",
         r"ip6?tables (?:.* )?(?:-F|--flush|-X)(?= |$)|nft flush ruleset|ufw (?:--force )?reset",
@@ -253,8 +275,7 @@ DANGER_RULES: Final = (
     ),
     DangerRule(
         "empty a cache",
-        r"(?:redis-cli|valkey-cli)\b.* (?i:flushall|flushdb)\b|(?:redis-cli)\b.* (?i:del|unlink|"
-        r"debug) ",
+        r"(?:redis-cli|valkey-cli)(?: -\S+(?: [^\s-]\S*)?)* (?i:(?:flushall|flushdb)\b|(?:del|unlink|debug) )",
         "redis-cli FLUSHALL",
         "redis-cli GET x",
     ),
@@ -316,8 +337,9 @@ DANGER_RULES: Final = (
 _COMPILED: Final = re.compile("|".join(f"(?:{rule.pattern})" for rule in DANGER_RULES), re.DOTALL)
 # A statement of its own, or one of several that a database client is given.
 _STATEMENT: Final = (
-    r"(?:drop\s+(?:table|database|schema|view|index|column|user|role|owned|collection)\b"
-    r"|truncate\s+(?:table\s+)?[a-z_\"`]\w*\s*(?:;|$|cascade)|delete\s+from\s+[\w.\"`]+\s*(?:;|$|['\"]))"
+    r"(?:(?:alter\s+table\s+\S+\s+)?drop\s+(?:table|database|schema|view|index|column|user|role|owned|collection)\b"
+    r"|truncate\s+(?:table\s+)?[a-z_\"`]\w*\s*(?:;|$|cascade)|delete\s+from\s+[\w.\"`]+\s*(?:;|$|['\"])"
+    r"|update\s+[\w.\"`]+\s+set\s(?![^;]*\bwhere\b))"
 )
 _SQL: Final = re.compile(_STATEMENT, re.IGNORECASE)
 _GIVEN_SQL: Final = re.compile(rf"(?:.*[\s;\"'(])?{_STATEMENT}", re.IGNORECASE | re.DOTALL)
@@ -340,6 +362,10 @@ _SQL_CLIENTS: Final = frozenset(
 _SHELLS: Final = frozenset(
     ["bash", "sh", "zsh", "dash", "fish", "ksh", "eval", "ssh", "su", "pwsh", "powershell", "cmd"]
 )
+_CLUSTERS: Final = frozenset(["kubectl", "oc", "k"])
+# Commands that write nothing: a redirection of theirs empties the file.
+_NOTHING: Final[tuple[list[str], ...]] = ([], [":"], ["true"], ["cat", "/dev/null"])
+_TRIED_ONLY: Final = re.compile(r"--help|--dry-?run(?:=.*)?|-WhatIf", re.IGNORECASE)
 _DISK: Final = re.compile(r"/dev/(?:sd|hd|vd|xvd|nvme|mmcblk|disk|rdisk|mem|kmem|loop)\w*")
 _FORK_BOMB: Final = re.compile(r"(\w{1,20}|:)\s?\(\)\s?\{\s?\1\s?\|\s?\1\s?&\s?\}\s?;\s?\1")
 _ASSIGNMENT: Final = re.compile(r"[A-Za-z_]\w*\+?=")
@@ -349,34 +375,50 @@ def _hidden(match: re.Match[str]) -> str:
     return f"x{match.group(1)}x"
 
 
-def _simple_commands(source: str) -> Iterator[list[str]]:
-    """Yield the words of each simple command, unquoted. A write to a disk is given as the words ``> /dev/…``."""
+class _Simple(NamedTuple):
+    """A simple command."""
+
+    words: list[str]
+    """Unquoted. A redirection that wipes a disk or empties a file is the command ``>``."""
+    given: str = ""
+    """What it reads: a here-document, a here-string, what ``echo`` says before a pipe."""
+
+
+def _simple_commands(source: str) -> Iterator[_Simple]:
+    """Yield each simple command."""
     hidden = PLACEHOLDER.sub(_hidden, source)
     words: list[str] = []
     stack: list[list[str]] = []
-    redirect = ""
+    redirect = given = emptied = ""
     for kind, start, end in tokens(hidden):
         text = source[start:end]
         if kind is Kind.WORD:
-            if redirect:
-                if ">" in redirect and _DISK.match(unquote(text)):
-                    yield [">", unquote(text)]
-                redirect = ""
-            else:
-                words.append(unquote(text))
+            word = unquote(text)
+            if not redirect:
+                words.append(word)
+            elif redirect == "<<<":
+                given = word
+            elif ">" in redirect:
+                if _DISK.match(word):
+                    yield _Simple([">", word])
+                if redirect in (">", ">|") and not word.startswith("/dev/"):
+                    emptied = word
+            redirect = ""
             continue
         redirect = text if kind is Kind.REDIRECT else ""
         if kind is Kind.OPEN:
             stack.append(words)
             words = []
-        elif kind is Kind.CLOSE:
-            yield words
-            words = stack.pop() if stack else []
-        elif kind in (Kind.OPERATOR, Kind.KEYWORD, Kind.HEREDOC):
-            yield words
-            words = []
-    yield words
-    yield from stack
+        elif kind is not Kind.REDIRECT and kind is not Kind.COMMENT:
+            if kind is Kind.HEREDOC:
+                given = text
+            yield _Simple([">", emptied] if emptied and words in _NOTHING else words, given)
+            given = " ".join(words[1:]) if text in ("|", "|&") and words[:1] in (["echo"], ["printf"]) else ""
+            emptied = ""
+            words = stack.pop() if kind is Kind.CLOSE and stack else []
+    yield _Simple([">", emptied] if emptied and words in _NOTHING else words, given)
+    for words in stack:
+        yield _Simple(words)
 
 
 def _inner(words: list[str]) -> list[str]:
@@ -413,20 +455,24 @@ def is_destructive(command: str) -> bool:
 def _destructive(command: str, depth: int) -> bool:
     if _FORK_BOMB.search(command) or _SQL.match(command):
         return True
-    for written in _simple_commands(command.replace("\x00", " ")):
+    for written, given in _simple_commands(command.replace("\x00", " ")):
         words = _inner(written[:_MAX_WORDS])
-        if not words:
+        if not words or any(_TRIED_ONLY.fullmatch(word) for word in words[1:]):
             continue
-        if words[0] == ">":
-            return True
         program = words[0]
-        if program in _SHELLS and depth < _MAX_DEPTH and len(words) > 1:
-            if any(_destructive(word, depth + 1) for word in words[1:] if " " in word):
+        if program == ">" or (program == "rm" and written[0] in ("xargs", "parallel")):
+            return True
+        if program in _SHELLS and depth < _MAX_DEPTH:
+            if any(_destructive(word, depth + 1) for word in (*words[1:], given) if " " in word):
                 return True
             if program == "ssh" and _destructive(" ".join(words[2:]), depth + 1):
                 return True
-        if program in _SQL_CLIENTS and any(_GIVEN_SQL.match(word[:_MAX_LINE]) for word in words[1:]):
+        inner = words[words.index("--") + 1 :] if program in _CLUSTERS and "--" in words else ()
+        if inner and depth < _MAX_DEPTH and _destructive(" ".join(inner), depth + 1):
             return True
-        if _COMPILED.match(" ".join(words)[:_MAX_LINE]):
+        if program in _SQL_CLIENTS and any(_GIVEN_SQL.match(word[:_MAX_LINE]) for word in (*words[1:], given)):
+            return True
+        # A blank within a word separates nothing.
+        if _COMPILED.match(" ".join(word.replace(" ", "\x1f") for word in words)[:_MAX_LINE]):
             return True
     return False

@@ -51,10 +51,17 @@ _E: Final = r"(?![A-Za-z0-9_])"
 TOKEN_RULES: Final = (
     TokenRule(
         "AWS access key id",
-        rf"{_B}(?:AKIA|ASIA|ABIA|ACCA)[A-Z2-7]{{16}}{_E}",
+        rf"{_B}(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{{16}}{_E}",
         "AKIA" + "IOSFODNN7EXAMPLE",
         "AKIAFOO",
         "akia asia abia acca",
+    ),
+    TokenRule(
+        "AWS secret access key",
+        r"(?i:aws_?secret(?:_?access)?_?key['\"]?\s{0,4}[=:\s]\s{0,4}['\"]?)(?P<s>[A-Za-z0-9/+]{40})(?![A-Za-z0-9/+])",
+        "AWS_SECRET_ACCESS_KEY=" + "/aB3" * 10,
+        "AWS_SECRET_ACCESS_KEY=/run/secrets/aws",
+        "secret",
     ),
     TokenRule(
         "GitHub token",
@@ -181,7 +188,7 @@ TOKEN_RULES: Final = (
     TokenRule("Twilio key", rf"{_B}SK[0-9a-f]{{32}}{_E}", "SK" + "0123456789abcdef" * 2, "SKIP", "sk"),
     TokenRule(
         "Telegram bot token",
-        rf"{_B}\d{{8,10}}:AA[A-Za-z0-9_-]{{32,34}}{_E}",
+        rf"(?:{_B}|(?<=/bot))\d{{8,10}}:AA[A-Za-z0-9_-]{{32,34}}{_E}",
         "123456789:" + "AA" + "aB3_" * 8 + "x",
         "12345678:AA",
         ":aa",
@@ -190,6 +197,23 @@ TOKEN_RULES: Final = (
     TokenRule(
         "Docker Hub token", rf"{_B}dckr_pat_[A-Za-z0-9_-]{{20,64}}", "dckr_pat_" + "aB3_" * 7, "dckr_pat", "dckr_pat_"
     ),
+    TokenRule(
+        "Terraform Cloud token",
+        rf"{_B}[A-Za-z0-9]{{14}}\.atlasv1\.[A-Za-z0-9_=-]{{60,70}}",
+        "aB3dEf9hIj1kLm" + ".atlasv1." + "aB3d" * 16,
+        "x.atlasv1.y",
+        ".atlasv1.",
+    ),
+    TokenRule("Perplexity key", rf"{_B}pplx-[A-Za-z0-9]{{40,64}}{_E}", "pplx-" + "aB3d" * 12, "pplx-api", "pplx-"),
+    TokenRule("xAI key", rf"{_B}xai-[A-Za-z0-9]{{60,100}}{_E}", "xai-" + "aB3d" * 20, "xai-sdk", "xai-"),
+    TokenRule(
+        "PlanetScale token",
+        rf"{_B}pscale_(?:tkn|pw|oauth)_[\w.=-]{{32,64}}",
+        "pscale_tkn_" + "aB3_" * 9,
+        "pscale_x",
+        "pscale_",
+    ),
+    TokenRule("OpenShift token", rf"{_B}sha256~[A-Za-z0-9_-]{{40,50}}", "sha256~" + "aB3_" * 11, "sha256~x", "sha256~"),
     TokenRule("Vault token", rf"{_B}hv[sbr]\.[A-Za-z0-9_-]{{24,255}}", "hvs." + "CAES" * 8, "hvs.x", "hvs. hvb. hvr."),
     TokenRule(
         "Linear key", rf"{_B}lin_api_[A-Za-z0-9]{{32,64}}{_E}", "lin_api_" + "aB3d" * 10, "lin_api_x", "lin_api_"
@@ -254,7 +278,7 @@ TOKEN_RULES: Final = (
     ),
     TokenRule(
         "authorization header",
-        r"(?i:authorization\s{0,4}[:=]\s{0,4}(?:basic|bearer|token|digest|apikey|"
+        r"(?i:authorization['\"]?\s{0,4}[:=]\s{0,4}['\"]?(?:basic|bearer|bot|token|digest|apikey|jwt|ssws|"
         r"negotiate)\s{1,4})(?P<s>[^\s'\"$<`]{3,4096})",
         "Authorization: Basic " + "dXNlcjpwYXNz",
         "Authorization: Basic $BASIC",
@@ -262,8 +286,8 @@ TOKEN_RULES: Final = (
     ),
     TokenRule(
         "key header",
-        r"(?i:\b(?:x-)?(?:api-?key|auth-?token|access-?token|vault-token|gitlab-token|private-token|"
-        r"secret|amz-security-token)\s{0,4}:\s{0,4})"
+        r"(?i:(?<![:/\w-])(?:x-[a-z0-9-]{0,40}(?:key|token|secret)|(?:api-?key|auth-?token|access-?token|vault-token|"
+        r"gitlab-token|private-token|amz-security-token))['\"]?\s{0,4}[:=]\s{0,4}['\"]?)"
         r"(?P<s>[^\s'\"$<`{]{3,4096})",
         "X-Api-Key: " + "abc123",
         "X-Api-Key: $KEY",
@@ -287,7 +311,7 @@ TOKEN_RULES: Final = (
     ),
     TokenRule(
         "password in a URL",
-        r"[A-Za-z][A-Za-z0-9+.-]{1,30}://[^\s/:@'\"<>]{0,200}:(?P<s>[^\s/@'\"<>$]{1,400})@",
+        r"[A-Za-z][A-Za-z0-9+.-]{1,30}://[^\s/:@'\"<>]{0,200}:(?P<s>(?!\$)[^\s/'\"<>`]{1,400})@",
         "https://user:" + "hunter2@example.com",
         "https://user@example.com:8080/x",
         "://",
@@ -310,15 +334,30 @@ TOKEN_RULES: Final = (
     ),
     TokenRule(
         "password in a connection string",
-        r"(?i:[;\s'\"](?:password|pwd|accountkey|sharedaccesskey)\s{0,2}=\s{0,2})(?P<s>[^;\s'\"$<`]{2,400})(?=;)",
+        r"(?i:[;\s'\"](?:password|pwd|accountkey|sharedaccesskey)\s{0,2}=\s{0,2})(?P<s>(?!(?i:null|none|default)\b)[^;\s'\"$<`]{2,400})(?=;)",
         "Server=x;User Id=sa;Password=" + "hunter2;",
         "Server=x;Database=y;",
         "password pwd key",
     ),
     TokenRule(
+        "password in a netrc file",
+        r"(?i:\blogin\s{1,8}\S{1,200}\s{1,8}password\s{1,8})(?P<s>[^\s'\"$<`]{2,400})",
+        "machine x.y login bob password " + "hunter2",
+        "machine x.y login bob",
+        "password",
+    ),
+    TokenRule(
+        "token given to login",
+        r"(?i:\b(?:login|auth|(?:add-)?authtoken)\s{1,4}(?:--\w{1,20}\s{1,4}){0,2})"
+        r"(?P<s>(?=[A-Za-z_-]{0,200}\d)[A-Za-z0-9_-]{16,255})(?![\w.@:/-])",
+        "wandb login " + "0123456789abcdef" * 2,
+        "docker login 123456789012.dkr.ecr.us-east-1.amazonaws.com",
+        "login auth",
+    ),
+    TokenRule(
         "secret in JSON",
         r"(?i:[\"'](?:[a-z0-9_-]{0,40}(?:password|passwd|secret|api_?key|access_?key|private_?key|"
-        r"auth_?token|access_?token|refresh_?token|token)|pwd|pass)\\?[\"']\s{0,4}:\s{0,4}\\?[\"'])"
+        r"auth_?token|access_?token|refresh_?token|token|_pass)|pwd|pass)\\?[\"']\s{0,4}:\s{0,4}\\?[\"'])"
         r"(?P<s>[^\"'\\$<{][^\"'\\\n]{0,2000})",
         '{"password": "' + 'hunter2"}',
         '{"tokens": 5}',
@@ -336,75 +375,133 @@ _VALUE: Final = f"(?:{_QUOTED}|{_BARE})"
 _SECRET_NAME: Final = re.compile(
     r"(?:passw(?:or)?d|passphrase|secret|api_?key|access_?key(?:_id)?|(?:private|secret)_?key|"
     r"(?:encryption|signing|master|auth|account)_?key|token"
-    r"|credentials?|_pat|_?pwd|(?:^|_|[a-z])pass|_dsn|_auth|(?:^|[_.])auth_?token|sshpass|_authtoken)"
-    r"(?:_?\d{1,3}|_(?:prod|dev|test|staging|id|value|base64|b64|hash))?$",
+    r"|credentials?|^tf_token_\w{1,80}|_pat|_?pwd|(?:^|_|[a-z])pass|_dsn|_auth|(?:^|[_.])auth_?token|sshpass|_authtoken)"
+    r"(?:_?\d{1,3}|_(?:prod|dev|test|staging|id|value|base|base64|b64|hash))?$",
     re.IGNORECASE,
 )
 _SECRET_FLAG: Final = re.compile(
-    r"(?:^|-)(?:password|passwd|passphrase|pass|pwd|secret|token|api-?key|access-?key|secret-?key|"
-    r"private-?key|auth-?token|credentials?"
-    r"|storepass|keypass|master-?key|encryption-?key|requirepass|bearer|pat|passin|passout)$",
+    r"(?:password|passwd|passphrase|token|(?:api|access|secret|account|auth|private|master|encryption)[-_]?key)$"
+    r"|(?:^|[-_.])(?:pass|pwd|secret|secret-string|credentials?|creds|storepass|keypass|requirepass|bearer|"
+    r"oauth2-bearer|pat|passin|passout)$",
     re.IGNORECASE,
 )
+# A name that may be a secret's; whether it is, its value must tell.
+_KEY_NAME: Final = re.compile(
+    r"(?!(?:\w*_)?(?:PUBLIC|PRIMARY|FOREIGN|SORT|PARTITION|CACHE|PUB)_KEY)[A-Z][A-Z0-9_]*_KEY"
+)
+_MIXED: Final = re.compile(r"(?=[^\d]*\d)(?=[^A-Za-z]*[A-Za-z])[\w+/=.-]{8,}", re.ASCII)
 # These end like the name of a secret and are none.
 _PLAIN_NAME: Final = re.compile(
     r"(?:^|[_-])(?:max|num|n|min|total|input|output|prompt|completion|new|pad|eos|bos|unk|mask|"
     r"sep|cls|stop|special|by|old)?[_-]?tokens$"
-    r"|(?:pad|eos|bos|unk|mask|sep|cls|special|next|prev|stop|csrf)_?token(?:_id)?$|^(?:no|skip|"
+    r"|(?:pad|eos|bos|unk|mask|sep|cls|special|next|prev|stop|csrf)[-_]?token(?:_id)?$|(?:^|[._-])existing[-_]?secret$|^(?:no|skip|"
     r"without|disable|show|generate|random|ask|prompt-for)-"
     r"|^(?:bypass|compass|\w{0,20}_?bypass|encompass)$",
     re.IGNORECASE,
 )
+# What people write where a secret would stand.
+_STAND_IN: Final = (
+    r"<[\w -]{1,40}>|your[-_ ].*|.*[-_ ]here|x{3,}|.*\.{3}|replace[-_ ]?(?:me|with).*|insert[-_ ].*|placeholder|todo"
+)
 _PLAIN_VALUE: Final = re.compile(
-    r"(?:true|false|yes|no|on|off|none|null|[01]|/[\w./-]{2,}|\.{1,2}/.*|~/.*|(?:file|env|fd|arn|"
+    rf"(?:{_STAND_IN}|(?:id|type|src|env)=.*|"
+    r"true|false|yes|no|on|off|none|null|[01]|/[\w./-]{2,}|\.{1,2}/.*|~/.*|(?:file|env|fd|arn|"
     r"vault|op|ssm|secretsmanager):.*|@.*|\*+|\.{3}|prompt|stdin"
     r"|%[\w(]\S*|\[.*|\{.*)$",
     re.IGNORECASE,
 )
 
+# `set -x NAME value` of fish, `setenv NAME value` of csh, `setx NAME value` of Windows, and alike.
+_SET: Final = re.compile(
+    rf"(?<![\w-])(?:set\s{{1,4}}-[A-Za-z]{{0,4}}x[A-Za-z]{{0,4}}|setenv|setx|Set-Item(?:\s-Path)?|env:set|user-secrets\sset|modify\s{{1,4}}[\w-]{{1,60}})"
+    rf"\s{{1,4}}['\"]?(?:Env:)?(?P<name>[A-Za-z_][\w:.-]{{1,80}})['\"]?\s{{1,4}}(?:-Value\s{{1,4}})?{_VALUE}"
+)
+# `os.environ["NAME"] = "value"`, `SetEnvironmentVariable('NAME', 'value')`, `password: 'value'`.
+_IN_CODE: Final = re.compile(
+    r"(?:\[['\"](?P<key>[\w.-]{2,80})['\"]\]\s{0,2}="
+    r"|(?i:(?:set|put)\w{0,8}env\w{0,20}|setdefault)\(\s{0,2}['\"](?P<argument>[\w.-]{2,80})['\"]\s{0,2},"
+    r"|(?<![\w.$-])(?P<name>[A-Za-z_][\w-]{1,80})\s{0,2}:)\s{0,2}"
+    r"(?:\\?'(?P<single>[^'\n\\]{1,400})\\?'|\\?\"(?P<double>(?![$`]|<SECRET>)[^\"\n\\]{1,400})\\?\")"
+)
+# A line of YAML. A bare word there may be a type (`password: str`), hence the digit.
+_YAML: Final = re.compile(
+    r"^[ \t]{0,40}(?:- )?(?P<name>[A-Za-z_][\w.-]{1,80}):[ \t]{1,8}"
+    r"(?P<bare>(?![$`<'\"|&;()\[{!*-])(?=[^\s\d]{0,200}\d)[^\s'\"`<>(\[{]{4,1024})[ \t]{0,8}$",
+    re.MULTILINE,
+)
+
 _ASSIGNED: Final = re.compile(
     rf"""(?<![A-Za-z0-9_.$-])(?P<name>[A-Za-z_][A-Za-z0-9_.-]{{1,80}})(?:={_VALUE}|\s?=\s?(?:'(?P<single2>[^'\n]{{1,4096}})'|"(?P<double2>(?![$`]|<SECRET>)[^"\n]{{1,4096}})"))"""
 )
-_FLAGGED: Final = re.compile(rf"(?<![\w-])--?(?P<name>[A-Za-z][A-Za-z0-9-]{{1,40}})(?:=|\s{{1,8}}){_VALUE}")
+_FLAGGED: Final = re.compile(rf"(?<![\w-])--?(?P<name>[A-Za-z][A-Za-z0-9._-]{{1,60}})(?:=|\s{{1,8}}){_VALUE}")
 
 
 class _PlaceRule(NamedTuple):
     """Where the command line of some program carries a secret."""
 
     programs: str
-    """Alternatives of a pattern for the program, or for a program and its sub-command."""
+    """Names of programs, ``|`` between."""
     place: str
-    """Pattern of what precedes the value. A place of its own value pattern ends in a group ``bare``."""
+    """Pattern of what precedes the value in the arguments."""
     value: str = _VALUE
+    """Pattern of the value; a group says which part of it is the secret."""
 
 
 _PLACE_RULES: Final = (
     _PlaceRule("mysql|mysqldump|mysqladmin|mysqlimport|mysqlshow|mycli|mariadb|mariadb-dump|mariadb-admin", r"\s-p"),
     _PlaceRule("sshpass", r"\s-p\s{0,4}"),
     _PlaceRule(
-        r"(?:docker|podman|nerdctl|az|oc|helm|skopeo|buildah|crane|cf|argocd)(?:\s\S{1,40}){0,2}\slogin", r"\s-p\s{0,4}"
+        "docker|podman|nerdctl|az|oc|helm|skopeo|buildah|crane|cf|argocd",
+        r"(?<=\slogin)\s(?:[^|;&\n]{0,400}?\s)?-p\s{0,4}",
     ),
     _PlaceRule("redis-cli|valkey-cli|keydb-cli", r"\s(?:-a\s{0,4}|AUTH\s{1,4}|auth\s{1,4})"),
+    _PlaceRule("mongo|mongosh|mongodump|mongorestore|mongoexport|mongoimport", r"\s-p\s{0,4}"),
     _PlaceRule(
-        "mongo|mongosh|mongodump|mongorestore|mongoexport|mongoimport|cqlsh|influx|rabbitmqadmin|"
-        "smbmap|crackmapexec|netexec|nxc|evil-winrm"
+        "cqlsh|influx|rabbitmqadmin|"
+        "psexec|twine|smbmap|crackmapexec|netexec|nxc|evil-winrm"
         "|hydra|medusa|az|clickhouse-client|cypher-shell|snowsql|exasol|tsql",
         r"\s-p\s{1,4}",
     ),
     _PlaceRule("sqlcmd|bcp|isql|osql", r"\s-P\s{0,4}"),
+    _PlaceRule("mosquitto_pub|mosquitto_sub|ipmitool", r"\s-P\s{1,4}"),
+    _PlaceRule(
+        "sqlplus|sqlldr|expdp|impdp|rman", r"\s['\"]?[\w$#]{1,40}/", r"(?P<bare>(?![$<'\"])[^\s@'\"|;&]{1,200})"
+    ),
     _PlaceRule("ldapsearch|ldapadd|ldapmodify|ldapwhoami|ldapdelete|ldappasswd", r"\s-(?:w|s)\s{1,4}"),
     _PlaceRule("snmpwalk|snmpget|snmpset", r"\s-(?:A|X)\s{1,4}"),
-    _PlaceRule("ipmitool", r"\s-P\s{1,4}"),
-    _PlaceRule("xfreerdp|xfreerdp3|wfreerdp", r"\s/p:"),
+    _PlaceRule("xfreerdp|xfreerdp3|wfreerdp|cmdkey", r"\s/p(?:ass(?:word)?)?:"),
     _PlaceRule("rdesktop|vncviewer|lftp", r"\s-p\s{1,4}"),
+    _PlaceRule("lftp|ncftp", r"\s(?:-u|--user)\s{0,4}[^\s,'\"|;&]{1,100},"),
     _PlaceRule("openssl", r"\s-(?:pass|passin|passout|password|k)\s{1,4}['\"]?pass:"),
     _PlaceRule("openssl", r"\s-[kK]\s{1,4}(?!pass:)"),
+    _PlaceRule("plink|pscp|psftp|putty", r"\s-pw\s{1,4}"),
+    _PlaceRule("ssh-keygen", r"\s-[NP]\s{0,4}"),
+    _PlaceRule("pdftk", r"\s(?:user_pw|owner_pw|input_pw)\s{1,4}"),
+    _PlaceRule("nmcli|rclone", r"\s(?:password|pass|psk|wifi-sec\.psk|secret_access_key|client_secret|token)\s{1,4}"),
+    _PlaceRule("wpa_passphrase", r"\s(?:'[^']{1,80}'|\"[^\"]{1,80}\"|[^\s'\"]{1,80})\s{1,4}"),
+    _PlaceRule("bw", r"\s(?:unlock|login\s{1,4}[^\s|;&]{1,100})\s{1,4}"),
+    _PlaceRule("nuget|dotnet", r"\spush\s[^|;&\n]{0,300}?-k\s{1,4}"),
+    _PlaceRule("netlify", r"\s--auth[=\s]\s{0,4}"),
     _PlaceRule("zip|unzip|zipcloak|wget", r"\s-P\s{1,4}"),
     _PlaceRule("7z|7za|7zz|rar|unrar", r"\s-h?p(?=\S)"),
     _PlaceRule(
-        "curl|http|https|httpie|xh|lynx|ab|wrk|hey",
+        "curl|http|https|httpie|xh|lynx|ab|wrk|hey|etcdctl",
         r"\s(?:-[A-Za-z]{0,8}[uU]|--user|--proxy-user|-a|--auth)(?:=|\s{0,4})['\"]?(?!\$)[^\s:'\"/$<>]{0,100}:",
         r"(?P<bare>(?![/$<'\"`])[^\s'\"|;&]{1,400})",
+    ),
+    _PlaceRule(
+        "curl",
+        r"\s(?:-b|--cookie)(?:=|\s{0,4})['\"]?(?:[^'\"\s=;]{1,60}=[^'\"\s;]{0,400};\s?){0,20}"
+        r"(?i:[^'\"\s=;]{0,60}(?:sess|sid|auth|token|jwt)[^'\"\s=;]{0,40}=)",
+        r"(?P<bare>(?![$<'\"`])[^\s'\"|;&]{4,4096})",
+    ),
+    _PlaceRule(
+        "|".join(
+            f"impacket-{name}|{name}.py"
+            for name in ("psexec", "wmiexec", "smbexec", "atexec", "dcomexec", "secretsdump", "lookupsid")
+        ),
+        r"\s['\"]?[\w.-]{1,60}(?:/[\w.-]{1,60})?:",
+        r"(?P<bare>(?![$<'\"`])[^\s@'\"|;&]{1,200})(?=@)",
     ),
     _PlaceRule(
         "smbclient|rpcclient|smbget|wmic|winexe|net",
@@ -414,45 +511,74 @@ _PLACE_RULES: Final = (
     _PlaceRule(
         "mount|mount.cifs|sshfs|curlftpfs", r"[\s,=]pass(?:word)?=", r"(?P<bare>(?![$<'\"])[^\s,'\"|;&]{1,200})"
     ),
+    _PlaceRule("htpasswd", r"\s-(?=[A-Za-z]{0,6}n)[A-Za-z]{0,6}b[A-Za-z]{0,6}\s{1,4}[^\s|;&]{1,100}\s{1,4}"),
     _PlaceRule("htpasswd", r"\s-[A-Za-z]{0,6}b[A-Za-z]{0,6}\s{1,4}[^\s|;&]{1,300}\s{1,4}[^\s|;&]{1,100}\s{1,4}"),
     _PlaceRule(
         "npm|pip|git|aws|gh|pulumi|yarn|composer|bundle|conda|gcloud",
-        r"\s(?:set|config(?:\s{1,4}--\w{1,20})?|add|--secret)\s{1,4}[^\s=]{0,200}(?:token|password|"
+        r"\s(?:set|config(?:\s{1,4}--\w{1,20})?|add|--secret)\s{1,4}[^\s=]{0,200}(?i:token|password|"
         r"passwd|_auth|secret|secret_?key|api_?key|access_key)[\w.-]{0,40}\s{1,4}",
     ),
     _PlaceRule("poetry", r"\s(?:pypi-token\.[\w.-]{1,80}|http-basic\.[\w.-]{1,80}\s{1,4}[\w.@-]{1,80})\s{1,4}"),
+    _PlaceRule(
+        "composer", r"\s(?:http-basic|gitlab-token|github-oauth)\.[\w.-]{1,80}\s{1,4}(?:[\w.@-]{1,80}\s{1,4})?(?!-)"
+    ),
+    _PlaceRule("bundle", r"\sconfig\s{1,4}(?:set\s{1,4})?(?:--\w{1,20}\s{1,4})?[\w./:-]{1,100}\s{1,4}[\w.@-]{1,80}:"),
+    _PlaceRule(
+        "pulumi",
+        r"\sconfig\s{1,4}set\s{1,4}(?=[^|;&\n]{0,400}--secret)(?:--\S{1,40}\s{1,4}){0,4}[^\s|;&]{1,100}\s{1,4}",
+    ),
+    _PlaceRule(
+        "aws|az|llm",
+        r"\s(?:put-parameter\s(?=[^|;&\n]{0,400}SecureString)|keyvault\ssecret\sset\s|keys\sset\s)"
+        r"[^|;&\n]{0,400}?--value[=\s]\s{0,4}",
+    ),
+    _PlaceRule("printf", r"\s['\"]\w{0,40}(?:TOKEN|PASSWORD|SECRET|KEY)=%s(?:\\n)?['\"]\s{1,4}"),
     _PlaceRule("vault", r"\slogin\s{1,4}(?:-\S{1,80}\s{1,4}){0,4}"),
-    _PlaceRule("setx", r"\s\S{0,80}(?:TOKEN|PASSWORD|SECRET|KEY)\s{1,4}"),
+    _PlaceRule("net", r"\suse\s{1,4}[^|;&\n]{0,200}?\\\\[^\s|;&]{1,200}\s{1,4}(?:/user:[^\s|;&]{1,100}\s{1,4})?(?!/)"),
     _PlaceRule("net", r"\suser\s{1,4}[^\s|;&/]{1,100}\s{1,4}(?=\S{1,200}\s{1,4}/add)"),
     _PlaceRule("ConvertTo-SecureString", r"\s(?:-String\s{1,4})?"),
-    _PlaceRule("passwd|chpasswd|docker|podman|gh|sudo|kinit", r"[^<]<<<\s{0,4}"),
+    _PlaceRule("passwd|chpasswd|docker|podman|gh|sudo|kinit|op|bw", r"[^<]<<<\s{0,4}"),
     _PlaceRule("usermod|useradd", r"\s(?:-p)\s{1,4}"),
     _PlaceRule("keytool|jarsigner|signtool", r"\s-(?:storepass|keypass|srcstorepass|deststorepass)\s{1,4}"),
     _PlaceRule("signtool", r"\s/p\s{1,4}"),
     _PlaceRule("gh|wrangler", r"\ssecret\s{1,4}(?:set|put)\s{1,4}[^|;&\n]{0,200}?(?:-b|--body)\s{1,4}"),
     _PlaceRule("rabbitmqctl", r"\s(?:add_user|change_password)\s{1,4}[^\s|;&]{1,100}\s{1,4}"),
 )
-_COMPILED_PLACES: Final = tuple(
-    (
-        re.compile(rf"(?<![\w-])(?:{rule.programs})(?=\s)"),
-        re.compile(f"(?:{rule.place}){rule.value}"),
-    )
-    for rule in _PLACE_RULES
-)
-_ANY_PROGRAM: Final = re.compile(rf"(?<![\w-])(?:{'|'.join(rule.programs for rule in _PLACE_RULES)})(?=\s)")
+
+
+def _by_program() -> dict[str, list[re.Pattern[str]]]:
+    places: dict[str, list[re.Pattern[str]]] = {}
+    for rule in _PLACE_RULES:
+        pattern = re.compile(f"(?:{rule.place}){rule.value}")
+        for name in rule.programs.split("|"):
+            places.setdefault(name, []).append(pattern)
+    return places
+
+
+_PLACES: Final = _by_program()
+_PROGRAM: Final = re.compile(r"(?<![\w-])[A-Za-z0-9][\w.-]{0,30}(?=\s)")
 # Parts between the operators of a shell. What stands in quotes is not looked into.
 _SEGMENT: Final = re.compile(
     r"""((?:'[^'\n]{0,4096}'|"(?:[^"\\\n]|\\.){0,4096}"|\\.|[^|;&\n'"\\]+|['"\\])+)|([|;&\n]+)""", re.DOTALL
 )
 
-_SPOKEN: Final = re.compile(
-    rf"(?<![\w-])(?:echo|"
-    rf"printf)\s{{1,4}}(?:-[neE]{{1,3}}\s{{1,4}})?(?:['\"]?%s(?:\\n)?['\"]?\s{{1,4}})?{_VALUE}(?=\s*$)"
+# The message of a commit speaks of passwords, it does not give them. Tokens of a known look are found there too.
+_PROSE: Final = re.compile(
+    r"""(\bgit\s[^|;&\n'"]{0,200}?(?:\s-[a-z]{0,4}m\s{0,4}(?:'[^']{0,4096}'|"(?:[^"\\]|\\.){0,4096}"))+)""", re.DOTALL
+)
+
+_SAYS: Final = (
+    rf"(?<![\w-])(?:echo|printf)\s{{1,4}}(?:-[neE]{{1,3}}\s{{1,4}})?(?:['\"]?%s(?:\\n)?['\"]?\s{{1,4}})?{_VALUE}"
+)
+_SPOKEN: Final = re.compile(rf"{_SAYS}(?=\s*$)")
+# The same in quotes, as in `ssh h "echo x | sudo -S ls"`.
+_PIPED: Final = re.compile(
+    rf"{_SAYS}(?=\s{{0,4}}\|\s{{0,4}}(?:sudo\s(?:-\w{{1,5}}\s){{0,3}}-\w{{0,4}}S|[^|;&\n]{{0,200}}--password-stdin|(?:ch)?passwd\b))"
 )
 _LISTENS: Final = re.compile(
     r"--?password-stdin|--with-token|\bsudo\s(?:-\w{1,5}\s){0,3}(?:-\w{0,4}S|--stdin)|"
     r"--passphrase-fd|-pass(?:in)?\sstdin|\s--stdin\b|\bchpasswd\b|\bpasswd\b|\bsmbpasswd\b"
-    r"|\bsecret\s(?:create|set)\b|\bcryptsetup\b|--token-stdin|\blogin\b.{0,80}\s-\s*$|\bkinit\b|"
+    r"|\bsecrets?\s(?:create|set|put|add|versions\sadd)\b|\bcryptsetup\b|--token-stdin|\blogin\b.{0,80}\s-\s*$|\bkinit\b|"
     r"\bvault\skv\sput\b|\bwrangler\ssecret\b|\bvercel\senv\sadd\b"
 )
 _SQL_PASSWORD: Final = re.compile(
@@ -481,13 +607,16 @@ _TOKENS: Final = tuple(
 )
 
 
+def _group(match: re.Match[str]) -> str:
+    """Return the name of the group that holds the value, "" when there is none."""
+    groups = match.re.groupindex
+    return next((group for group in _GROUPS if group in groups and match.start(group) >= 0), "")
+
+
 def _hide(match: re.Match[str]) -> str:
     """Return the match with its value redacted, or as it is when the value is no secret."""
-    groups = match.re.groupindex
-    for group in _GROUPS:
-        if group in groups and match.start(group) >= 0:
-            break
-    else:
+    group = _group(match)
+    if not group:
         return match.group()
     value, (start, end) = match.group(group), match.span(group)
     if value.startswith(("$", "`", SECRET)) or _PLAIN_VALUE.match(value.rstrip(",);")):
@@ -500,16 +629,28 @@ def _hide(match: re.Match[str]) -> str:
 
 def _hide_named(names: re.Pattern[str]) -> Callable[[re.Match[str]], str]:
     def replace(match: re.Match[str]) -> str:
-        name = match.group("name")
-        if names.search(name) and not _PLAIN_NAME.search(name):
+        name = match.group("name") or match.group("key") or match.group("argument")
+        if names.search(name):
+            return match.group() if _PLAIN_NAME.search(name) else _hide(match)
+        if _KEY_NAME.fullmatch(name) and (group := _group(match)) and _MIXED.fullmatch(match.group(group)):
             return _hide(match)
         return match.group()
 
     return replace
 
 
+# Every name that is a secret's holds one of these.
+_NAME_HINTS: Final = ("pass", "pwd", "secret", "token", "key", "cred", "auth", "dsn", "bearer", "pat")
+_CODE_HINTS: Final = ("passw", "secret", "token", "api", "cred")
 _hide_assigned: Final = _hide_named(_SECRET_NAME)
-_hide_flagged: Final = _hide_named(_SECRET_FLAG)
+_hide_option: Final = _hide_named(_SECRET_FLAG)
+
+
+def _hide_flagged(match: re.Match[str]) -> str:
+    start = match.start()
+    if match.group("name") == "secret" and "gcloud" in match.string[max(0, start - 200) : start]:
+        return match.group()  # there it names a secret
+    return _hide_option(match)
 
 
 def _place_rules(command: str) -> str:
@@ -527,12 +668,38 @@ def _place_rules(command: str) -> str:
         if listens:
             segment = _SPOKEN.sub(_hide, segment)
         listens = listens or _LISTENS.search(segment) is not None
-        if _ANY_PROGRAM.search(segment):
-            for program, value in _COMPILED_PLACES:
-                if found := program.search(segment):
-                    segment = segment[: found.end()] + value.sub(_hide, segment[found.end() :])
+        found: dict[str, int] = {}
+        for match in _PROGRAM.finditer(segment):
+            if match.group() in _PLACES:
+                found.setdefault(match.group(), match.end())
+        for program, end in reversed(found.items()):  # the last one first: what is before it keeps its place
+            for pattern in _PLACES[program]:
+                segment = segment[:end] + pattern.sub(_hide, segment[end:])
         segments[place] = segment
     return "".join(segments)
+
+
+def _places(command: str) -> str:
+    """Apply the rules that know a secret by its place."""
+    small = command.lower()
+    if any(hint in small for hint in _NAME_HINTS):
+        if "=" in command:
+            command = _ASSIGNED.sub(_hide_assigned, command)
+        if any(hint in small for hint in _CODE_HINTS):
+            command = _IN_CODE.sub(_hide_assigned, command)
+        if ": " in command and "\n" in command:
+            command = _YAML.sub(_hide_assigned, command)
+        if "-" in command:
+            command = _FLAGGED.sub(_hide_flagged, command)
+        if "set" in small or "modify" in small:
+            command = _SET.sub(_hide_assigned, command)
+    if "password" in small or "identified" in small:
+        command = _SQL_PASSWORD.sub(_hide, command)
+    if "|" in command and ("echo" in small or "printf" in small):
+        command = _PIPED.sub(_hide, command)
+    if not _PLACES.keys().isdisjoint(_PROGRAM.findall(command)) or ("|" in command and _LISTENS.search(command)):
+        command = _place_rules(command)
+    return command
 
 
 def _once(command: str) -> str:
@@ -542,15 +709,10 @@ def _once(command: str) -> str:
             if hint in small:
                 command = pattern.sub(replace, command)
                 break
-    if "=" in command:
-        command = _ASSIGNED.sub(_hide_assigned, command)
-    if "-" in command:
-        command = _FLAGGED.sub(_hide_flagged, command)
-    if "password" in small or "identified" in small:
-        command = _SQL_PASSWORD.sub(_hide, command)
-    if _ANY_PROGRAM.search(command) or "|" in command:
-        command = _place_rules(command)
-    return command
+    if "git" not in small:
+        return _places(command)
+    parts = _PROSE.split(command)
+    return "".join(part if place % 2 else _places(part) for place, part in enumerate(parts))
 
 
 def redact(command: str) -> str:

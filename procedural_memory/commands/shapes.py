@@ -56,7 +56,7 @@ _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}
 _DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}(?:[T_]\S{0,30})?|\d{1,2}:\d{2}:\d{2}")
 _HASH: Final = re.compile(r"(?=[a-f]{0,63}\d)(?=\d{0,63}[a-f])[0-9a-f]{7,64}|\d[0-9a-f]{39}|sha256:[0-9a-f]{7,64}")
 _NUMBER: Final = re.compile(
-    r"[+-]?\d+(?:[.,:]\d+){0,8}(?:[kKmMgGtT]i?[bB]?|[bBsmhdwy]|ms|us|ns|px|%)?(?:/(?:tcp|udp))?|"
+    r"[+-]?\d{1,3}(?:\.\d{0,12})?[eE](?:[+-]\d{1,3}|\d{1,2})|[+-]?\.\d+|[+-]?\d+(?:[.,:]\d+){0,8}(?:[kKmMgGtT]i?[bB]?|[bBsmhdwy]|ms|us|ns|px|%)?(?:/(?:tcp|udp))?|"
     r"0x[0-9a-fA-F]+|\d+-\d*|\d+(?:\.\.\d+)+|-\d+"
 )
 _EMAIL: Final = re.compile(r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){0,4}\.[a-z]{2,8}")
@@ -72,21 +72,33 @@ _EXTENSION: Final = re.compile(r"[\w%@+,=.-]{0,200}[\w)]\.[A-Za-z][\w]{0,9}~?")
 _WINDOWS: Final = re.compile(r"[A-Za-z]:[\\/].*|\\\\.*|\.{1,2}\\.*", re.DOTALL)
 _ASSIGNED: Final = re.compile(r"([A-Za-z_][\w.-]{0,60}\+?=)(.*)", re.DOTALL)
 _DOTS: Final = re.compile(r"(?:\.{1,2}/?)(?:\.\./?)*")
+_QUOTED_GLOB: Final = re.compile(r"[\w./*?-]*(?:\*\.\w|/\*|\*/)[\w./*?-]*", re.ASCII)
+_SEQUENCE: Final = re.compile(r"\{\d+\.\.\d+(?:\.\.\d+)?\}")
 _GLOB: Final = re.compile(r"[*?]|\[[^\]]{1,40}\]|\{[^{}]{0,200},[^{}]{0,200}\}")
 _LINES: Final = re.compile(
     r"(?:\d+|\$)(?:,[+~]?(?:\d+|\$))?!?[pdq=]?(?:;\s{0,3}\d+(?:,[\d$]+)?[pdq=]?){0,20}|\d+(?:,\d+)?,?"
 )
 _BUNDLE: Final = re.compile(r"[cxtruA][vzjJfpkwOmhao]{0,7}")
 _KEY: Final = re.compile(r"[A-Za-z][\w-]{0,40}(?:\.[\w-]{1,60}){1,4}")
+_COMMIT: Final = re.compile(r"[0-9a-f]{7,40}")  # where git expects one, no digit or nothing but digits will do
 _SHORT_HASH: Final = 12
-_MODE: Final = re.compile(r"[ugoa]{0,4}[+=-][rwxXst]{1,6}|[0-7]{3,4}")
+_MODE: Final = re.compile(r"[ugoa]{0,4}[+=-][rwxXst]{1,6}(?:,[ugoa]{0,4}[+=-][rwxXst]{1,6}){0,3}|[0-7]{3,4}")
+_REVISION_PATH: Final = re.compile(r"([\w./~^@{}-]{1,100}):([\w./-][^\s:]{0,200})")
 _HEAD: Final = re.compile(
     r"(?:HEAD|FETCH_HEAD|ORIG_HEAD|MERGE_HEAD|CHERRY_PICK_HEAD|@|@\{u\}|"
     r"@\{upstream\})(?:[~^]\d{0,2}){0,4}|stash@\{\d{1,2}\}"
 )
 _TAG: Final = re.compile(r"v?\d+(?:\.\d+){1,3}[\w.+-]{0,20}")
+_RECORD: Final = re.compile(r"A|AAAA|ANY|CNAME|MX|NS|PTR|SOA|SRV|TXT")
+_SITE: Final = re.compile(r"[\w-]{1,63}(?:\.[\w-]{1,63}){0,4}\.(?:me|in|app|xyz|info|us)(?:/|$)")
+_METHOD: Final = re.compile(r"GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS")
 _LOCAL_PACKAGE: Final = re.compile(r"\.{0,2}/\S*|~\S*|\S+\.(?:whl|tar\.gz|tgz|zip|deb|rpm|txt|gem|apk|pkg)(?:\[\S*\])?")
 _EDITABLE: Final = re.compile(r"\.(?:/?\[[\w,-]{1,60}\])?")
+
+
+_PUNCTUATION: Final = frozenset(
+    ["-", "--", "~", "+", "{}", "{", "}", "\\;", "\\(", "\\)", "\\!", "!", "=", "==", "!=", "[", "]", "[[", "]]"]
+)
 
 
 def fill(template: str, slots: Iterable[Slot]) -> str:
@@ -120,6 +132,8 @@ def _look(word: str) -> str:
             return "FILE"
         if not inner or "\n" in inner or " " in inner or "\\" in inner:
             return "STR"
+        if _QUOTED_GLOB.fullmatch(inner):
+            return "GLOB"
         kind = _look(inner) if "'" not in inner and '"' not in inner else ""
         return kind if kind in ("FILE", "URL", "TEST", "IP", "EMAIL", "DATE") else "STR"
     if "$" in word or "`" in word:
@@ -165,6 +179,8 @@ def _look(word: str) -> str:
         return "PKG"
     if _GLOB.search(word):
         return "GLOB"
+    if word[0] == "{" and _SEQUENCE.fullmatch(word):
+        return "NUM"
     if _HOST.fullmatch(word) and "/" not in word:
         return "HOST"
     if "/" in word or word[0] == "~" or (word[0] == "." and len(word) > 1) or _EXTENSION.fullmatch(word):
@@ -189,29 +205,7 @@ def _one(kind: str, word: str) -> Piece:
 
 def _auto(word: str, bare: str = "NAME") -> Piece:
     """Judge a word by its looks; a bare word becomes `bare`, or stays when that is ""."""
-    if word in (
-        "-",
-        "--",
-        ".",
-        "..",
-        "/",
-        "~",
-        "./",
-        "../",
-        "/dev/null",
-        "{}",
-        "*",
-        "\\;",
-        "+",
-        "[",
-        "]",
-        "[[",
-        "]]",
-        "=",
-        "==",
-        "!=",
-        "!",
-    ):
+    if word in _PUNCTUATION or word in ("/", "/dev/null", "*"):
         return Piece(word)
     if _DOTS.fullmatch(word):
         return Piece(word)
@@ -220,6 +214,8 @@ def _auto(word: str, bare: str = "NAME") -> Piece:
     if word[0] in "+:" and word[1:].isdigit():
         return Piece(f"{word[0]}<NUM>", (Slot("NUM", word[1:]),))
     kind = look(word)
+    if not kind and word[0] == "$":
+        return Piece(word)
     if kind == "HOST" and ":" not in word and "@" in word and (prompt := _PROMPT.fullmatch(word)):
         return _one("HOST", prompt.group())
     if not kind and "@" in word and ":" in word and (match := _REMOTE.fullmatch(word)):
@@ -254,9 +250,9 @@ def _file(word: str) -> Piece:
     if kind in ("", "NAME", "HOST", "NUM", "HASH", "STR", "PKG", "EMAIL", "DATE", "UUID", "VAR", "IP"):
         if kind == "" and word[0] == "$":
             return Piece(word)
-        if _DOTS.fullmatch(word) or word in ("-", "--", "~", "+", "{}", "\\;", "="):
+        if _DOTS.fullmatch(word) or word in _PUNCTUATION:
             return Piece(word)
-        return _one("VAR" if kind == "VAR" and "/" not in word else "FILE", word)
+        return _one("FILE", word)
     return _auto(word)
 
 
@@ -287,6 +283,8 @@ def _range(word: str) -> Piece:
 
 
 def _host(word: str) -> Piece:
+    if word[0] == "+" or _RECORD.fullmatch(word):  # `dig +short x.y MX`
+        return Piece(word)
     kind = look(word)
     if kind in ("", "EMAIL", "FILE", "STR", "PKG"):
         return _one("HOST" if kind != "FILE" or ("/" not in word and word[0] not in "~.") else "FILE", word)
@@ -316,8 +314,13 @@ def _revision(word: str, *, path: bool) -> Piece:
     if _HEAD.fullmatch(word) or word in (".", "-", "--", "..", "./", "+", "origin", "upstream"):
         return Piece(word)
     kind = look(word)
+    if path and kind != "URL" and (match := _REVISION_PATH.fullmatch(word)):  # `HEAD~1:src/a.py`
+        revision = _revision(match.group(1), path=False)
+        return Piece(f"{revision.text}:<FILE>", (*revision.slots, Slot("FILE", match.group(2))))
     if kind in ("HASH", "URL", "GLOB", "VAR", "UUID", "DATE", "STR"):
         return _one(kind, word)
+    if _COMMIT.fullmatch(word):
+        return _one("HASH", word)
     if ".." in word and not word.startswith(".."):
         return _one("BRANCH", word)
     if _TAG.fullmatch(word) and ("." in word):
@@ -332,6 +335,11 @@ def _revision(word: str, *, path: bool) -> Piece:
     return _one("BRANCH", word)
 
 
+def _editable(word: str) -> Piece:
+    kind = look(word)
+    return Piece(word) if word == "." else _one(kind if kind in ("URL", "VAR") else "FILE", word)
+
+
 def _package(word: str) -> Piece:
     if _EDITABLE.fullmatch(word):
         return Piece(word)
@@ -342,6 +350,8 @@ def _package(word: str) -> Piece:
 
 
 def _test(word: str) -> Piece:
+    if word == "discover":
+        return Piece(word)
     kind = look(word)
     if kind in ("", "HOST", "NAME", "STR", "TEST"):
         return _one("TEST", word)
@@ -355,11 +365,18 @@ def _test(word: str) -> Piece:
 
 
 def _url(word: str) -> Piece:
+    if _METHOD.fullmatch(word):
+        return Piece(word)
     kind = look(word)
     if kind in ("IP", "VAR", "URL"):
         return _one(kind, word)
     inner = unquote(word)
-    if _HOST.match(inner) or "://" in inner or (kind in ("HOST", "EMAIL", "GLOB") and "/" in inner):
+    if (
+        _HOST.match(inner)
+        or _SITE.match(inner)
+        or "://" in inner
+        or (kind in ("HOST", "EMAIL", "GLOB") and "/" in inner)
+    ):
         return _one("URL", word)
     return (
         _one("URL" if inner[:1].isdigit() and ":" in inner else "FILE", word)
@@ -372,6 +389,7 @@ def _name(word: str) -> Piece:
     kind = look(word)
     if (
         kind in ("STR", "PKG")
+        or (kind == "NUM" and ":" in word)  # `chown 1000:1000`
         or (kind == "FILE" and word[0] not in "./~")
         or (kind in ("TEST", "HOST") and "@" not in word)
     ):
@@ -398,10 +416,12 @@ def _tag(word: str) -> Piece:
 def _value(word: str) -> Piece:
     if match := _ASSIGNED.fullmatch(word):
         return Piece(f"{match.group(1)}<VAL>", (Slot("VAL", match.group(2)),)) if match.group(2) else Piece(word)
-    return Piece(word) if re.fullmatch(r"[A-Z_][A-Z0-9_]{0,40}|[+-]", word) else _one("VAL", word)
+    return Piece(word) if re.fullmatch(r"[A-Z_][A-Z0-9_]{0,40}|[+-][a-z]?", word) else _one("VAL", word)
 
 
 def _number(word: str) -> Piece:
+    if word == "auto":
+        return Piece(word)
     if word[0] in "$%" and (_ENVIRONMENT.fullmatch(word) or word[1:].isdigit()):  # `kill $!`, `kill %1`
         return Piece(word)
     kind = look(word)
@@ -409,7 +429,7 @@ def _number(word: str) -> Piece:
 
 
 def _image(word: str) -> Piece:
-    return _one("VAR" if look(word) == "VAR" else "IMAGE", word)
+    return _one("VAR" if word[0] == "$" else "IMAGE", word)
 
 
 def _code(word: str) -> Piece:
@@ -433,6 +453,7 @@ _CLASSES: Final[dict[str, Callable[[str], Piece]]] = {
     "PATHREF": _path_reference,
     "BRANCH": _branch,
     "PKG": _package,
+    "EDITABLE": _editable,
     "TEST": _test,
     "URL": _url,
     "NAME": _name,
@@ -446,7 +467,7 @@ _CLASSES: Final[dict[str, Callable[[str], Piece]]] = {
     "IMAGE": _image,
     "CODE": _code,
     "GLOB": lambda word: _one("GLOB", word),
-    "SECRET": lambda word: _one("VAL", word),
+    "SECRET": lambda word: _one("VAL" if "$" in word else "SECRET", word),
 }
 
 

@@ -9,7 +9,7 @@ An argument class is one of
 - ``LIT``: kept as it is, unless its looks say it is a path, a number, …;
 - ``SED``: a line range or a script; ``REF``: a git revision or branch, ``PATHREF``: a git revision or path;
 - ``REMOTE``: ``host:path`` or a path; ``TESTFILE``: a test id or a path;
-- ``MODE``, ``BUNDLE``, ``KEY``: what chmod, tar and git config take first;
+- ``MODE``, ``BUNDLE``, ``KEY``: what chmod, tar and git config take first; ``EDITABLE``: what ``pip install -e`` takes;
 - ``CMD``: the rest is a command of its own; ``MODULE``: a Python module that takes the place of the program;
 - ``NONE``: a flag that takes no value after all.
 
@@ -133,7 +133,7 @@ SUBCOMMANDS: Final = _words(
     twine mkdocs act circleci sops chezmoi direnv atuin certbot caddy mysqladmin 7z 7za biome k3d sqlx diesel
     rpk nats rabbitmqctl rabbitmq-plugins kopia bup snapper btrfs zfs zpool cryptsetup etcdctl hcloud openstack oci
     linode-cli salt-key puppet svnadmin tea pass gopass op yadm nix-channel dbmate goose flyway
-    liquibase tailscale wg apt-mark keytool
+    liquibase tailscale wg apt-mark keytool vitest str_replace_editor str_replace_based_edit_tool
     """
 )
 """Programs whose first argument is a sub-command."""
@@ -143,9 +143,10 @@ GROUPS: Final = frozenset(
     for program, names in {
         "git": "remote stash submodule worktree bisect notes flow lfs reflog bundle sparse-checkout",
         "docker": "compose image container volume network system buildx context builder swarm service stack "
-        "node secret manifest",
+        "node secret manifest scout trust plugin config",
         "podman": "compose image container volume network system pod machine",
-        "kubectl": "get describe delete create edit rollout config set top auth label annotate patch explain",
+        "kubectl": "get describe delete create edit rollout config set top auth label annotate patch explain "
+        "expose scale autoscale",
         "oc": "get describe delete create edit adm rollout",
         "gh": "pr issue repo run workflow release auth gist secret variable label project codespace "
         "extension cache search config",
@@ -165,9 +166,9 @@ GROUPS: Final = frozenset(
         "gcloud artifacts": "repositories docker",
         "az": "vm aks acr group account storage webapp functionapp network ad keyvault sql container deployment",
         "az storage": "account blob container",
-        "npm": "run run-script config cache pkg dist-tag",
+        "npm": "run run-script config cache pkg dist-tag audit version token access",
         "pnpm": "run store",
-        "yarn": "run workspace config cache",
+        "yarn": "run config cache",
         "bun": "run pm",
         "deno": "task",
         "pip": "cache config index",
@@ -179,15 +180,36 @@ GROUPS: Final = frozenset(
         "rustup": "component target toolchain",
         "go": "mod work tool",
         "dotnet": "ef tool nuget sln",
+        "dotnet ef": "migrations database dbcontext",
         "swift": "package",
-        "flutter": "pub",
+        "flutter": "pub build",
         "dart": "pub",
         "terraform": "state workspace providers",
         "tofu": "state workspace",
         "pulumi": "stack config",
         "helm": "repo dependency plugin get show registry",
+        "eksctl": "create delete get upgrade scale",
+        "nomad": "job node alloc",
+        "consul": "kv acl",
+        "vagrant": "box plugin snapshot",
+        "ansible-galaxy": "collection role",
+        "sam": "local",
+        "jj": "git bookmark branch op config workspace",
+        "composer": "global",
+        "opam": "switch repo",
+        "scoop": "bucket",
+        "dbt": "docs source",
+        "jupyter": "kernelspec labextension",
+        "celery": "inspect control",
+        "prefect": "deployment work-pool server",
+        "huggingface-cli": "repo",
+        "hf": "auth repo cache",
+        "lxc": "network storage image profile config",
+        "circleci": "config",
+        "conan": "profile remote",
+        "pdm": "venv config",
         "argocd": "app cluster",
-        "flux": "get create",
+        "flux": "get create reconcile suspend resume",
         "minikube": "addons config",
         "kind": "create delete get load export",
         "k3d": "cluster node registry kubeconfig",
@@ -198,7 +220,7 @@ GROUPS: Final = frozenset(
         "nmcli": "con connection dev device radio",
         "brew": "services bundle",
         "nix": "flake profile store",
-        "airflow": "dags tasks db users",
+        "airflow": "dags tasks db users connections variables pools",
         "dvc": "remote exp",
         "rpk": "topic group acl cluster",
         "nats": "stream consumer kv",
@@ -217,11 +239,11 @@ GROUPS: Final = frozenset(
         "prisma": "migrate db",
         "supabase": "db functions migration",
         "heroku": "config addons pg ps",
-        "fly": "secrets apps",
-        "flyctl": "secrets apps",
+        "fly": "secrets apps volumes machine ips certs postgres",
+        "flyctl": "secrets apps volumes machine ips certs postgres",
         "vercel": "env",
         "firebase": "functions",
-        "wrangler": "kv secret",
+        "wrangler": "kv secret d1 r2 pages",
         "flask": "db",
     }.items()
     for name in names.split()
@@ -325,7 +347,7 @@ FLAGS: Final = _flags(
         "-m --message:STR -F --file:FILE --author --date:STR -C -c --fixup --squash:REF -u:NAME",
     ),
     ("git>checkout git>switch", "-b -B -c -C --orphan:BRANCH -t --track:BRANCH"),
-    ("git>branch", "-d -D -m -M -c -u --set-upstream-to --delete --move --contains --merged --no-merged:BRANCH"),
+    ("git>branch", "-m -M -c -u --set-upstream-to --move --contains --merged --no-merged:BRANCH"),
     (
         "git>log git>show git>diff git>shortlog git>blame",
         "--author --grep --since --until --after --before --format --pretty -S -G:STR -n --max-count:NUM -L:RANGE",
@@ -333,7 +355,7 @@ FLAGS: Final = _flags(
     ("git>clone", "-b --branch:BRANCH --depth:NUM -o:NAME"),
     ("git>worktree>add", "-b -B:BRANCH"),
     ("git>rebase", "--onto:REF -x --exec:STR"),
-    ("git>push", "-d --delete:BRANCH -o:STR"),
+    ("git>push", "-d --delete:NONE -o:STR"),
     ("git>cherry-pick git>revert", "-m:NUM"),
     (
         "git>grep grep rg ag ack",
@@ -347,13 +369,33 @@ FLAGS: Final = _flags(
     ("awk", "-F -v:STR -f:FILE"),
     (
         "find",
-        "-name -iname -path -ipath -wholename -regex -iregex -not-path:GLOB -type -user -group -perm:LIT "
+        "-name -iname -path -ipath -wholename -regex -iregex -not-path:GLOB -type -perm:LIT -user -group:NAME "
         "-newer:FILE -maxdepth -mindepth -mtime -mmin -atime -ctime -size:NUM -printf:STR -exec -execdir -ok:CMD",
     ),
     ("fd", "-e --extension -t --type:LIT -d --max-depth:NUM -x -X --exec --exec-batch:CMD -E --exclude -g:GLOB"),
     ("head tail", "-n -c --lines --bytes:NUM"),
-    ("cut", "-d -f -c -b --delimiter --fields:STR"),
-    ("sort", "-k -t --key:STR -o:FILE -S:NUM -T:FILE"),
+    ("cut", "-d --delimiter:STR -f -c -b --fields --characters --bytes:NUM"),
+    ("sort", "-t:STR -k --key:NUM -o:FILE -S:NUM -T:FILE"),
+    ("mkdir", "-m --mode:NUM"),
+    ("mount", "-t --types:LIT -o --options:STR"),
+    (
+        "iptables ip6tables",
+        "-A -I -D -P -N -X -p -j -t -m --protocol --jump --table --match --state --ctstate:LIT -s -d:AUTO",
+    ),
+    ("vagrant>ssh", "-c --command:CODE"),
+    ("cProfile", "-s:LIT -o:FILE"),
+    ("isort", "--profile:LIT"),
+    ("jest vitest mocha", "-t --testNamePattern -g --grep:STR -c --config:FILE -w --maxWorkers:NUM"),
+    ("Get-Content", "-Tail -TotalCount -Head:NUM"),
+    ("git>restore", "-s --source:REF"),
+    ("coverage>run", "-m:MODULE"),
+    ("java", "-jar -cp -classpath --class-path:FILE"),
+    ("php", "-S:HOST -t:FILE"),
+    ("convert magick mogrify", "-resize -crop -quality -density -geometry -gravity -background -rotate:STR"),
+    ("code", "--install-extension --uninstall-extension:NAME"),
+    ("nix-shell", "-p:PKG"),
+    ("New-Item", "-ItemType -Type:LIT -Name:FILE"),
+    ("redis-cli", "-a --pass:SECRET"),
     ("paste", "-d:STR"),
     ("join", "-t:STR"),
     ("column", "-s -o:STR"),
@@ -363,7 +405,10 @@ FLAGS: Final = _flags(
     ("python ipython", "-c:CODE -m:MODULE -W -X:LIT"),
     ("bash sh zsh dash fish ksh", "-c:CODE -o:LIT"),
     ("node perl ruby php lua Rscript osascript bun deno", "-e -p -pe -ne --eval --print -r:CODE"),
-    ("psql", "-c --command:CODE -f --file -o:FILE -h --host:HOST -U --username -d --dbname -v:NAME -p --port:NUM"),
+    (
+        "psql pg_dump pg_restore createdb dropdb",
+        "-c --command:CODE -f --file -o:FILE -h --host:HOST -U --username -d --dbname -v:NAME -p --port:NUM",
+    ),
     ("mysql mysqldump mariadb", "-e --execute:CODE -h --host:HOST -u --user -D --database:NAME -P --port:NUM"),
     ("sqlite3", "-cmd:CODE"),
     ("mongosh mongo", "--eval:CODE"),
@@ -381,11 +426,8 @@ FLAGS: Final = _flags(
     ),
     (
         "pip uv>pip",
-        "-r -c --requirement --constraint -e --editable -t --target:FILE -i --index-url --extra-index-url -f:URL",
-    ),
-    (
-        "pip>install pip3>install uv>pip>install",
-        "-r -c --requirement --constraint -e --editable -t --target:FILE -i --index-url --extra-index-url -f:URL",
+        "-r -c --requirement --constraint -t --target:FILE -e --editable:EDITABLE -i --index-url "
+        "--extra-index-url -f:URL",
     ),
     (
         "conda conda>create conda>install conda>activate mamba",
@@ -417,12 +459,12 @@ FLAGS: Final = _flags(
     (
         "kubectl oc",
         "-n --namespace -c --container --context:NAME -f --filename -k --kubeconfig:FILE -l --selector:STR -o "
-        "--output:LIT --replicas:NUM -p:STR",
+        "--output:LIT --replicas:NUM -p:STR --image:IMAGE",
     ),
     ("kubectl>logs docker>compose>logs docker-compose>logs docker>logs", "-f --follow:NONE"),
     ("test [ [[", "-f -d -e -r -w -x -s -L -h -nt -ot:FILE -n -z:STR -eq -ne -gt -lt -ge -le:NUM"),
     ("helm", "-n --namespace:NAME -f --values:FILE --set --set-string:VAL --version:NUM"),
-    ("terraform tofu", "-var:VAL -var-file -out -state:FILE -target:NAME"),
+    ("terraform tofu", "-var:VAL -chdir -var-file -out -state:FILE -target:NAME"),
     (
         "gh",
         "-t --title -b --body --search -q --jq --json:STR -F --body-file:FILE -R --repo -B --base -H "
@@ -434,7 +476,7 @@ FLAGS: Final = _flags(
         "--profile --region --bucket --key --function-name --stack-name --cluster --instance-ids:NAME "
         "--output:LIT --query --filters:STR",
     ),
-    ("gcloud", "--project --zone --region --cluster:NAME --format --filter:STR"),
+    ("gcloud", "--image:IMAGE --project --zone --region --cluster:NAME --format --filter:STR"),
     ("az", "-g --resource-group -n --name -l --location:NAME -o --output:LIT --query:STR"),
     (
         "curl",
@@ -452,7 +494,7 @@ FLAGS: Final = _flags(
     ("ssh", "-i -F -E -S:FILE -p:NUM -l:NAME -o -L -R -D -J -W:STR"),
     ("scp sftp", "-i -F:FILE -P -l:NUM -o:STR -J:HOST"),
     ("rsync", "-e --rsh:STR --exclude --include:GLOB --exclude-from --include-from --files-from:FILE --bwlimit:NUM"),
-    ("ssh-keygen", "-t:LIT -b:NUM -C -N -P:STR -f -R:FILE"),
+    ("ssh-keygen", "-t:LIT -b:NUM -C -N -P:STR -f:FILE -R -F:HOST"),
     ("tar bsdtar gtar", "-f -C --directory --file -T -X:FILE --exclude:GLOB"),
     ("zip unzip 7z", "-d -x:FILE -P:SECRET"),
     (
@@ -470,7 +512,8 @@ FLAGS: Final = _flags(
         "go>build go>test go>run go>install go>vet",
         "-o -C -coverprofile -modfile:FILE -run -bench -tags -ldflags -gcflags -skip:STR -timeout -count -parallel:NUM",
     ),
-    ("npm pnpm yarn", "--prefix -C --dir --cwd:FILE -w --workspace --filter -F:NAME"),
+    ("cargo>clippy", "-D -W -A -F:LIT"),
+    ("npm pnpm yarn", "--access:LIT --prefix -C --dir --cwd:FILE -w --workspace --filter -F:NAME"),
     ("jq yq", "--arg --argjson:STR -f --from-file:FILE --indent:NUM"),
     ("tmux", "-t -s -n:NAME -c:FILE"),
     ("screen", "-S -r -x:NAME"),
@@ -491,7 +534,8 @@ FLAGS: Final = _flags(
     ("ps kill pkill pgrep top htop lsof", "-p:NUM -u -U -C:NAME -o -s --sort:LIT -i:AUTO"),
     (
         "openssl",
-        "-in -out -inkey -CA -CAkey -CAfile -key -keyout -config:FILE -days:NUM -subj -pass -passin -passout:STR "
+        "-in -out -inkey -CA -CAkey -CAfile -key -keyout -config:FILE -days:NUM -subj -pass -passin -passout "
+        "-newkey:STR "
         "-connect:HOST",
     ),
     ("gpg gpg2", "-o --output:FILE -r -u --recipient --local-user --keyserver:NAME"),
@@ -509,7 +553,7 @@ FLAGS: Final = _flags(
     ("celery", "-A -Q -n:NAME -c:NUM -l --loglevel:LIT"),
     (
         "ansible ansible-playbook",
-        "-i --inventory --vault-password-file --private-key:FILE -m --module-name -u --user -l --limit -t "
+        "-i --inventory --vault-password-file --private-key:FILE -m --module-name:LIT -u --user -l --limit -t "
         "--tags:NAME -a -e --args --extra-vars:STR",
     ),
     ("sphinx-build", "-b:LIT -c -d:FILE -D -A:VAL -j:NUM"),
@@ -520,7 +564,7 @@ FLAGS: Final = _flags(
     ("diff", "-I:STR -x:GLOB -U:NUM"),
     ("base64 fold nl split", "-w -l -b -n:NUM"),
     ("xxd hexdump od strings", "-l -s -n -N -c:NUM -e -A -t:LIT"),
-    ("mvn gradle gradlew", "-pl -P -p -f:FILE"),
+    ("mvn gradle gradlew", "-pl -P -p -f:FILE -Dtest -Dit.test --tests:TEST"),
     ("dotnet", "-c --configuration -f --framework -r --runtime:LIT -o --output --project:FILE --filter:STR"),
     ("xcodebuild", "-project -workspace:FILE -scheme -sdk -configuration -destination:STR"),
     ("adb", "-s:NAME"),
@@ -566,6 +610,7 @@ POSITIONAL: Final = _each(
         "pycodestyle flake8 "
         "pylint mypy pyright black isort eslint prettier dash ksh fish tee truncate shellcheck shfmt cloc "
         "nbconvert tidy xmllint yamllint hadolint mkfifo open_file create edit_file view_file str_replace_editor "
+        "str_replace_based_edit_tool Read Edit Write MultiEdit NotebookEdit LS pg_restore xcopy robocopy mklink attrib "
         "cat_file read_file write_file delete_file del copy move md rd Get-Content Set-Location Remove-Item "
         "Get-ChildItem New-Item Copy-Item Move-Item feh eog evince zathura mpv vlc play aplay insmod rmmod blkid "
         "mount umount fsck swapon badblocks rustc javac kotlinc ghc ocaml racket sbcl guile pdflatex xelatex "
@@ -589,7 +634,8 @@ POSITIONAL: Final = _each(
     ("chmod", "MODE FILE"),
     ("chown chgrp", "NAME FILE"),
     ("kill", "NUM"),
-    ("man which whereis type command-v info tldr help hash where whatis", "NAME"),
+    ("type", "AUTO"),
+    ("man which whereis command-v info tldr help hash where whatis", "NAME"),
     ("pkill killall pgrep", "NAME"),
     ("su id passwd finger groups chsh login last", "NAME"),
     ("adduser useradd userdel usermod deluser groupadd groupdel", "NAME"),
@@ -614,6 +660,10 @@ POSITIONAL: Final = _each(
         "mill lein fastlane",
         "LIT",
     ),
+    ("yarn>workspace", "NAME LIT PKG"),
+    ("turbo>run nx>run lerna>run", "LIT AUTO"),
+    ("adb>shell", "CMD"),
+    ("gcloud>compute>ssh gcloud>run>deploy gcloud>functions>deploy", "NAME"),
     ("npm>run pnpm>run yarn>run bun>run npm>run-script deno>task composer>run", "LIT AUTO"),
     (
         "npm>install npm>i npm>add npm>uninstall npm>remove npm>update npm>view npm>info npm>ci npm>link "
@@ -632,8 +682,8 @@ POSITIONAL: Final = _each(
         "PKG",
     ),
     (
-        "git>add git>rm git>mv git>restore git>apply git>am git>blame git>ls-files git>check-ignore git>clean "
-        "git>update-index",
+        "git>add git>status git>rm git>mv git>restore git>apply git>am git>blame git>ls-files git>check-ignore "
+        "git>clean git>update-index",
         "FILE",
     ),
     (
@@ -650,6 +700,8 @@ POSITIONAL: Final = _each(
     ("git>clone git>submodule>add", "URL FILE"),
     ("git>tag", "TAG REF"),
     ("git>config", "KEY VAL"),
+    ("npm>config yarn>config pip>config aws>configure>set poetry>config", "LIT VAL"),
+    ("gcloud>config>set gcloud>config>get-value gcloud>config>unset", "LIT NAME"),
     ("git>init", "FILE"),
     ("git>worktree>add git>worktree>remove", "FILE REF"),
     ("git>stash>push", "FILE"),
@@ -717,7 +769,7 @@ POSITIONAL: Final = _each(
         "gh>release>download gh>secret>set gh>api",
         "NAME",
     ),
-    ("psql createdb dropdb createuser pg_dump pg_restore mysql mysqldump mysqladmin mariadb mongosh mongo", "NAME"),
+    ("psql createdb dropdb createuser pg_dump mysql mysqldump mysqladmin mariadb mongosh mongo", "NAME"),
     ("sqlite3", "FILE CODE"),
     ("redis-cli", "LIT NAME"),
     (
@@ -737,7 +789,7 @@ POSITIONAL: Final = _each(
     ("rails>db rails>server", "LIT"),
     ("uvicorn gunicorn hypercorn celery", "NAME"),
     ("streamlit>run flet_run manim locust", "FILE"),
-    ("alembic>upgrade alembic>downgrade alembic>stamp", "NAME"),
+    ("alembic>upgrade alembic>downgrade alembic>stamp", "LIT"),
     ("ollama>run ollama>pull ollama>rm ollama>show huggingface-cli>download hf>download", "NAME FILE"),
     ("go>run go>fmt go>vet go>test go>build go>generate", "FILE"),
     ("cargo>new cargo>init", "FILE"),
@@ -749,6 +801,7 @@ POSITIONAL: Final = _each(
     ("ruff", "LIT FILE"),
     ("gcc g++ cc c++ clang clang++ ld nvcc gfortran ar nm objdump readelf ldd strip gdb lldb valgrind", "FILE"),
     ("openssl>x509 openssl>rsa openssl>req openssl>genrsa openssl>enc openssl>dgst", "AUTO"),
+    ("tmux>send-keys tmux>send", "STR"),
     ("tmux>attach tmux>new tmux>kill-session tmux>new-session tmux>ls tmux>a", "NAME"),
     ("crontab", "FILE"),
     ("date", "STR"),
@@ -762,7 +815,10 @@ POSITIONAL: Final = _each(
     ("gpg gpg2 age", "FILE"),
     ("hydra medusa", "AUTO"),
     ("edit goto scroll_down scroll_up submit", "AUTO"),
-    ("find_file search_dir search_file grep_search codebase_search", "STR FILE"),
+    ("find_file search_dir search_file grep_search codebase_search Grep", "STR FILE"),
+    ("Glob", "GLOB FILE"),
+    ("WebFetch", "URL STR"),
+    ("WebSearch Task", "STR"),
     ("ip>a ip>addr ip>link ip>route", "LIT NAME"),
     ("iwconfig ethtool ifup ifdown tcpdump", "NAME"),
     ("ifconfig ip>link>set", "NAME LIT"),
@@ -783,7 +839,7 @@ POSITIONAL: Final = _each(
 DISTINCT: Final = frozenset(
     name.replace(">", " ")
     for name in _words(
-        "cp mv ln diff cmp comm scp rsync install link rename join meld sdiff vimdiff ssh nc convert copy move "
+        "cp mv ln mount diff cmp comm scp rsync install link rename join meld sdiff vimdiff ssh nc convert copy move "
         "Copy-Item Move-Item python node bash sh test [ [[ seq git>mv git>diff git>merge-base git>rebase "
         "git>push git>worktree>add gsutil>cp aws>s3>cp aws>s3>sync aws>s3>mv docker>cp kubectl>cp docker>tag"
     )

@@ -78,6 +78,25 @@ redis-cli flushall
 dropdb shop
 python manage.py flush
 crontab -r
+psql shop <<SQL⏎DROP TABLE a;⏎SQL
+echo "DROP TABLE x" | psql
+psql <<< "drop table x"
+bash <<EOF⏎cd a⏎rm -rf b⏎EOF
+ssh host <<EOF⏎git reset --hard⏎EOF
+mysql -e "update users set role = 1"
+ALTER TABLE users DROP COLUMN name;
+> app.log
+: > app.log
+cat /dev/null > app.log
+find . -name x | xargs rm
+find . -print0 | xargs -0 rm -f
+kubectl exec web -- rm -rf /x
+npx rimraf dist
+python -c "import shutil; shutil.rmtree('x')"
+chmod -R 000 .
+hg update --clean
+svn revert -R .
+redis-cli -n 1 flushdb
 :(){ :|:& };:
 """.strip().split("\n")
 
@@ -132,14 +151,31 @@ SELECT * FROM drops
 DELETE FROM users WHERE id = 1;
 cat <<EOF > a.sh⏎rm -rf x⏎EOF
 truncate --help
+truncate -s +1M a.img
 ls /dev/sda
+git clean -nfd
+git clean --dry-run -fd
+git push --dry-run --force
+git commit -m "git reset --hard"
+git log --grep "push --force"
+redis-cli get flushall
+kubectl delete --help
+kubectl delete pod x --dry-run=client
+kubectl exec web -- ls
+rsync -avn --delete a b
+UPDATE a SET b = 1 WHERE c = 2;
+echo "DROP TABLE x" | tee notes.txt
+cat <<EOF > a.sql⏎DROP TABLE x;⏎EOF
+ls > out.txt
+: > /dev/null
+xargs ls
 """.strip().split("\n")
 
 
 @pytest.mark.parametrize("command", DESTRUCTIVE)
 def test_destructive(command: str) -> None:
     """Each of these can lose data; its template says so too unless the danger is in what became a placeholder."""
-    assert is_destructive(command)
+    assert is_destructive(command.replace("⏎", "\n"))
 
 
 @pytest.mark.parametrize("command", HARMLESS)

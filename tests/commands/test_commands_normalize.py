@@ -103,6 +103,9 @@ _FRAGMENTS = st.sampled_from(
         "case",
         "esac",
         "function",
+        "sudo",
+        "timeout",
+        "Where-Object",
         "a/b.txt",
         "a.py",
         "x=1",
@@ -145,6 +148,62 @@ def test_case_renders_back(command: str) -> None:
     """The values put back into the template give the command, blanks aside."""
     result = analyze(command)
     assert _bare(render(result.template, [slot.value for slot in result.slots])) == _bare(command)
+
+
+SAME = r"""
+cat a.txt¦cat src/b.py¦cat ~/x¦cat "a b.txt"¦cat Makefile¦cat .env¦cat 123¦cat $f¦cat "$f"
+cd src¦cd /tmp¦cd my-app¦cd "a b"¦cd 2024¦cd repo1.0
+git add a.py¦git add src/¦git add Makefile¦git add "a b.txt"¦git add a b
+git checkout -b x¦git checkout -b feature/x¦git checkout -b fix-123¦git checkout -b 123-fix¦git checkout -b release-1.2
+git push origin main¦git push origin feature/x¦git push origin JIRA-1
+git commit -m "x"¦git commit -m fix¦git commit -m "$(cat f)"¦git commit -m "a⏎b"¦git commit -m "it's"
+git clone https://x.y/a/b¦git clone git@x.y:a/b.git¦git clone ssh://git@x.y/a.git
+git show abc1234¦git show 3f786850e387550fdab836ed7e6dc881de23001b¦git show 1234567¦git show deadbee
+git branch -d x¦git branch -d feature/y¦git branch -d a b
+pip install requests¦pip install "x>=1"¦pip install Django==4.2¦pip install x[extra]¦pip install a b
+npm install lodash¦npm install @types/node¦npm install react@18 react-dom@^18
+docker run -p 80:80 nginx¦docker run -p 127.0.0.1:80:80 gcr.io/a/b:tag
+docker build -t app .¦docker build -t x.io/a/b:latest .¦docker build -t app:$TAG .
+kubectl get pods -n a¦kubectl get pods -n kube-system
+kubectl logs web¦kubectl logs api-7c9b8d6f5-x2x4z¦kubectl logs pod/x
+ssh bob@h¦ssh my-server¦ssh root@10.0.0.1¦ssh host.example.com
+python a.py --lr 0.1¦python src/b.py --lr 1e-3¦python ./c.py --lr 5¦python d.py --lr .01
+pytest a.py::b¦pytest tests/a.py::TestX::test_y¦pytest "tests/a.py::t[x]"¦pytest a.py::b c.py::d
+curl https://a.io¦curl "https://a.io/?q=1&b=2"¦curl localhost:8080¦curl 127.0.0.1:80/x¦curl example.com
+sleep 5¦sleep 0.1¦sleep 10s
+grep foo a¦grep "foo bar" a.txt¦grep 'x.*y' src/b.py¦grep 123 a¦grep https://x a.txt
+find . -name "*.py"¦find . -name foo.txt¦find . -name \*.c
+echo hi¦echo "a b"¦echo a b¦echo 123¦echo a/b¦echo --- x
+chown bob a¦chown root:root a.txt¦chown 1000:1000 x
+for i in 1 2 3; do ls $i; done¦for x in {1..5}; do ls $x; done
+"""
+
+
+@pytest.mark.parametrize("family", SAME.strip().split("\n"))
+def test_the_same_job_has_one_template(family: str) -> None:
+    """The same job with other arguments is the same step."""
+    assert len({normalize(command.replace("⏎", "\n")) for command in family.split("¦")}) == 1
+
+
+OTHER = """
+git stash pop¦git stash drop¦git stash list
+http GET x.y/z¦http POST x.y/z¦http DELETE x.y/z
+str_replace_editor view a.py¦str_replace_editor create a.py
+npx vitest run¦npx vitest watch
+npm audit¦npm audit fix
+aws glue start-job-run¦aws glue get-job-run
+mix deps.get¦mix deps.compile
+kubectl scale deployment web¦kubectl expose deployment web
+yarn workspace web add x¦yarn workspace web remove x
+python -m unittest discover¦python -m unittest tests.a
+"""
+
+
+@pytest.mark.parametrize("family", OTHER.strip().split("\n"))
+def test_another_job_has_another_template(family: str) -> None:
+    """Another sub-command is another step."""
+    commands = family.split("¦")
+    assert len({normalize(command) for command in commands}) == len(commands)
 
 
 @settings(max_examples=600, deadline=None)

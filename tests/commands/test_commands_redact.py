@@ -23,7 +23,7 @@ def _part(heading: str) -> Iterator[str]:
         if line.startswith("#"):
             current = line.lstrip("# ")
         elif line and current == heading:
-            yield line
+            yield line.replace("⏎", "\n")
 
 
 SECRETS = list(_part("secrets"))
@@ -82,6 +82,7 @@ def test_only_the_secret_goes() -> None:
     assert redact("mysql -u root -phunter2 db < a.sql") == "mysql -u root -p<SECRET> db < a.sql"
     assert redact("curl -u bob:hunter2 https://x.y") == "curl -u bob:<SECRET> https://x.y"
     assert redact("git clone https://bob:hunter2@h/y") == "git clone https://bob:<SECRET>@h/y"
+    assert redact(f"sshpass -p {'hunter2' * 6} mysql -phunter2 db") == "sshpass -p <SECRET> mysql -p<SECRET> db"
     assert redact("A_TOKEN='x y' make && ls") == "A_TOKEN='<SECRET>' make && ls"
 
 
