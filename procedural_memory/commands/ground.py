@@ -1,188 +1,337 @@
-"""Grounding: from a template to the command lines that a user might really run.
+"""What a session has used so far, and the rules that fill the places of a template from it.
 
-A *fill rule* proposes one line for a template from what the session has used so far. How often each rule was right is
-counted while learning, and is the probability its proposal starts from. Lines of the past compete with it.
+A *fill rule* proposes the value of one place, given the values of those filled before it: the file just written, the
+file of the last command, the lines after those shown last, a path that a command printed. How often each rule was
+right is counted, for each role of a place; `prediction.lines` weighs them by it.
 """
 
 from __future__ import annotations
 
+import posixpath
 import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from typing import Final, NamedTuple, TypeVar
 
-from procedural_memory.commands.normalize import Normalized, render
-from procedural_memory.commands.redact import SECRET
-from procedural_memory.commands.shapes import PLACEHOLDER
+from procedural_memory.commands.normalize import Normalized
+from procedural_memory.commands.places import FILE_KINDS, UNKNOWABLE, Place, filling_order, places
+from procedural_memory.commands.printed import Printed, read_output
+from procedural_memory.commands.shapes import is_safe
+from procedural_memory.types import Command
 
-__all__ = ["Line", "SessionValues", "ground", "placeholders"]
+__all__ = ["ANY", "Guess", "SessionValues", "levels"]
 
-_REMEMBERED = 64
-_OUTPUT_READ, _FROM_OUTPUT = 16_384, 64
-_PATH = re.compile(
-    r"(?<![\w./-])(?:\.{0,2}/)?(?:[\w.-]{1,64}/){0,12}[\w-]{1,64}(?:\.\w{1,32}){0,3}\.[A-Za-z]\w{0,7}(?![\w/])"
-)
-_FILE = "FILE"
-_FREE_TEXT = frozenset({"STR", "HEREDOC", "CODE", "TEXT"})
-_FEW = 3
-_PRIOR_RIGHT, _PRIOR_OFFERED = 1.0, 4.0
-_LINE_DISCOUNT = 0.5
+_T = TypeVar("_T")
+_STEPS: Final = 64
+_VALUES: Final = 64
+_KEYS: Final = 256
+_LISTED: Final = 24
+_RANGE: Final = re.compile(r"(['\"]?)(\d{1,7}),(\d{1,7})(p?['\"]?)")
+_LENGTHS: Final = (10, 20, 30, 40, 50)
+_AROUND: Final = ((5, 20), (5, 30), (10, 20), (10, 30))
 
-
-@lru_cache(maxsize=16_384)
-def placeholders(template: str) -> tuple[str, ...]:
-    """Return the kinds of the placeholders of a template, in order."""
-    return tuple(match.group()[1:-1] for match in PLACEHOLDER.finditer(template))
+FROM_OUTPUT: Final = ("printed", "older")
+"""How the names of the rules begin that take values from outputs."""
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A command line, the probability that it is the next one given its template, and where it comes from."""
+ANY: Final = "any"
+"""Counted like a rule: whether any rule proposed the right value."""
 
-    command: str
-    probability: float
-    origin: str
-    runnable: bool = True
+
+def levels(place: Place, last: str) -> tuple[tuple[str, ...], ...]:
+    """Return what rules are counted by, for a place after a template: its kind, its role, its role after that."""
+    return (place.kind,), (place.role,), (place.role, last)
+
+
+class Guess(NamedTuple):
+    """What a fill rule proposes for a place."""
+
+    rule: str
+    value: str
+
+
+class _Step(NamedTuple):
+    template: str
+    values: tuple[str, ...]
+    places: tuple[Place, ...]
 
 
 @dataclass(slots=True)
 class SessionValues:
-    """What a session has used so far: lines by template, values by kind, files it wrote. Newest last."""
+    """What a session has used so far, newest last. Bounded, whatever the length of the session.
 
-    lines: dict[str, list[str]] = field(default_factory=dict)
-    values: dict[str, list[str]] = field(default_factory=dict)
-    created: list[str] = field(default_factory=list)
-    printed: list[str] = field(default_factory=list)
-    by_program: dict[str, dict[str, str]] = field(default_factory=dict)
+    Attributes
+    ----------
+    steps : list
+        The newest steps: template, values and places.
+    by_form, by_role, by_kind : dict
+        Values by template (all of a line together), by role, and by kind of placeholder.
+    written : list of str
+        Files that were written or opened in an editor.
+    made : list of str
+        Those of them that were new, oldest first, without those removed since.
+    printed : Printed
+        What the output of the last command offers.
+    listed : list of str
+        Paths in outputs.
+    numbers : dict
+        File -> line numbers that outputs named.
+    judged : dict
+        Level -> rule that needs outputs -> (offered, right), in this session.
+    cwd : str or None
+        Folder in which the next command will run, as far as it is known.
+    """
 
-    def observe(self, analysis: Normalized, command: str) -> None:
+    steps: list[_Step] = field(default_factory=list)
+    by_form: dict[str, list[tuple[str, ...]]] = field(default_factory=dict)
+    by_role: dict[str, list[str]] = field(default_factory=dict)
+    by_kind: dict[str, list[str]] = field(default_factory=dict)
+    written: list[str] = field(default_factory=list)
+    made: list[str] = field(default_factory=list)
+    printed: Printed = field(default_factory=Printed)
+    listed: list[str] = field(default_factory=list)
+    numbers: dict[str, list[int]] = field(default_factory=dict)
+    cwd: str | None = None
+    judged: dict[tuple[str, ...], dict[str, tuple[int, int]]] = field(default_factory=dict)
+
+    @property
+    def last(self) -> str:
+        """The template of the last step, "" before the first."""
+        return self.steps[-1].template if self.steps else ""
+
+    def observe(self, analysis: Normalized, command: Command) -> None:
         """Take in a step."""
-        _push(self.lines.setdefault(analysis.template, []), command)
-        for slot in analysis.slots:
-            _push(self.values.setdefault(slot.kind, []), slot.value)
-            for program in analysis.programs:
-                self.by_program.setdefault(program, {})[slot.kind] = slot.value
-        for name in analysis.mentioned:
-            _push(self.values.setdefault(_FILE, []), name)
+        if self.printed.paths or self.printed.lines:
+            self._judge_printed(analysis)
+        step = _Step(analysis.template, tuple(slot.value for slot in analysis.slots), places(analysis.template))
+        self.steps.append(step)
+        del self.steps[:-_STEPS]
+        _push(_list(self.by_form, step.template), step.values)
+        known = _list(self.by_kind, "FILE")
+        self.made += [name for name in analysis.created if name not in known and name not in self.made]
+        for place, value in zip(step.places, step.values, strict=True):
+            _push(_list(self.by_role, place.role), value)
+            for name in _names(value) if place.kind in FILE_KINDS else (value,):
+                _push(_list(self.by_kind, place.kind), name)
+        for name in (*analysis.mentioned, *analysis.created):
+            if "::" not in name:
+                _push(known, name)
         for name in analysis.created:
-            _push(self.values.setdefault(_FILE, []), name)
-            _push(self.created, name)
+            _push(self.written, name)
+        self._follow(step, command)
+        if "rm" in analysis.programs:
+            gone = {n for p, v in zip(step.places, step.values, strict=True) if p.role.startswith("rm ") for n in _names(v)}
+            self.written = [name for name in self.written if name not in gone]
+            self.made = [name for name in self.made if name not in gone]
+        del self.made[:-_VALUES]
+        self.printed = Printed(root=self.printed.root)
 
     def observe_output(self, text: str) -> None:
-        """Take in the file names in what a command printed, the first `_FROM_OUTPUT` distinct ones, until the next."""
-        names = dict.fromkeys(match[0] for match in _PATH.finditer(text[:_OUTPUT_READ]))
-        self.printed = list(names)[:_FROM_OUTPUT]
+        """Take in what the last command printed, redacted: the paths, tests and line numbers in it."""
+        step = self.steps[-1]
+        files = [value for place, value in zip(step.places, step.values, strict=True) if place.kind == "FILE"]
+        listed = files[-1] if files and step.places[-1].role.startswith("ls ") else ""
+        self.printed = read_output(text, listed, self.by_kind.get("FILE", ()), self.printed.root)
+        for path in reversed(self.printed.paths):
+            _push(self.listed, path)
+        for path, number in reversed(self.printed.lines):
+            _push(_list(self.numbers, path or (files[-1] if files else "")), number)
 
-    def proposals(self, template: str, programs: Sequence[str] = ()) -> Iterator[tuple[str, str]]:
-        """Yield (rule, command line): at most one line a rule, all slots filled."""
-        used = self.lines.get(template, [])
-        if used:
-            yield "repeat", used[-1]
-        if len(used) > 1:
-            yield "repeat the one before", used[-2]
-        kinds = placeholders(template)
-        if not kinds:
-            return
-        for rule, newest_file in (
-            ("file just written", self.created[-1:]),
-            ("newest value", self.values.get(_FILE, [])[-1:]),
-            ("value before the newest", self.values.get(_FILE, [])[-2:-1]),
-            ("file just printed", self.printed[:1]),
-        ):
-            if _FILE not in kinds and rule != "newest value":
-                continue
-            line = self._fill(template, kinds, newest_file)
-            if line is not None:
-                yield rule, line
-        for program in programs:
-            last = self.by_program.get(program, {})
-            if all(kind in last for kind in kinds):
-                yield "same program", render(template, [last[kind] for kind in kinds])
+    def fills(self, template: str, number: int, known: Mapping[int, str]) -> Iterator[Guess]:
+        """Yield what the rules propose for a place; a rule proposes once.
+
+        Parameters
+        ----------
+        template : str
+        number : int
+            Of the place.
+        known : mapping
+            Values of places that are filled already, by number.
+        """
+        yield from self.free_fills(places(template)[number])
+        yield from self.bound_fills(template, number, known)
+
+    def free_fills(self, place: Place) -> Iterator[Guess]:
+        """Yield what the rules propose that look at no other place of the line."""
+        kind, role = place
+        for name, values in (("role", self.by_role.get(role, ())), ("kind", self.by_kind.get(kind, ()))):
+            for nth, value in enumerate(values[:-4:-1], 1):
+                yield Guess(f"{name} {nth}", value)
+        if kind == "FILE":
+            yield from self._files()
+        elif kind == "TEST":
+            for nth, name in enumerate(self.printed.tests[:2], 1):
+                yield Guess(f"printed {nth}", _word(name))
+            for nth, name in enumerate(self.by_kind.get("FILE", ())[:-3:-1], 1):
+                yield Guess(f"file {nth}", _word(name))
+
+    def bound_fills(self, template: str, number: int, known: Mapping[int, str]) -> Iterator[Guess]:
+        """Yield what the rules propose that look at the values of the places filled before."""
+        there = places(template)
+        kind, role = there[number]
+        yield from self._same_form(template, number, known)
+        if known:
+            for other, value in known.items():
+                if there[other].kind == kind:
+                    yield Guess("same line", value)
+                    break
+            if value := self._companion(kind, next(iter(known.values()))):
+                yield Guess("companion", value)
+        if kind == "RANGE":
+            file = next((value for other, value in known.items() if there[other].kind == "FILE"), "")
+            yield from self._ranges(role, file)
+
+    def judge(self, analysis: Normalized) -> Iterator[tuple[Place, dict[str, bool]]]:
+        """Yield, for each place of the step that comes next, the rules that propose a value: whether it is right."""
+        there = places(analysis.template)
+        known: dict[int, str] = {}
+        for number in filling_order(analysis.template):
+            value = analysis.slots[number].value
+            if there[number].kind not in UNKNOWABLE:
+                right = {guess.rule: guess.value == value for guess in self.fills(analysis.template, number, known)}
+                yield there[number], {ANY: any(right.values()), **right}
+            known[number] = value
+
+    def _judge_printed(self, analysis: Normalized) -> None:
+        """Count how often the rules that need outputs are right: in this session only, for outputs are not kept."""
+        for place, right in self.judge(analysis):
+            for level in levels(place, self.last):
+                counts = self.judged.setdefault(level, {})
+                for rule, was_right in right.items():
+                    if rule.startswith(FROM_OUTPUT):
+                        offered, hits = counts.get(rule, (0, 0))
+                        counts[rule] = offered + 1, hits + was_right
+
+    def _follow(self, step: _Step, command: Command) -> None:
+        """Keep the folder in which the next command will run."""
+        self.cwd = command.cwd
+        if command.cwd is not None and step.places and step.places[-1].role == "cd  FILE 1":
+            self.cwd = posixpath.normpath(posixpath.join(command.cwd, step.values[-1]))
+
+    def _same_form(self, template: str, place: int, known: Mapping[int, str]) -> Iterator[Guess]:
+        """Propose what stood there in lines of this template that have the same values so far."""
+        nth, last = 0, None
+        for values in reversed(self.by_form.get(template, ())):
+            if values[place] != last and all(values[other] == value for other, value in known.items()):
+                nth, last = nth + 1, values[place]
+                yield Guess(f"form {nth}", last)
+                if nth == 3:
+                    return
+
+    def _companion(self, kind: str, value: str) -> str | None:
+        """Return the value of a kind in the newest line that has `value` as well."""
+        for step in reversed(self.steps):
+            if value in step.values:
+                for place, other in zip(step.places, step.values, strict=True):
+                    if place.kind == kind and other != value:
+                        return other
+        return None
+
+    def _files(self) -> Iterator[Guess]:
+        """Propose files written, made and printed, and those that belong to the newest one."""
+        for name, files in (("written", self.written), ("made", self.made)):
+            for nth, file in enumerate(files[:-3:-1], 1):
+                yield Guess(f"{name} {nth}", _word(file))
+        if len(self.made) > 1:
+            yield Guess("made first", _word(self.made[0]))
+            yield Guess("all made", " ".join(map(_word, self.made[-_LISTED:])))
+        named = self.by_kind.get("FILE", ())
+        printed = self.printed.paths
+        for nth, file in enumerate(printed[:3], 1):
+            yield Guess(f"printed {nth}", _word(file))
+        if printed:
+            yield Guess("printed last", _word(printed[-1]))
+            if len(printed) == 1:
+                yield Guess("printed alone", _word(printed[0]))
+            for name, files in (
+                ("printed and used", [file for file in printed if file in named][-1:]),
+                ("printed and new", [file for file in printed if file not in named][:1]),
+            ):
+                for file in files:
+                    yield Guess(name, _word(file))
+        if named:
+            folder, _, base = named[-1].rpartition("/")
+            if folder:
+                yield Guess("its folder", folder)
+            yield Guess("its name", base)
+            if test := _counterpart(base, [*named, *self.listed]):
+                yield Guess("its test", _word(test))
+
+    def _ranges(self, role: str, file: str) -> Iterator[Guess]:
+        """Propose ranges of lines: after those shown last of the file, and at lines that an output named."""
+        style, shown = ("'", "p'"), None
+        for value in reversed(self.by_role.get(role) or self.by_kind.get("RANGE") or []):
+            if match := _RANGE.fullmatch(value):
+                style = match[1], match[4]
                 break
+        for step in reversed(self.steps):
+            if file in step.values:
+                ranges = [v for p, v in zip(step.places, step.values, strict=True) if p.kind == "RANGE"]
+                if ranges and (match := _RANGE.fullmatch(ranges[-1])):
+                    shown = int(match[2]), int(match[3])
+                    break
 
-    def score(self, analysis: Normalized, command: str) -> list[tuple[str, bool]]:
-        """Return (rule, whether it was right) of each rule that would have proposed a line for this step."""
-        return [(rule, line == command) for rule, line in self.proposals(analysis.template, analysis.programs)]
+        def lines(rule: str, first: int, last: int) -> Guess:
+            return Guess(rule, f"{style[0]}{max(1, first)},{last}{style[1]}")
 
-    def _fill(self, template: str, kinds: Sequence[str], files: Sequence[str]) -> str | None:
-        taken: dict[str, int] = {}
-        values = []
-        for kind in kinds:
-            # A second slot of a kind takes the value before, as in `mv <FILE> <FILE>`.
-            nth = taken[kind] = taken.get(kind, 0) + 1
-            pool = list(files) if kind == _FILE and nth == 1 else self.values.get(kind, [])[: -nth + 1 or None]
-            if not pool:
-                return None
-            values.append(pool[-1])
-        return str(render(template, values))
-
-
-def ground(
-    template: str,
-    programs: Sequence[str],
-    values: SessionValues,
-    past: Sequence[tuple[str, int]],
-    total: int,
-    rules: Mapping[str, tuple[int, int]],
-    limit: int,
-) -> list[Line]:
-    """Return the most probable command lines of a template, best first; the template itself when none is known.
-
-    Parameters
-    ----------
-    template : str
-    programs : sequence of str
-        Its programs, for the rule that takes the values last given to the same program.
-    values : SessionValues
-        What the session has used.
-    past : sequence of (str, int)
-        Lines of this template that were learned, with counts; those of other projects left out where they name files.
-    total : int
-        How often the template was learned in all, within the same limits.
-    rules : mapping
-        Fill rule -> (times offered, times right).
-    limit : int
-        At most this many lines.
-    """
-    kinds = placeholders(template)
-    origins: dict[str, str] = {}
-    wrong: dict[str, float] = {}
-
-    def propose(line: str, probability: float, origin: str) -> None:
-        if SECRET in line:
-            return
-        origins.setdefault(line, origin)
-        # Rules that agree support each other: a line is wrong only if all its rules are.
-        wrong[line] = wrong.get(line, 1.0) * (1.0 - probability)
-
-    for rule, line in values.proposals(template, programs):
-        offered, right = rules.get(rule, (0, 0))
-        propose(line, (right + _PRIOR_RIGHT) / (offered + _PRIOR_OFFERED), rule)
-    session = 1.0
-    for product in wrong.values():
-        session *= product
-    # Without a slot the lines differ in spacing or quotes only; with one, a line seen once says little.
-    discount = _LINE_DISCOUNT if kinds else 0.05
-    # Free text that never came twice, such as commit messages, will not come again: better an open slot.
-    never_twice = len(past) >= _FEW and all(count == 1 for _, count in past) and not _FREE_TEXT.isdisjoint(kinds)
-    for line, count in () if never_twice else past:
-        propose(line, session * (count - discount) / total, "past")
-    mass = sum(1.0 - product for product in wrong.values())
-    scale = min(1.0, 1.0 / mass) if mass else 0.0
-    lines = [
-        Line(line, (1.0 - product) * scale, origins[line], runnable=not placeholders(line))
-        for line, product in wrong.items()
-    ]
-    if never_twice or not lines:
-        open_mass = 1.0 - sum(line.probability for line in lines)
-        lines.append(Line(template, open_mass, "template", runnable=not kinds and SECRET not in template))
-    return sorted(lines, key=lambda line: (-line.probability, line.command))[:limit]
+        if shown:
+            first, last = shown
+            length = last - first
+            for start, name in ((last + 1, "next"), (last, "from")):
+                yield lines(name, start, last + length + start - last)
+                for more in (length, 20, 30, 50):
+                    yield lines(f"{name} ~{more if more != length else ''}", start, (last + more) // 10 * 10)
+            yield lines("more", first, last + length)
+        numbers = [n for path, n in self.printed.lines if path in ("", file)]
+        for name, starts in (
+            ("printed line", (numbers or [n for _, n in self.printed.lines])[:2]),
+            ("older line", [] if numbers else self.numbers.get(file, [])[:-2:-1]),
+        ):
+            for nth, start in enumerate(starts, 1):
+                for length in _LENGTHS:
+                    yield lines(f"{name} {nth} to {length}", start, -(-(start + length) // 10) * 10)
+                for before, length in _AROUND:
+                    about = (start - before) // 10 * 10
+                    yield lines(f"{name} {nth} around {before} {length}", about, max(1, about) + length)
 
 
-def _push(values: list[str], value: str) -> None:
+def _counterpart(base: str, names: Sequence[str]) -> str | None:
+    """Return the newest name that is of the test of a file, or of the file of a test."""
+    stem, _, ending = base.rpartition(".")
+    if not stem:
+        return None
+    wanted = {f"test_{base}", f"{stem}_test.{ending}", f"{stem}.test.{ending}", f"{stem}.spec.{ending}"}
+    for prefix, suffix in (("test_", ""), ("", "_test"), ("", ".test"), ("", ".spec")):
+        if stem.startswith(prefix) and stem.endswith(suffix) and len(stem) > len(prefix) + len(suffix):
+            wanted.add(f"{stem[len(prefix) : len(stem) - len(suffix)]}.{ending}")
+    wanted.discard(base)
+    return next((name for name in reversed(names) if name.rpartition("/")[2] in wanted), None)
+
+
+def _names(value: str) -> list[str]:
+    """Return the names in a value: a run of arguments has several."""
+    return value.split() if is_safe(value.replace(" ", "")) else [value]
+
+
+def _word(name: str) -> str:
+    """Return a name as it is written on a command line."""
+    return name if is_safe(name) else shlex.quote(name)
+
+
+def _list(lists: dict[str, list[_T]], key: str) -> list[_T]:
+    """Return the list of a key; of many keys those used last stay."""
+    found = lists.pop(key, None)
+    lists[key] = found = [] if found is None else found
+    if len(lists) > _KEYS:
+        del lists[next(iter(lists))]
+    return found
+
+
+def _push(values: list[_T], value: _T) -> None:
     """Append `value` as the newest, once, and keep the list short."""
     if value in values:
         values.remove(value)
     values.append(value)
-    if len(values) > _REMEMBERED:
+    if len(values) > _VALUES:
         del values[0]

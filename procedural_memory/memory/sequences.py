@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from procedural_memory.commands.ground import SessionValues
 from procedural_memory.commands.normalize import analyze
+from procedural_memory.memory.fills import learn_fills
 from procedural_memory.memory.patterns import index_keys, pattern_id_of
 from procedural_memory.storage.base import START, Delta, LogRow, PatternRow, SessionRow, Store, context_key, moment
 from procedural_memory.types import Command
@@ -147,14 +148,8 @@ class Deriver:
         if command.exit_code is None:
             state.unjudged.append(([*keys, *local], template))
 
-        line = (template, command.project or "", command.command)
-        count, newest = delta.lines.get(line, (0, b""))
-        delta.lines[line] = (count + 1, max(newest, when))
-        for rule, right in state.values.score(analysis, command.command):
-            counts = delta.rules.setdefault(rule, [0, 0])
-            counts[0] += 1
-            counts[1] += right
-        state.values.observe(analysis, command.command)
+        learn_fills(state.values, analysis, command, when, delta)
+        state.values.observe(analysis, command)
 
         state.templates.append(template)
         state.commands.append(command.command)

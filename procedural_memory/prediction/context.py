@@ -43,7 +43,7 @@ class SessionContext:
     def add(self, command: Command) -> None:
         """Take in the next command."""
         analysis = analyze(command.command)
-        self.values.observe(analysis, command.command)
+        self.values.observe(analysis, command)
         self.templates.append(analysis.template)
         if len(self.templates) > CONTEXT_LENGTH:
             del self.templates[0]

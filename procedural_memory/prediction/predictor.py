@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
+import heapq
+
 from procedural_memory.commands.danger import is_destructive
-from procedural_memory.commands.ground import Line, ground, placeholders
-from procedural_memory.commands.normalize import analyze
 from procedural_memory.prediction.blend import Blend, Candidate
 from procedural_memory.prediction.context import SessionContext
 from procedural_memory.prediction.experts import Proposal, Query
+from procedural_memory.prediction.lines import Grounding, Line
 from procedural_memory.prediction.reasons import reason
 from procedural_memory.storage.base import PatternCounts, Store, context_key
 from procedural_memory.types import Evidence, Level, Prediction
 
 __all__ = ["Predictor"]
 
-_LINES, _PAST_LINES, _SUGGESTIONS = 3, 8, 3
-_SPARE = 12
-
-_OF_A_PROJECT = frozenset({"FILE", "TEST", "GLOB", "TEXT", "HEREDOC"})
-"""Kinds of placeholders whose past values are names of files, or may hold some."""
+_SUGGESTIONS = 3
+_SURE = 0.5
+"""An open line comes before lines that can be run only if it is more probable than all of them together."""
 
 
 class Predictor:
@@ -38,32 +37,24 @@ class Predictor:
         """Return at most `top_k` predictions, most probable first, none below `min_probability`."""
         query = Query(self._store, context)
         candidates, shares = self._blend.propose(query)
-        rules = self._store.rules()
+        grounding = Grounding(self._store, context.values, context.project)
         chosen: list[tuple[float, Candidate, Line]] = []
-        # A line is at most as probable as its template, so a few more templates than asked for are enough.
-        for candidate in candidates[: top_k if level == "template" else top_k + _SPARE]:
-            lines = self._lines(candidate.template, context, rules)
+        enough = 0.0
+        for candidate in candidates[: top_k if level == "template" else None]:
+            # A line is at most as probable as its template.
+            if candidate.probability < enough:
+                break
+            lines = grounding.lines(self._store.template_text(candidate.template))
             for line in lines[:1] if level == "template" else lines:
                 rank = candidate.probability * (1.0 if level == "template" else line.probability)
                 if rank >= min_probability:
                     chosen.append((rank, candidate, line))
-        chosen.sort(key=lambda item: (-item[0], not item[2].runnable, item[2].command))
+            if level == "command":
+                runnable = heapq.nlargest(top_k, (rank for rank, _, line in chosen if line.runnable))
+                enough = runnable[-1] if len(runnable) == top_k else 0.0
+        if level == "command":
+            chosen.sort(key=lambda item: (not item[2].runnable and item[0] < _SURE, -item[0], item[2].command))
         return [self._prediction(candidate, line, query, shares) for _, candidate, line in chosen[:top_k]]
-
-    def _lines(self, number: int, context: SessionContext, rules: dict[str, tuple[int, int]]) -> list[Line]:
-        template = self._store.template_text(number)
-        kinds = placeholders(template)
-        programs = analyze(template).programs
-        # File names of one project are not for another, and a context of unknown project is given none at all;
-        # commands without file names are the same everywhere.
-        local = not _OF_A_PROJECT.isdisjoint(kinds) or any(program.startswith("./") for program in programs)
-        past: list[tuple[str, int]] = []
-        total = 0
-        if not (local and kinds and context.project is None):
-            past, total = self._store.lines(number, context.project if local else None, _PAST_LINES)
-        if local and not kinds and not past:
-            return []
-        return ground(template, programs, context.values, past, total, rules, _LINES)
 
     def _prediction(
         self, candidate: Candidate, line: Line, query: Query, shares: dict[str, tuple[float, Proposal]]

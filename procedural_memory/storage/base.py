@@ -27,6 +27,7 @@ __all__ = [
     "PatternRow",
     "SessionRow",
     "Store",
+    "ValueCounts",
     "context_key",
     "hash64",
     "moment",
@@ -143,6 +144,15 @@ class Context:
     followers: tuple[Follower, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class ValueCounts:
+    """Values seen in a place: the most frequent ones with their counts, the count and the number of all of them."""
+
+    counts: Mapping[str, int] = field(default_factory=dict)
+    total: int = 0
+    kinds: int = 0
+
+
 @dataclass(slots=True)
 class PatternRow:
     """A pattern as stored. `newest` is the moment of the session that `example` comes from."""
@@ -184,11 +194,11 @@ class Delta:
     """context key -> [(moment, template)]"""
     heads: dict[int, str] = field(default_factory=dict)
     """key of an order-1 context -> its template: the nodes of the graph"""
-    lines: dict[tuple[str, str, str], tuple[int, bytes]] = field(default_factory=dict)
-    """(template, project, command line) -> (count, newest moment)"""
+    values: dict[tuple[int, str], tuple[int, bytes]] = field(default_factory=dict)
+    """(key of a place, value) -> (count, newest moment)"""
     patterns: dict[str, PatternRow] = field(default_factory=dict)
-    rules: dict[str, list[int]] = field(default_factory=dict)
-    """fill rule -> [offered, right]"""
+    rules: dict[int, dict[str, tuple[int, int]]] = field(default_factory=dict)
+    """key of a place -> fill rule -> (offered, right)"""
 
     def follow(self, key: int, template: str, column: int, amount: int = 1) -> None:
         """Add `amount` to one column of a follower."""
@@ -304,15 +314,12 @@ class Store(Protocol):
         """Yield (template, how often it was seen), sorted by template."""
         ...
 
-    def lines(self, template: int, project: str | None, limit: int) -> tuple[list[tuple[str, int]], int]:
-        """Return command lines of a template with their counts, most frequent first, and the count of all its lines.
-
-        Of one project, or of all where `project` is None.
-        """
+    def values(self, key: int, limit: int) -> ValueCounts:
+        """Return the values counted under a key, most frequent first, of those seen equally often the newest first."""
         ...
 
-    def rules(self) -> dict[str, tuple[int, int]]:
-        """Return how often each fill rule offered a value and was right."""
+    def rules(self, keys: Sequence[int]) -> dict[int, dict[str, tuple[int, int]]]:
+        """Return, for each key, how often each fill rule offered a value and was right."""
         ...
 
     def patterns_with(self, keys: Sequence[int], limit: int) -> list[int]:

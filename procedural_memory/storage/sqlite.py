@@ -24,6 +24,7 @@ from procedural_memory.storage.base import (
     PatternCounts,
     PatternRow,
     SessionRow,
+    ValueCounts,
     context_key,
     merge_recent,
     pattern_row_id,
@@ -58,10 +59,12 @@ CREATE TABLE follower(
     success INTEGER NOT NULL, failure INTEGER NOT NULL, good INTEGER NOT NULL, bad INTEGER NOT NULL,
     PRIMARY KEY(context, template)) WITHOUT ROWID;
 CREATE INDEX follower_count ON follower(context, count);
-CREATE TABLE line(
-    template INTEGER NOT NULL, project TEXT NOT NULL, command TEXT NOT NULL, count INTEGER NOT NULL,
-    newest BLOB NOT NULL, PRIMARY KEY(template, project, command)) WITHOUT ROWID;
-CREATE TABLE rule(name TEXT PRIMARY KEY, offered INTEGER NOT NULL, right INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE value(
+    key INTEGER NOT NULL, value TEXT NOT NULL, count INTEGER NOT NULL, newest BLOB NOT NULL,
+    PRIMARY KEY(key, value)) WITHOUT ROWID;
+CREATE INDEX value_count ON value(key, count, newest);
+CREATE TABLE value_total(key INTEGER PRIMARY KEY, total INTEGER NOT NULL, kinds INTEGER NOT NULL);
+CREATE TABLE rule(key INTEGER PRIMARY KEY, counts TEXT NOT NULL);  -- JSON: fill rule -> [offered, right]
 CREATE TABLE pattern(
     id INTEGER PRIMARY KEY, pattern_id TEXT NOT NULL UNIQUE, templates BLOB NOT NULL, success INTEGER NOT NULL,
     failure INTEGER NOT NULL, unknown INTEGER NOT NULL, duration_ms INTEGER NOT NULL, timed INTEGER NOT NULL,
@@ -74,7 +77,7 @@ CREATE TABLE neighbour(
     template INTEGER NOT NULL, fingerprint TEXT NOT NULL, data BLOB NOT NULL,
     PRIMARY KEY(fingerprint, template)) WITHOUT ROWID;
 """
-_DERIVED = ("context", "follower", "line", "rule", "pattern", "posting")
+_DERIVED = ("context", "follower", "value", "value_total", "rule", "pattern", "posting")
 _UNIGRAM = context_key(())
 _NO_VECTOR = (
     "WHERE f.context = ? AND NOT EXISTS (SELECT 1 FROM vector v WHERE v.fingerprint = ? AND v.template = f.template)"
@@ -364,22 +367,33 @@ class SQLiteStore:
                         merge_recent(row[0] if row else b"", packed),
                     ),
                 )
-            many(
-                "INSERT INTO line VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
-                " count = count + excluded.count, newest = max(newest, excluded.newest)",
-                (
-                    (intern(template), project, command, count, newest)
-                    for (template, project, command), (count, newest) in delta.lines.items()
-                ),
-            )
-            many(
-                "INSERT INTO rule VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET"
-                " offered = offered + excluded.offered, right = right + excluded.right",
-                ((name, *counts) for name, counts in delta.rules.items()),
-            )
+            self._apply_values(delta)
+            for key, counts in delta.rules.items():
+                for rule, (offered, right) in self.rules([key])[key].items():
+                    more = counts.get(rule, (0, 0))
+                    counts[rule] = offered + more[0], right + more[1]
+                execute("INSERT OR REPLACE INTO rule VALUES (?, ?)", (key, json.dumps(counts)))
             for row in delta.patterns.values():
                 self._apply_pattern(row)
             self.set_meta("derived", upto)
+
+    def _apply_values(self, delta: Delta) -> None:
+        totals: dict[int, list[int]] = {}
+        for (key, value), (count, newest) in delta.values.items():
+            total = totals.setdefault(key, [0, 0])
+            total[0] += count
+            known = self._db.execute(
+                "UPDATE value SET count = count + ?, newest = max(newest, ?) WHERE key = ? AND value = ?",
+                (count, newest, key, value),
+            ).rowcount
+            if not known:
+                total[1] += 1
+                self._db.execute("INSERT INTO value VALUES (?, ?, ?, ?)", (key, value, count, newest))
+        self._db.executemany(
+            "INSERT INTO value_total VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET"
+            " total = total + excluded.total, kinds = kinds + excluded.kinds",
+            ((key, *total) for key, total in totals.items()),
+        )
 
     def _apply_pattern(self, row: PatternRow) -> None:
         execute = self._db.execute
@@ -459,19 +473,23 @@ class SQLiteStore:
             (_UNIGRAM,),
         )
 
-    def lines(self, template: int, project: str | None, limit: int) -> tuple[list[tuple[str, int]], int]:
-        """Return command lines of a template with their counts, most frequent first, and the count of all its lines."""
-        where, arguments = ("", ()) if project is None else ("AND project = ?", (project,))
+    def values(self, key: int, limit: int) -> ValueCounts:
+        """Return the values counted under a key, most frequent first, of those seen equally often the newest first."""
         rows = self._all(
-            "SELECT command, sum(count) AS n, sum(sum(count)) OVER () FROM line"
-            f" WHERE template = ? {where} GROUP BY command ORDER BY n DESC, max(newest) DESC, command LIMIT ?",
-            (template, *arguments, limit),
+            "SELECT v.value, v.count, t.total, t.kinds FROM value_total t JOIN value v ON v.key = t.key"
+            " WHERE t.key = ? ORDER BY v.count DESC, v.newest DESC, v.value DESC LIMIT ?",
+            (key, limit),
         )
-        return [row[:2] for row in rows], rows[0][2] if rows else 0
+        return ValueCounts({row[0]: row[1] for row in rows}, *rows[0][2:]) if rows else ValueCounts()
 
-    def rules(self) -> dict[str, tuple[int, int]]:
-        """Return how often each fill rule offered a value and was right."""
-        return {name: (offered, right) for name, offered, right in self._all("SELECT * FROM rule")}
+    def rules(self, keys: Sequence[int]) -> dict[int, dict[str, tuple[int, int]]]:
+        """Return, for each key, how often each fill rule offered a value and was right."""
+        found: dict[int, dict[str, tuple[int, int]]] = {key: {} for key in keys}
+        for chunk in _chunks(keys):
+            marks = ",".join("?" * len(chunk))
+            for key, counts in self._all(f"SELECT key, counts FROM rule WHERE key IN ({marks})", chunk):
+                found[key] = {rule: (offered, right) for rule, (offered, right) in json.loads(counts).items()}
+        return found
 
     def patterns_with(self, keys: Sequence[int], limit: int) -> list[int]:
         """Return at most `limit` ids of patterns that hold most of `keys`, rare keys weighing more, best first."""

@@ -1,0 +1,234 @@
+"""Lines: from a template that may come next to the command lines that would be run, with their probabilities.
+
+The places of a template are filled one after the other, files first. What may stand in a place is what the fill rules
+propose from the session, and what stood there before in this folder, this project or anywhere. A small logistic model
+joins the two: for each value the hit rate of the best rule that proposes it, and its share among what stood there
+before; beside them the chance that it is none of these. So the product over the places is the probability of a line
+given its template.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+from procedural_memory.commands.ground import ANY, Guess, SessionValues, levels
+from procedural_memory.commands.normalize import analyze, render
+from procedural_memory.commands.places import UNKNOWABLE, Place, filling_order, places
+from procedural_memory.commands.redact import SECRET
+from procedural_memory.commands.shapes import PLACEHOLDER
+from procedural_memory.memory.fills import line_place, rule_keys, value_keys
+from procedural_memory.storage.base import Store
+
+__all__ = ["Grounding", "Line"]
+
+_WIDTH: Final = 5
+_UNLIKELY: Final = 0.01
+_READ: Final = 8
+_LEVEL_WEIGHTS: Final = (8.0, 6.0, 3.0)
+_DISCOUNT, _NEW = 0.6, 0.5
+_LEAST: Final = 0.002
+_FLOOR: Final = -6.2
+
+PRIOR: Final[Mapping[str, float]] = {}
+_PRIOR: Final = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A command line, the probability that it is the next one given its template, and where it comes from."""
+
+    command: str
+    probability: float
+    origin: str
+    runnable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class _Weights:
+    """Of the logistic model. Fitted to two data sets at once, without their strings; see `benchmarks`."""
+
+    rule: float = 0.86
+    no_rule: float = 2.4
+    past: float = 0.55
+    no_past: float = 1.5
+    open: float = -0.9
+    open_past: float = 0.27
+    open_rules: float = 0.34
+    open_best: float = 0.22
+
+
+WEIGHTS: Final = _Weights()
+
+
+class Grounding:
+    """Grounds templates in one context; what it reads of the memory is read once.
+
+    Parameters
+    ----------
+    store : Store
+    values : SessionValues
+        What the session has used.
+    project : str or None
+    """
+
+    def __init__(self, store: Store, values: SessionValues, project: str | None) -> None:
+        self._store = store
+        self._values = values
+        self._project = project
+        self._past: dict[Place, tuple[dict[str, float], float]] = {}
+        self._rates: dict[Place, dict[str, float]] = {}
+        self._free: dict[Place, dict[str, tuple[float, str]]] = {}
+        self._filled: dict[tuple[str | int, ...], tuple[list[tuple[str, float, str]], float]] = {}
+        self._counts: dict[Place, list[tuple[Mapping[str, tuple[int, int]], ...]]] = {}
+
+    def lines(self, template: str) -> list[Line]:
+        """Return the most probable command lines of a template, best first.
+
+        A place for which no value is known, or for which a new one is the most probable, stays open in a last line,
+        which has the probability that the others leave. A template that runs a script of another project has no line.
+        """
+        if not self._may_run(template):
+            return []
+        if not places(template):
+            return self._whole(template)
+        beam: list[tuple[float, dict[int, str], str]] = [(1.0, {}, "")]
+        form: dict[int, str] = {}
+        for number in filling_order(template):
+            grown: list[tuple[float, dict[int, str], str]] = []
+            for probability, known, origin in beam:
+                found, _ = self._place(template, number, known)
+                for value, p, rule in found:
+                    if probability * p < _UNLIKELY:
+                        break
+                    grown.append((probability * p, {**known, number: value}, origin or rule))
+            best, other = self._place(template, number, form)
+            if best and best[0][1] >= other:
+                form[number] = best[0][0]
+            beam = sorted(grown, key=lambda item: -item[0])[:_WIDTH]
+        lines = [
+            Line(self._render(template, known), probability, origin, runnable=SECRET not in template)
+            for probability, known, origin in beam
+        ]
+        if len(form) < len(places(template)):
+            left = max(0.0, 1.0 - sum(line.probability for line in lines))
+            lines.append(Line(self._render(template, form), left, "template", runnable=False))
+        return lines
+
+    def _may_run(self, template: str) -> bool:
+        """Whether a script that a template names is one of this project."""
+        own = any(program.startswith("./") for program in analyze(template).programs)
+        return not own or template in self._values.by_form or bool(self._past_of(line_place(template))[0])
+
+    def _whole(self, template: str) -> list[Line]:
+        """Return the ways in which a template without places was written; without any, as it stands."""
+        shares, rest = self._past_of(line_place(template))
+        found = {template: 0.0, **shares}
+        found[template] += rest
+        best = sorted(found.items(), key=lambda item: (-item[1], item[0]))[:_WIDTH]
+        return [Line(line, p, "past", runnable=SECRET not in line) for line, p in best]
+
+    def _render(self, template: str, known: Mapping[int, str]) -> str:
+        return render(template, [known.get(number, f"<{p.kind}>") for number, p in enumerate(places(template))])
+
+    def _place(self, template: str, number: int, known: Mapping[int, str]) -> tuple[list[tuple[str, float, str]], float]:
+        """Return the values of a place, each with its probability and origin, best first; and that it is another."""
+        place = places(template)[number]
+        if place.kind in UNKNOWABLE:
+            return [], 1.0
+        key = (template, number, *known.values())
+        if (found := self._filled.get(key)) is None:
+            found = self._filled[key] = self._values_of(template, number, known)
+        return found
+
+    def _values_of(
+        self, template: str, number: int, known: Mapping[int, str]
+    ) -> tuple[list[tuple[str, float, str]], float]:
+        place = places(template)[number]
+        if place not in self._free:
+            self._free[place] = self._best({}, place, self._values.free_fills(place))
+        best = self._best(self._free[place], place, self._values.bound_fills(template, number, known))
+        shares, rest = self._past_of(place)
+        w = WEIGHTS
+        scores: list[tuple[float, str, str]] = []
+        for value, (odds, rule) in best.items():
+            past = w.past * _logit(shares[value]) if value in shares else w.past * _FLOOR + w.no_past
+            scores.append((w.rule * odds + past, value, rule))
+        nothing = w.rule * _FLOOR + w.no_rule
+        scores += [
+            (nothing + w.past * _logit(share), value, "past") for value, share in shares.items() if value not in best
+        ]
+        top = max((odds for odds, _ in best.values()), default=_FLOOR)
+        other = math.exp(
+            w.open + w.open_past * math.log(rest) - w.open_rules * self._odds(place, ANY) + w.open_best * top
+        )
+        scores.sort(key=lambda score: (-score[0], score[1]))
+        total = other + sum(math.exp(score) for score, _, _ in scores)
+        found = [(value, math.exp(score) / total, rule) for score, value, rule in scores[:_WIDTH] if _is_plain(value)]
+        return found, other / total
+
+    def _best(
+        self, known: Mapping[str, tuple[float, str]], place: Place, guesses: Iterable[Guess]
+    ) -> dict[str, tuple[float, str]]:
+        """Return, for each value that is proposed, the log-odds and the name of the best rule that proposes it."""
+        best = dict(known)
+        for rule, value in guesses:
+            odds = self._odds(place, rule)
+            if value not in best or odds > best[value][0]:
+                best[value] = odds, rule
+        return best
+
+    def _odds(self, place: Place, rule: str) -> float:
+        """Return the log-odds that a rule is right for a place: of its kind, sharpened by its role, and by what came before."""
+        odds = self._rates.get(place)
+        if odds is None:
+            last = self._values.last
+            keys = rule_keys(place, last)
+            stored = self._store.rules(keys)
+            self._counts[place] = [
+                (stored[key], self._values.judged.get(level, {}))
+                for key, level in zip(keys, levels(place, last), strict=True)
+            ]
+            odds = self._rates[place] = {}
+        if rule not in odds:
+            p = PRIOR.get(rule, _PRIOR)
+            for counts, weight in zip(self._counts[place], _LEVEL_WEIGHTS, strict=True):
+                for source in counts:
+                    if rule in source:
+                        offered, right = source[rule]
+                        p = (right + weight * p) / (offered + weight)
+            odds[rule] = _logit(p)
+        return odds[rule]
+
+    def _past_of(self, place: Place) -> tuple[dict[str, float], float]:
+        """Return the shares of the values seen in a place, and what is left for others.
+
+        Counts of the folder back off to those of the project, and those to all, by interpolated absolute discounting.
+        """
+        if place not in self._past:
+            shares: dict[str, float] = {}
+            rest = 1.0
+            for key in value_keys(place, self._project, self._values.cwd):
+                seen = self._store.values(key, _READ)
+                if seen.total:
+                    left = (_DISCOUNT * seen.kinds + _NEW) / (seen.total + _NEW)
+                    shares = {value: left * share for value, share in shares.items()}
+                    for value, count in seen.counts.items():
+                        shares[value] = shares.get(value, 0.0) + (count - _DISCOUNT) / (seen.total + _NEW)
+                    rest *= left
+            self._past[place] = shares, rest
+        return self._past[place]
+
+
+def _logit(p: float) -> float:
+    p = min(max(p, _LEAST), 1.0 - _LEAST)
+    return math.log(p / (1.0 - p))
+
+
+@lru_cache(maxsize=16_384)
+def _is_plain(value: str) -> bool:
+    """Whether a value can be put on a line: a redacted secret and a placeholder cannot."""
+    return SECRET not in value and PLACEHOLDER.search(value) is None
