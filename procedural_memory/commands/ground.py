@@ -159,12 +159,16 @@ class SessionValues:
             for nth, value in enumerate(values[:-4:-1], 1):
                 yield Guess(f"{name} {nth}", value)
         if kind == "FILE":
-            yield from self._files()
+            yield from self._files(role)
         elif kind == "TEST":
             for nth, name in enumerate(self.printed.tests[:2], 1):
                 yield Guess(f"printed {nth}", _word(name))
-            for nth, name in enumerate(self.by_kind.get("FILE", ())[:-3:-1], 1):
+            named = self.by_kind.get("FILE", ())
+            for nth, name in enumerate(named[:-3:-1], 1):
                 yield Guess(f"file {nth}", _word(name))
+            tests = [name for name in reversed(named) if "test" in name]
+            for nth, name in enumerate(tests[:2], 1):
+                yield from _modules(nth, name)
 
     def bound_fills(self, template: str, number: int, known: Mapping[int, str]) -> Iterator[Guess]:
         """Yield what the rules propose that look at the values of the places filled before."""
@@ -228,7 +232,7 @@ class SessionValues:
                         return other
         return None
 
-    def _files(self) -> Iterator[Guess]:
+    def _files(self, role: str) -> Iterator[Guess]:
         """Propose files written, made and printed, and those that belong to the newest one."""
         for name, files in (("written", self.written), ("made", self.made)):
             for nth, file in enumerate(files[:-3:-1], 1):
@@ -236,6 +240,10 @@ class SessionValues:
         if len(self.made) > 1:
             yield Guess("made first", _word(self.made[0]))
             yield Guess("all made", " ".join(map(_word, self.made[-_LISTED:])))
+            yield Guess("all made here", " ".join(_word(name) for name in self.made[-_LISTED:] if "/" not in name))
+            last = next((name for name in reversed(self.by_role.get(role, ())) if name in self.made), None)
+            if last is not None and last != self.made[-1]:
+                yield Guess("made next", _word(self.made[self.made.index(last) + 1]))
         named = self.by_kind.get("FILE", ())
         printed = self.printed.paths
         for nth, file in enumerate(printed[:3], 1):
@@ -257,6 +265,9 @@ class SessionValues:
             yield Guess("its name", base)
             if test := _counterpart(base, [*named, *self.listed]):
                 yield Guess("its test", _word(test))
+            if folder and base.endswith(".py") and not base.startswith("test_"):
+                yield Guess("its test by convention", f"{folder}/tests/test_{base}")
+                yield Guess("folder of its tests", f"{folder}/tests")
 
     def _ranges(self, role: str, file: str) -> Iterator[Guess]:
         """Propose ranges of lines: after those shown last of the file, and at lines that an output named."""
@@ -294,6 +305,14 @@ class SessionValues:
                 for before, length in _AROUND:
                     about = (start - before) // 10 * 10
                     yield lines(f"{name} {nth} around {before} {length}", about, max(1, about) + length)
+
+
+def _modules(nth: int, path: str) -> Iterator[Guess]:
+    """Propose the names of a file as a module: whole, without its first folder, without its last part, and so on."""
+    parts = path.removesuffix(".py").rstrip("/").split("/")
+    for start, end, name in ((0, None, "module"), (1, None, "inner module"), (1, -1, "package"), (1, 2, "inner folder")):
+        if module := ".".join(parts[start:end]):
+            yield Guess(f"{name} {nth}", module)
 
 
 def _counterpart(base: str, names: Sequence[str]) -> str | None:

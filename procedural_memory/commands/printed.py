@@ -19,6 +19,12 @@ _PATH: Final = re.compile(
     r"(?:(::[\w:-]{1,120})|(?:\", line |:)(\d{1,7}))?(?![\w/])"
 )
 """``a/b.py``, ``a/b.py::test_c``, ``a/b.py:12`` (grep, compilers) or ``File "a/b.py", line 12`` (tracebacks)."""
+_ENDINGS: Final = frozenset(
+    "bash bat c cc cfg conf cpp cs css csv cxx dart db env erl ex exs go gradle gz h hpp hs html ini ipynb java jl js "
+    "json jsx kt less lock log lua md mdx mjs ml mod mts php pl png proto ps1 py pyi pyx r rb rs rst sass scala scss sh "
+    "sql sqlite sqlite3 sum svelte svg swift tar tf toml ts tsv tsx txt vue xml yaml yml zig zip".split()
+)
+"""Endings by which a name without a folder is taken for a file: most words with a dot in an output are code."""
 _NUMBERED: Final = re.compile(r"^\s*(\d{1,7})[:\t]", re.MULTILINE)
 """A line with its number: ``grep -n`` on one file, ``nl``, ``cat -n``."""
 
@@ -69,6 +75,8 @@ def read_output(text: str, folder: str, known: Sequence[str], root: str = "") ->
             path = path[len(root) :]
         elif folder and "/" not in path:
             path = f"{folder.rstrip('/')}/{path}"
+        elif "/" not in path and path.rpartition(".")[2] not in _ENDINGS:
+            continue
         paths[path] = None
         if test:
             tests[path + test] = None

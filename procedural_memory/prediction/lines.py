@@ -26,7 +26,7 @@ from procedural_memory.storage.base import Store
 __all__ = ["Grounding", "Line"]
 
 _WIDTH: Final = 5
-_UNLIKELY: Final = 0.01
+_UNLIKELY: Final = 0.003
 _READ: Final = 8
 _LEVEL_WEIGHTS: Final = (8.0, 6.0, 3.0)
 _DISCOUNT, _NEW = 0.6, 0.5
