@@ -21,13 +21,12 @@ from procedural_memory.commands.places import UNKNOWABLE, Place, filling_order, 
 from procedural_memory.commands.redact import SECRET
 from procedural_memory.commands.shapes import PLACEHOLDER
 from procedural_memory.memory.fills import line_place, rule_keys, value_keys
-from procedural_memory.storage.base import Store
+from procedural_memory.storage.base import RuleCounts, Store, ValueCounts
 
 __all__ = ["Grounding", "Line"]
 
 _WIDTH: Final = 5
 _UNLIKELY: Final = 0.003
-_READ: Final = 8
 _LEVEL_WEIGHTS: Final = (8.0, 6.0, 3.0)
 _DISCOUNT, _NEW = 0.6, 0.5
 _LEAST: Final = 0.002
@@ -80,52 +79,72 @@ class Grounding:
         self._values = values
         self._project = project
         self._past: dict[Place, tuple[dict[str, float], float]] = {}
-        self._rates: dict[Place, dict[str, float]] = {}
         self._free: dict[Place, dict[str, tuple[float, str]]] = {}
         self._filled: dict[tuple[str | int, ...], tuple[list[tuple[str, float, str]], float]] = {}
-        self._counts: dict[Place, list[tuple[Mapping[str, tuple[int, int]], ...]]] = {}
+        self._odds_of: dict[Place, dict[str, float]] = {}
+        self._counts: dict[Place, list[tuple[float, RuleCounts]]] = {}
 
-    def lines(self, template: str) -> list[Line]:
-        """Return the most probable command lines of a template, best first.
+    def lines(self, template: str, least: float = 0.0) -> list[Line]:
+        """Return the most probable command lines of a template, best first, none less probable than `least`.
 
-        A place for which no value is known, or for which a new one is the most probable, stays open in a last line,
-        which has the probability that the others leave. A template that runs a script of another project has no line.
+        Where a new value is the most probable in a place, it stays open in a last line, the *form*: its probability is
+        that of a value that is not known here. A template that runs a script of another project has no line.
         """
-        if not self._may_run(template):
+        there = places(template)
+        own_script = line_place(template) if "./" in template else None
+        self.read([*there, own_script] if own_script else there)
+        if own_script and template not in self._values.by_form and not self._past[own_script][0]:
             return []
-        if not places(template):
+        if not there:
             return self._whole(template)
+        least = max(least, _UNLIKELY)
         beam: list[tuple[float, dict[int, str], str]] = [(1.0, {}, "")]
         form: dict[int, str] = {}
+        closed = 1.0
         for number in filling_order(template):
             grown: list[tuple[float, dict[int, str], str]] = []
             for probability, known, origin in beam:
-                found, _ = self._place(template, number, known)
-                for value, p, rule in found:
-                    if probability * p < _UNLIKELY:
+                for value, p, rule in self._place(template, number, known)[0]:
+                    if probability * p < least:
                         break
                     grown.append((probability * p, {**known, number: value}, origin or rule))
-            best, other = self._place(template, number, form)
-            if best and best[0][1] >= other:
-                form[number] = best[0][0]
+            found, other = self._place(template, number, form)
+            closed *= 1.0 - other
+            if found and found[0][1] >= other:
+                form[number] = found[0][0]
             beam = sorted(grown, key=lambda item: -item[0])[:_WIDTH]
         lines = [
             Line(self._render(template, known), probability, origin, runnable=SECRET not in template)
             for probability, known, origin in beam
         ]
-        if len(form) < len(places(template)):
-            left = max(0.0, 1.0 - sum(line.probability for line in lines))
-            lines.append(Line(self._render(template, form), left, "template", runnable=False))
+        if len(form) < len(there):
+            lines.append(Line(self._render(template, form), 1.0 - closed, "template", runnable=False))
         return lines
 
-    def _may_run(self, template: str) -> bool:
-        """Whether a script that a template names is one of this project."""
-        own = any(program.startswith("./") for program in analyze(template).programs)
-        return not own or template in self._values.by_form or bool(self._past_of(line_place(template))[0])
+    def read(self, wanted: Iterable[Place]) -> None:
+        """Read what the memory knows of places, all in one go."""
+        missing = [place for place in dict.fromkeys(wanted) if place not in self._past]
+        if not missing:
+            return
+        values, project, last = self._values, self._project, self._values.last
+        keys = {place: (rule_keys(place, last), value_keys(place, project, values.cwd)) for place in missing}
+        rules = self._store.rules([key for of_rules, _ in keys.values() for key in of_rules])
+        seen = self._store.values([key for _, of_values in keys.values() for key in of_values])
+        for place, (of_rules, of_values) in keys.items():
+            self._past[place] = _shares([seen[key] for key in of_values if key in seen])
+            self._odds_of[place] = {}
+            self._counts[place] = [
+                (weight, counts)
+                for key, level, weight in zip(of_rules, levels(place, last), _LEVEL_WEIGHTS, strict=True)
+                for counts in (rules.get(key), values.judged.get(level))
+                if counts
+            ]
 
     def _whole(self, template: str) -> list[Line]:
         """Return the ways in which a template without places was written; without any, as it stands."""
-        shares, rest = self._past_of(line_place(template))
+        place = line_place(template)
+        self.read([place])
+        shares, rest = self._past[place]
         found = {template: 0.0, **shares}
         found[template] += rest
         best = sorted(found.items(), key=lambda item: (-item[1], item[0]))[:_WIDTH]
@@ -151,7 +170,7 @@ class Grounding:
         if place not in self._free:
             self._free[place] = self._best({}, place, self._values.free_fills(place))
         best = self._best(self._free[place], place, self._values.bound_fills(template, number, known))
-        shares, rest = self._past_of(place)
+        shares, rest = self._past[place]
         w = WEIGHTS
         scores: list[tuple[float, str, str]] = []
         for value, (odds, rule) in best.items():
@@ -183,44 +202,31 @@ class Grounding:
 
     def _odds(self, place: Place, rule: str) -> float:
         """Return the log-odds that a rule is right for a place: of its kind, sharpened by its role, and by what came before."""
-        odds = self._rates.get(place)
-        if odds is None:
-            last = self._values.last
-            keys = rule_keys(place, last)
-            stored = self._store.rules(keys)
-            self._counts[place] = [
-                (stored[key], self._values.judged.get(level, {}))
-                for key, level in zip(keys, levels(place, last), strict=True)
-            ]
-            odds = self._rates[place] = {}
-        if rule not in odds:
+        known = self._odds_of[place]
+        if rule not in known:
             p = PRIOR.get(rule, _PRIOR)
-            for counts, weight in zip(self._counts[place], _LEVEL_WEIGHTS, strict=True):
-                for source in counts:
-                    if rule in source:
-                        offered, right = source[rule]
-                        p = (right + weight * p) / (offered + weight)
-            odds[rule] = _logit(p)
-        return odds[rule]
+            for weight, counts in self._counts[place]:
+                if rule in counts:
+                    offered, right = counts[rule]
+                    p = (right + weight * p) / (offered + weight)
+            known[rule] = _logit(p)
+        return known[rule]
 
-    def _past_of(self, place: Place) -> tuple[dict[str, float], float]:
-        """Return the shares of the values seen in a place, and what is left for others.
 
-        Counts of the folder back off to those of the project, and those to all, by interpolated absolute discounting.
-        """
-        if place not in self._past:
-            shares: dict[str, float] = {}
-            rest = 1.0
-            for key in value_keys(place, self._project, self._values.cwd):
-                seen = self._store.values(key, _READ)
-                if seen.total:
-                    left = (_DISCOUNT * seen.kinds + _NEW) / (seen.total + _NEW)
-                    shares = {value: left * share for value, share in shares.items()}
-                    for value, count in seen.counts.items():
-                        shares[value] = shares.get(value, 0.0) + (count - _DISCOUNT) / (seen.total + _NEW)
-                    rest *= left
-            self._past[place] = shares, rest
-        return self._past[place]
+def _shares(counts: Iterable[ValueCounts]) -> tuple[dict[str, float], float]:
+    """Return the shares of the values seen in a place, and what is left for others.
+
+    Counts of the folder back off to those of the project, and those to all, by interpolated absolute discounting.
+    """
+    shares: dict[str, float] = {}
+    rest = 1.0
+    for seen in counts:
+        left = (_DISCOUNT * seen.kinds + _NEW) / (seen.total + _NEW)
+        shares = {value: left * share for value, share in shares.items()}
+        for value, count in seen.best.items():
+            shares[value] = shares.get(value, 0.0) + (count - _DISCOUNT) / (seen.total + _NEW)
+        rest *= left
+    return shares, rest
 
 
 def _logit(p: float) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 
 from procedural_memory.commands.danger import is_destructive
+from procedural_memory.commands.places import places
 from procedural_memory.prediction.blend import Blend, Candidate
 from procedural_memory.prediction.context import SessionContext
 from procedural_memory.prediction.experts import Proposal, Query
@@ -16,6 +17,7 @@ from procedural_memory.types import Evidence, Level, Prediction
 __all__ = ["Predictor"]
 
 _SUGGESTIONS = 3
+_SPARE = 10
 _SURE = 0.5
 """An open line comes before lines that can be run only if it is more probable than all of them together."""
 
@@ -38,13 +40,16 @@ class Predictor:
         query = Query(self._store, context)
         candidates, shares = self._blend.propose(query)
         grounding = Grounding(self._store, context.values, context.project)
+        candidates = candidates[: top_k if level == "template" else top_k + _SPARE]
+        texts = self._store.template_texts([candidate.template for candidate in candidates])
+        grounding.read(place for text in texts for place in places(text))
         chosen: list[tuple[float, Candidate, Line]] = []
         enough = 0.0
-        for candidate in candidates[: top_k if level == "template" else None]:
+        for candidate, text in zip(candidates, texts, strict=True):
             # A line is at most as probable as its template.
             if candidate.probability < enough:
                 break
-            lines = grounding.lines(self._store.template_text(candidate.template))
+            lines = grounding.lines(text, enough / candidate.probability)
             for line in lines[:1] if level == "template" else lines:
                 rank = candidate.probability * (1.0 if level == "template" else line.probability)
                 if rank >= min_probability:

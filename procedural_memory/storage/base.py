@@ -12,11 +12,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from procedural_memory.types import Command, Outcome
 
 __all__ = [
+    "BEST_VALUES",
     "RECENT",
     "START",
     "Context",
@@ -25,6 +26,7 @@ __all__ = [
     "LogRow",
     "PatternCounts",
     "PatternRow",
+    "RuleCounts",
     "SessionRow",
     "Store",
     "ValueCounts",
@@ -44,6 +46,9 @@ RECENT = 64
 
 _MOMENT = struct.Struct(">d8sI")
 _ID = struct.Struct(">q")
+BEST_VALUES = 8
+"""How many of the values seen in a place are kept at hand."""
+
 ENTRY = _MOMENT.size + _ID.size
 
 
@@ -146,11 +151,16 @@ class Context:
 
 @dataclass(frozen=True, slots=True)
 class ValueCounts:
-    """Values seen in a place: the most frequent ones with their counts, the count and the number of all of them."""
+    """Values seen in a place: the `BEST_VALUES` most frequent ones with their counts, those seen equally often newest
+    first; how many values were seen in all, and how many different ones."""
 
-    counts: Mapping[str, int] = field(default_factory=dict)
-    total: int = 0
-    kinds: int = 0
+    best: Mapping[str, int]
+    total: int
+    kinds: int
+
+
+RuleCounts: TypeAlias = Mapping[str, Sequence[int]]
+"""Fill rule -> (times offered, times right)."""
 
 
 @dataclass(slots=True)
@@ -314,12 +324,12 @@ class Store(Protocol):
         """Yield (template, how often it was seen), sorted by template."""
         ...
 
-    def values(self, key: int, limit: int) -> ValueCounts:
-        """Return the values counted under a key, most frequent first, of those seen equally often the newest first."""
+    def values(self, keys: Sequence[int]) -> dict[int, ValueCounts]:
+        """Return the values counted under those keys that are known."""
         ...
 
-    def rules(self, keys: Sequence[int]) -> dict[int, dict[str, tuple[int, int]]]:
-        """Return, for each key, how often each fill rule offered a value and was right."""
+    def rules(self, keys: Sequence[int]) -> dict[int, RuleCounts]:
+        """Return how often each fill rule offered a value and was right, for those keys that are known."""
         ...
 
     def patterns_with(self, keys: Sequence[int], limit: int) -> list[int]:

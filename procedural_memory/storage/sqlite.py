@@ -13,16 +13,19 @@ import struct
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 
 from procedural_memory.errors import StorageError
 from procedural_memory.storage.base import (
+    BEST_VALUES,
     Context,
     Delta,
     Follower,
     LogRow,
     PatternCounts,
     PatternRow,
+    RuleCounts,
     SessionRow,
     ValueCounts,
     context_key,
@@ -63,7 +66,8 @@ CREATE TABLE value(
     key INTEGER NOT NULL, value TEXT NOT NULL, count INTEGER NOT NULL, newest BLOB NOT NULL,
     PRIMARY KEY(key, value)) WITHOUT ROWID;
 CREATE INDEX value_count ON value(key, count, newest);
-CREATE TABLE value_total(key INTEGER PRIMARY KEY, total INTEGER NOT NULL, kinds INTEGER NOT NULL);
+CREATE TABLE place(  -- best: JSON, the most frequent values of a key with their counts, for reading in one go
+    key INTEGER PRIMARY KEY, total INTEGER NOT NULL, kinds INTEGER NOT NULL, best TEXT NOT NULL);
 CREATE TABLE rule(key INTEGER PRIMARY KEY, counts TEXT NOT NULL);  -- JSON: fill rule -> [offered, right]
 CREATE TABLE pattern(
     id INTEGER PRIMARY KEY, pattern_id TEXT NOT NULL UNIQUE, templates BLOB NOT NULL, success INTEGER NOT NULL,
@@ -77,7 +81,7 @@ CREATE TABLE neighbour(
     template INTEGER NOT NULL, fingerprint TEXT NOT NULL, data BLOB NOT NULL,
     PRIMARY KEY(fingerprint, template)) WITHOUT ROWID;
 """
-_DERIVED = ("context", "follower", "value", "value_total", "rule", "pattern", "posting")
+_DERIVED = ("context", "follower", "value", "place", "rule", "pattern", "posting")
 _UNIGRAM = context_key(())
 _NO_VECTOR = (
     "WHERE f.context = ? AND NOT EXISTS (SELECT 1 FROM vector v WHERE v.fingerprint = ? AND v.template = f.template)"
@@ -102,6 +106,12 @@ def _chunks(numbers: Sequence[int], size: int = 500) -> Iterator[Sequence[int]]:
 
 def _unpack(blob: bytes) -> tuple[int, ...]:
     return struct.unpack(f"<{len(blob) // 8}q", blob)
+
+
+@lru_cache(maxsize=8_192)
+def _json(text: str) -> Any:
+    """Return what a column holds, parsed once; not to be changed."""
+    return json.loads(text)
 
 
 class SQLiteStore:
@@ -368,32 +378,43 @@ class SQLiteStore:
                     ),
                 )
             self._apply_values(delta)
-            for key, counts in delta.rules.items():
-                for rule, (offered, right) in self.rules([key])[key].items():
-                    more = counts.get(rule, (0, 0))
-                    counts[rule] = offered + more[0], right + more[1]
-                execute("INSERT OR REPLACE INTO rule VALUES (?, ?)", (key, json.dumps(counts)))
+            self._apply_rules(delta)
             for row in delta.patterns.values():
                 self._apply_pattern(row)
             self.set_meta("derived", upto)
 
     def _apply_values(self, delta: Delta) -> None:
+        execute = self._db.execute
         totals: dict[int, list[int]] = {}
         for (key, value), (count, newest) in delta.values.items():
             total = totals.setdefault(key, [0, 0])
             total[0] += count
-            known = self._db.execute(
+            known = execute(
                 "UPDATE value SET count = count + ?, newest = max(newest, ?) WHERE key = ? AND value = ?",
                 (count, newest, key, value),
             ).rowcount
             if not known:
                 total[1] += 1
-                self._db.execute("INSERT INTO value VALUES (?, ?, ?, ?)", (key, value, count, newest))
-        self._db.executemany(
-            "INSERT INTO value_total VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET"
-            " total = total + excluded.total, kinds = kinds + excluded.kinds",
-            ((key, *total) for key, total in totals.items()),
-        )
+                execute("INSERT INTO value VALUES (?, ?, ?, ?)", (key, value, count, newest))
+        for key, (count, kinds) in totals.items():
+            best = execute(
+                "SELECT value, count FROM value WHERE key = ? ORDER BY count DESC, newest DESC, value DESC LIMIT ?",
+                (key, BEST_VALUES),
+            ).fetchall()
+            execute(
+                "INSERT INTO place VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
+                " total = total + excluded.total, kinds = kinds + excluded.kinds, best = excluded.best",
+                (key, count, kinds, json.dumps(dict(best))),
+            )
+
+    def _apply_rules(self, delta: Delta) -> None:
+        stored = self.rules(list(delta.rules))
+        for key, counts in delta.rules.items():
+            merged = dict(stored.get(key, {}))
+            for rule, (offered, right) in counts.items():
+                before = merged.get(rule, (0, 0))
+                merged[rule] = before[0] + offered, before[1] + right
+            self._db.execute("INSERT OR REPLACE INTO rule VALUES (?, ?)", (key, json.dumps(merged)))
 
     def _apply_pattern(self, row: PatternRow) -> None:
         execute = self._db.execute
@@ -473,22 +494,22 @@ class SQLiteStore:
             (_UNIGRAM,),
         )
 
-    def values(self, key: int, limit: int) -> ValueCounts:
-        """Return the values counted under a key, most frequent first, of those seen equally often the newest first."""
-        rows = self._all(
-            "SELECT v.value, v.count, t.total, t.kinds FROM value_total t JOIN value v ON v.key = t.key"
-            " WHERE t.key = ? ORDER BY v.count DESC, v.newest DESC, v.value DESC LIMIT ?",
-            (key, limit),
-        )
-        return ValueCounts({row[0]: row[1] for row in rows}, *rows[0][2:]) if rows else ValueCounts()
+    def values(self, keys: Sequence[int]) -> dict[int, ValueCounts]:
+        """Return the values counted under those keys that are known."""
+        found: dict[int, ValueCounts] = {}
+        for chunk in _chunks(keys):
+            marks = ",".join("?" * len(chunk))
+            for key, total, kinds, best in self._all(f"SELECT * FROM place WHERE key IN ({marks})", chunk):
+                found[key] = ValueCounts(_json(best), total, kinds)
+        return found
 
-    def rules(self, keys: Sequence[int]) -> dict[int, dict[str, tuple[int, int]]]:
-        """Return, for each key, how often each fill rule offered a value and was right."""
-        found: dict[int, dict[str, tuple[int, int]]] = {key: {} for key in keys}
+    def rules(self, keys: Sequence[int]) -> dict[int, RuleCounts]:
+        """Return how often each fill rule offered a value and was right, for those keys that are known."""
+        found: dict[int, RuleCounts] = {}
         for chunk in _chunks(keys):
             marks = ",".join("?" * len(chunk))
             for key, counts in self._all(f"SELECT key, counts FROM rule WHERE key IN ({marks})", chunk):
-                found[key] = {rule: (offered, right) for rule, (offered, right) in json.loads(counts).items()}
+                found[key] = _json(counts)
         return found
 
     def patterns_with(self, keys: Sequence[int], limit: int) -> list[int]:
