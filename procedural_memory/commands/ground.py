@@ -8,12 +8,19 @@ right is counted, for each role of a place; `prediction.lines` weighs them by it
 from __future__ import annotations
 
 import posixpath
-import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, TypeVar
 
+from procedural_memory.commands.derived import (
+    LineRange,
+    conventional_test,
+    counterpart,
+    lines_after,
+    lines_at,
+    module_names,
+)
 from procedural_memory.commands.normalize import Normalized
 from procedural_memory.commands.places import FILE_KINDS, UNKNOWABLE, Place, filling_order, places
 from procedural_memory.commands.printed import Printed, read_output
@@ -27,10 +34,6 @@ _STEPS: Final = 64
 _VALUES: Final = 64
 _KEYS: Final = 256
 _LISTED: Final = 24
-_RANGE: Final = re.compile(r"(['\"]?)(\d{1,7}),(\d{1,7})(p?['\"]?)")
-_LENGTHS: Final = (10, 20, 30, 40, 50)
-_AROUND: Final = ((5, 20), (5, 30), (10, 20), (10, 30))
-
 FROM_OUTPUT: Final = ("printed", "older")
 """How the names of the rules begin that take values from outputs."""
 
@@ -121,7 +124,9 @@ class SessionValues:
             _push(self.written, name)
         self._follow(step, command)
         if "rm" in analysis.programs:
-            gone = {n for p, v in zip(step.places, step.values, strict=True) if p.role.startswith("rm ") for n in _names(v)}
+            gone = {
+                n for p, v in zip(step.places, step.values, strict=True) if p.role.startswith("rm ") for n in _names(v)
+            }
             self.written = [name for name in self.written if name not in gone]
             self.made = [name for name in self.made if name not in gone]
         del self.made[:-_VALUES]
@@ -129,6 +134,8 @@ class SessionValues:
 
     def observe_output(self, text: str) -> None:
         """Take in what the last command printed, redacted: the paths, tests and line numbers in it."""
+        if not self.steps:
+            return
         step = self.steps[-1]
         files = [value for place, value in zip(step.places, step.values, strict=True) if place.kind == "FILE"]
         listed = files[-1] if files and step.places[-1].role.startswith("ls ") else ""
@@ -168,7 +175,8 @@ class SessionValues:
                 yield Guess(f"file {nth}", _word(name))
             tests = [name for name in reversed(named) if "test" in name]
             for nth, name in enumerate(tests[:2], 1):
-                yield from _modules(nth, name)
+                for rule, module in module_names(name):
+                    yield Guess(f"{rule} {nth}", module)
 
     def bound_fills(self, template: str, number: int, known: Mapping[int, str]) -> Iterator[Guess]:
         """Yield what the rules propose that look at the values of the places filled before."""
@@ -176,12 +184,10 @@ class SessionValues:
         kind, role = there[number]
         yield from self._same_form(template, number, known)
         if known:
-            for other, value in known.items():
-                if there[other].kind == kind:
-                    yield Guess("same line", value)
-                    break
-            if value := self._companion(kind, next(iter(known.values()))):
-                yield Guess("companion", value)
+            if same := [value for other, value in known.items() if there[other].kind == kind]:
+                yield Guess("same line", same[0])
+            if companion := self._companion(kind, next(iter(known.values()))):
+                yield Guess("companion", companion)
         if kind == "RANGE":
             file = next((value for other, value in known.items() if there[other].kind == "FILE"), "")
             yield from self._ranges(role, file)
@@ -233,99 +239,60 @@ class SessionValues:
         return None
 
     def _files(self, role: str) -> Iterator[Guess]:
-        """Propose files written, made and printed, and those that belong to the newest one."""
-        for name, files in (("written", self.written), ("made", self.made)):
-            for nth, file in enumerate(files[:-3:-1], 1):
-                yield Guess(f"{name} {nth}", _word(file))
-        if len(self.made) > 1:
-            yield Guess("made first", _word(self.made[0]))
-            yield Guess("all made", " ".join(map(_word, self.made[-_LISTED:])))
-            yield Guess("all made here", " ".join(_word(name) for name in self.made[-_LISTED:] if "/" not in name))
-            last = next((name for name in reversed(self.by_role.get(role, ())) if name in self.made), None)
-            if last is not None and last != self.made[-1]:
-                yield Guess("made next", _word(self.made[self.made.index(last) + 1]))
-        named = self.by_kind.get("FILE", ())
-        printed = self.printed.paths
-        for nth, file in enumerate(printed[:3], 1):
-            yield Guess(f"printed {nth}", _word(file))
-        if printed:
-            yield Guess("printed last", _word(printed[-1]))
-            if len(printed) == 1:
-                yield Guess("printed alone", _word(printed[0]))
-            for name, files in (
-                ("printed and used", [file for file in printed if file in named][-1:]),
-                ("printed and new", [file for file in printed if file not in named][:1]),
-            ):
-                for file in files:
-                    yield Guess(name, _word(file))
-        if named:
-            folder, _, base = named[-1].rpartition("/")
-            if folder:
-                yield Guess("its folder", folder)
-            yield Guess("its name", base)
-            if test := _counterpart(base, [*named, *self.listed]):
-                yield Guess("its test", _word(test))
-            if folder and base.endswith(".py") and not base.startswith("test_"):
-                yield Guess("its test by convention", f"{folder}/tests/test_{base}")
-                yield Guess("folder of its tests", f"{folder}/tests")
+        """Propose files written, made, printed, and those that belong to the newest one."""
+        made, named, printed = self.made, self.by_kind.get("FILE", []), self.printed.paths
+        here = [name for name in made if "/" not in name]
+        newest = named[-1] if named else ""
+        folder, _, base = newest.rpartition("/")
+        used = next((name for name in reversed(self.by_role.get(role, ())) if name in made), None)
+        after = made[made.index(used) + 1 :] if used is not None else []
+        for name, files in (
+            ("written 1", self.written[-1:]),
+            ("written 2", self.written[-2:-1]),
+            ("made 1", made[-1:]),
+            ("made 2", made[-2:-1]),
+            ("made first", made[:1]),
+            ("made next", after[:1]),
+            ("all made", made[-_LISTED:]),
+            ("all made here", here[-_LISTED:]),
+            ("printed 1", printed[:1]),
+            ("printed 2", printed[1:2]),
+            ("printed 3", printed[2:3]),
+            ("printed last", printed[-1:]),
+            ("printed alone", printed if len(printed) == 1 else ()),
+            ("printed and used", [file for file in printed if file in named][-1:]),
+            ("printed and new", [file for file in printed if file not in named][:1]),
+            ("its folder", [folder] if folder else ()),
+            ("its name", [base] if base else ()),
+        ):
+            if files:
+                yield Guess(name, " ".join(map(_word, files)))
+        if test := counterpart(base, [*named, *self.listed]):
+            yield Guess("its test", _word(test))
+        if test := conventional_test(newest):
+            yield Guess("its test by convention", _word(test))
 
     def _ranges(self, role: str, file: str) -> Iterator[Guess]:
         """Propose ranges of lines: after those shown last of the file, and at lines that an output named."""
-        style, shown = ("'", "p'"), None
-        for value in reversed(self.by_role.get(role) or self.by_kind.get("RANGE") or []):
-            if match := _RANGE.fullmatch(value):
-                style = match[1], match[4]
-                break
+        before = (LineRange.of(value) for value in reversed(self.by_role.get(role) or self.by_kind.get("RANGE") or []))
+        style = next(filter(None, before), LineRange(0, 0))
+        if shown := self._shown(file):
+            for rule, first, last in lines_after(shown):
+                yield Guess(rule, style.moved(first, last))
+        printed = [n for path, n in self.printed.lines if path in ("", file)] or [n for _, n in self.printed.lines]
+        older = self.numbers.get(file, [])[-1:]
+        for name, number in [("printed line", n) for n in printed[:1]] or [("older line", n) for n in older]:
+            for rule, first, last in lines_at(name, number):
+                yield Guess(rule, style.moved(first, last))
+
+    def _shown(self, file: str) -> LineRange | None:
+        """Return the range of lines in the newest line with that file."""
         for step in reversed(self.steps):
             if file in step.values:
-                ranges = [v for p, v in zip(step.places, step.values, strict=True) if p.kind == "RANGE"]
-                if ranges and (match := _RANGE.fullmatch(ranges[-1])):
-                    shown = int(match[2]), int(match[3])
-                    break
-
-        def lines(rule: str, first: int, last: int) -> Guess:
-            return Guess(rule, f"{style[0]}{max(1, first)},{last}{style[1]}")
-
-        if shown:
-            first, last = shown
-            length = last - first
-            for start, name in ((last + 1, "next"), (last, "from")):
-                yield lines(name, start, last + length + start - last)
-                for more in (length, 20, 30, 50):
-                    yield lines(f"{name} ~{more if more != length else ''}", start, (last + more) // 10 * 10)
-            yield lines("more", first, last + length)
-        numbers = [n for path, n in self.printed.lines if path in ("", file)]
-        for name, starts in (
-            ("printed line", (numbers or [n for _, n in self.printed.lines])[:2]),
-            ("older line", [] if numbers else self.numbers.get(file, [])[:-2:-1]),
-        ):
-            for nth, start in enumerate(starts, 1):
-                for length in _LENGTHS:
-                    yield lines(f"{name} {nth} to {length}", start, -(-(start + length) // 10) * 10)
-                for before, length in _AROUND:
-                    about = (start - before) // 10 * 10
-                    yield lines(f"{name} {nth} around {before} {length}", about, max(1, about) + length)
-
-
-def _modules(nth: int, path: str) -> Iterator[Guess]:
-    """Propose the names of a file as a module: whole, without its first folder, without its last part, and so on."""
-    parts = path.removesuffix(".py").rstrip("/").split("/")
-    for start, end, name in ((0, None, "module"), (1, None, "inner module"), (1, -1, "package"), (1, 2, "inner folder")):
-        if module := ".".join(parts[start:end]):
-            yield Guess(f"{name} {nth}", module)
-
-
-def _counterpart(base: str, names: Sequence[str]) -> str | None:
-    """Return the newest name that is of the test of a file, or of the file of a test."""
-    stem, _, ending = base.rpartition(".")
-    if not stem:
+                for place, value in zip(reversed(step.places), reversed(step.values), strict=True):
+                    if place.kind == "RANGE" and (shown := LineRange.of(value)):
+                        return shown
         return None
-    wanted = {f"test_{base}", f"{stem}_test.{ending}", f"{stem}.test.{ending}", f"{stem}.spec.{ending}"}
-    for prefix, suffix in (("test_", ""), ("", "_test"), ("", ".test"), ("", ".spec")):
-        if stem.startswith(prefix) and stem.endswith(suffix) and len(stem) > len(prefix) + len(suffix):
-            wanted.add(f"{stem[len(prefix) : len(stem) - len(suffix)]}.{ending}")
-    wanted.discard(base)
-    return next((name for name in reversed(names) if name.rpartition("/")[2] in wanted), None)
 
 
 def _names(value: str) -> list[str]:

@@ -1,7 +1,7 @@
 """Where the placeholders of a template stand: what a value is for, whatever the rest of the line does.
 
-``cd <FILE> && python -m pytest <FILE> -k <STR>`` has three places: the folder of a ``cd``, the file of a ``pytest``, the
-value of its ``-k``. The *role* names such a place, so that what is known of it holds in every line that has it.
+``cd <FILE> && python -m pytest <FILE> -k <STR>`` has three places: the folder of a ``cd``, the file that ``python`` is
+given, the value of its ``-k``. The *role* names such a place: what is known of it holds in every line that has it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,27 @@ UNKNOWABLE: Final = frozenset({"HEREDOC", "REST"})
 """Placeholders whose text is new each time."""
 
 _BREAKS: Final = frozenset(
-    ("&&", "||", "|", "|&", "&", ";", ";;", "(", ")", "{", "}", "!", "then", "do", "else", "elif", "if", "while", "until")
+    (
+        "&&",
+        "||",
+        "|",
+        "|&",
+        "&",
+        ";",
+        ";;",
+        "(",
+        ")",
+        "{",
+        "}",
+        "!",
+        "then",
+        "do",
+        "else",
+        "elif",
+        "if",
+        "while",
+        "until",
+    )
 )
 _WORD: Final = re.compile(r"[a-z][a-z-]*")
 _ASSIGNMENT: Final = re.compile(r"[A-Za-z_]\w*=")

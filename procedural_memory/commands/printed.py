@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["Printed", "read_output"]
+__all__ = ["Printed", "names_a_file", "read_output"]
 
 READ: Final = 16_384
 """Characters of an output that are looked at."""
@@ -19,10 +19,10 @@ _PATH: Final = re.compile(
     r"(?:(::[\w:-]{1,120})|(?:\", line |:)(\d{1,7}))?(?![\w/])"
 )
 """``a/b.py``, ``a/b.py::test_c``, ``a/b.py:12`` (grep, compilers) or ``File "a/b.py", line 12`` (tracebacks)."""
-_ENDINGS: Final = frozenset(
-    "bash bat c cc cfg conf cpp cs css csv cxx dart db env erl ex exs go gradle gz h hpp hs html ini ipynb java jl js "
-    "json jsx kt less lock log lua md mdx mjs ml mod mts php pl png proto ps1 py pyi pyx r rb rs rst sass scala scss sh "
-    "sql sqlite sqlite3 sum svelte svg swift tar tf toml ts tsv tsx txt vue xml yaml yml zig zip".split()
+_ENDINGS: Final = re.compile(
+    r"bash|bat|c|cc|cfg|conf|cpp|cs|css|csv|cxx|dart|db|env|erl|exs?|go|gradle|gz|h|hpp|hs|html|ini|ipynb|java|jl|jsx?|"
+    r"json|kt|less|lock|log|lua|mdx?|mjs|ml|mod|mts|php|pl|png|proto|ps1|pyi?|pyx|r|rb|rs|rst|sass|scala|scss|sh|sql|"
+    r"sqlite3?|sum|svelte|svg|swift|tar|tf|toml|tsx?|tsv|txt|vue|xml|ya?ml|zig|zip"
 )
 """Endings by which a name without a folder is taken for a file: most words with a dot in an output are code."""
 _NUMBERED: Final = re.compile(r"^\s*(\d{1,7})[:\t]", re.MULTILINE)
@@ -75,7 +75,7 @@ def read_output(text: str, folder: str, known: Sequence[str], root: str = "") ->
             path = path[len(root) :]
         elif folder and "/" not in path:
             path = f"{folder.rstrip('/')}/{path}"
-        elif "/" not in path and path.rpartition(".")[2] not in _ENDINGS:
+        elif not _is_file(path):
             continue
         paths[path] = None
         if test:
@@ -85,6 +85,15 @@ def read_output(text: str, folder: str, known: Sequence[str], root: str = "") ->
     for match in _NUMBERED.finditer(text):
         lines["", int(match[1])] = None
     return Printed(tuple(paths)[:KEPT], tuple(tests)[:KEPT], tuple(lines)[:KEPT], root)
+
+
+def names_a_file(text: str) -> bool:
+    """Whether the name of a file stands in a text."""
+    return any(_is_file(match[1]) for match in _PATH.finditer(text))
+
+
+def _is_file(name: str) -> bool:
+    return "/" in name or _ENDINGS.fullmatch(name.rpartition(".")[2]) is not None
 
 
 def _root(absolute: Sequence[str], known: Sequence[str]) -> str:

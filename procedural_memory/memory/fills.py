@@ -13,6 +13,7 @@ from typing import Final
 from procedural_memory.commands.ground import SessionValues, levels
 from procedural_memory.commands.normalize import Normalized
 from procedural_memory.commands.places import FILE_KINDS, UNKNOWABLE, Place, places
+from procedural_memory.commands.printed import names_a_file
 from procedural_memory.commands.redact import SECRET
 from procedural_memory.storage.base import Delta, hash64
 from procedural_memory.types import Command
@@ -24,6 +25,9 @@ _LONGEST: Final = 256
 
 _OF_A_PROJECT: Final = FILE_KINDS | {"TEXT", "LINE"}
 """Kinds whose values are names of files, or may hold some."""
+
+_ADDRESSES: Final = frozenset({"URL", "HOST", "IP", "IMAGE", "PKG", "BRANCH", "NUM"})
+"""Kinds whose values look like names of files and are none; a text that names a file stays in its project."""
 
 
 @lru_cache(maxsize=16_384)
@@ -68,6 +72,9 @@ def learn_fills(values: SessionValues, analysis: Normalized, command: Command, w
         seen.append((line_place(analysis.template), analysis.template))
     for place, value in seen:
         if place.kind not in UNKNOWABLE and len(value) <= _LONGEST and SECRET not in value:
-            for key in value_keys(place, command.project, command.cwd):
+            keys = value_keys(place, command.project, command.cwd)
+            if place.kind not in _OF_A_PROJECT and place.kind not in _ADDRESSES and names_a_file(value):
+                keys = keys[1:]
+            for key in keys:
                 count, newest = delta.values.get((key, value), (0, b""))
                 delta.values[key, value] = count + 1, max(newest, when)

@@ -18,7 +18,7 @@ __all__ = ["Predictor"]
 
 _SUGGESTIONS = 3
 _SPARE = 10
-_SURE = 0.5
+_SURE = 0.4
 """An open line comes before lines that can be run only if it is more probable than all of them together."""
 
 
