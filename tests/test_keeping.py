@@ -318,9 +318,9 @@ def test_secrets_are_never_stored(tmp_path: Path) -> None:
         engine.learn_workflow(["make", f"curl -H 'Authorization: Bearer {secret}' https://api.example.com", "ls"])
         engine.flush()
         engine.save(tmp_path / "m.json")
-        (found,) = engine.predict_next_action(["make"], top_k=1)
+        found = engine.predict_next_action(["make"], top_k=5)
         assert secret not in repr(found)
-        assert not found.runnable
+        assert [p.runnable for p in found if p.next_command.startswith("curl")] == [False]
     assert secret.encode() not in b"".join(file.read_bytes() for file in tmp_path.iterdir())
 
 

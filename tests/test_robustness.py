@@ -677,7 +677,7 @@ def test_a_failed_load_leaves_open_sessions_open(engine: ProceduralMemoryEngine,
         engine.load(path)
     live.record("pwd")
     engine.rebuild()
-    assert live._context.values.printed == ["src/odd_name.py"]
+    assert live._context.values.listed == ["src/odd_name.py"]
     live.close("success")
 
 

@@ -88,8 +88,8 @@ def read_output(text: str, folder: str, known: Sequence[str], root: str = "") ->
 
 
 def names_a_file(text: str) -> bool:
-    """Whether the name of a file stands in a text."""
-    return any(_is_file(match[1]) for match in _PATH.finditer(text))
+    """Whether the name of a file may stand in a text."""
+    return "/" in text or any(_is_file(match[1]) for match in _PATH.finditer(text))
 
 
 def _is_file(name: str) -> bool:

@@ -23,8 +23,8 @@ __all__ = ["learn_fills", "line_place", "rule_keys", "value_keys"]
 _LONGEST: Final = 256
 """Longer values are not kept: scripts and messages that will not come again."""
 
-_OF_A_PROJECT: Final = FILE_KINDS | {"TEXT", "LINE"}
-"""Kinds whose values are names of files, or may hold some."""
+_OF_A_PROJECT: Final = FILE_KINDS | {"RANGE", "TEXT", "LINE"}
+"""Kinds whose values are names of files, may hold some, or mean something in one file only."""
 
 _ADDRESSES: Final = frozenset({"URL", "HOST", "IP", "IMAGE", "PKG", "BRANCH", "NUM"})
 """Kinds whose values look like names of files and are none; a text that names a file stays in its project."""

@@ -62,6 +62,9 @@ PRIOR: Final[Mapping[str, float]] = {
     "printed 2": 0.09,
     "written 2": 0.07,
     "made first": 0.07,
+    "printed line to 20": 0.06,
+    "printed line to 10": 0.05,
+    "printed line to 30": 0.05,
     "kind 3": 0.05,
     "role 3": 0.05,
 }
