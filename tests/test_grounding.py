@@ -166,12 +166,11 @@ def test_values_of_the_folder_lead_those_of_the_project(engine: ProceduralMemory
     """What was used in this folder comes before what is more usual elsewhere in the project; `cd` is followed."""
     for folder, file, times in (("a", "notes.txt", 2), ("b", "todo.txt", 4)):
         for _ in range(times):
-            steps = [{"command": c, "cwd": f"/p/{folder}", "project": "p"} for c in ("ls", f"cat {file}", "pwd")]
-            engine.learn_workflow(steps)
+            steps = (("/p", f"cd {folder}"), (f"/p/{folder}", "ls"), (f"/p/{folder}", f"cat {file}"))
+            engine.learn_workflow([{"command": c, "cwd": cwd, "project": "p"} for cwd, c in steps])
     for folder, file in (("a", "notes.txt"), ("b", "todo.txt")):
         session = engine.session(cwd="/p", project="p")
         session.record(f"cd {folder}")
-        session.record("ls", cwd=f"/p/{folder}")
         found = session.predict(top_k=20)
         assert next(p.next_command for p in found if p.runnable and p.template == "cat <FILE>") == f"cat {file}"
 

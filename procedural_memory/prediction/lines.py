@@ -32,13 +32,14 @@ _UNLIKELY: Final = 0.003
 _LEVEL_WEIGHTS: Final = (8.0, 6.0, 3.0)
 """Pseudo-counts that a rate is given of the level before, by level."""
 _DISCOUNT, _NEW = 0.6, 0.5
+_FEW, _NEVER_TWICE = 3, 0.9
 _LEAST: Final = 0.002
 _FLOOR: Final = -6.2
 """Log-odds of `_LEAST`, and what counts for a value that no rule proposes or that was not seen before."""
 
 # Weights of the logistic model, fitted to two data sets together: sessions of coding agents and of people.
-_RULE, _NO_RULE, _PAST, _NO_PAST = 0.9, 2.5, 0.56, 1.6
-_OTHER, _OTHER_PAST, _OTHER_RULES, _OTHER_BEST = -1.0, 0.28, 0.34, 0.22
+_RULE, _NO_RULE, _PAST, _NO_PAST = 0.86, 2.46, 0.53, 1.47
+_OTHER, _OTHER_PAST, _OTHER_RULES, _OTHER_BEST = -0.17, 0.28, 0.72, 0.21
 
 PRIOR: Final[Mapping[str, float]] = {
     ANY: 0.54,
@@ -205,9 +206,8 @@ class Grounding:
             if value not in best
         ]
         top = max((odds for odds, _ in best.values()), default=_FLOOR)
-        other = math.exp(
-            _OTHER + _OTHER_PAST * math.log(rest) - _OTHER_RULES * self._odds(place, ANY) + _OTHER_BEST * top
-        )
+        no_rule_right = -math.log1p(math.exp(self._odds(place, ANY)))
+        other = math.exp(_OTHER + _OTHER_PAST * math.log(rest) + _OTHER_RULES * no_rule_right + _OTHER_BEST * top)
         scores.sort(key=lambda score: (-score[0], score[1]))
         total = other + sum(math.exp(score) for score, _, _ in scores)
         found = [(value, math.exp(score) / total, rule) for score, value, rule in scores[:_WIDTH] if _is_plain(value)]
@@ -248,10 +248,11 @@ def _shares(counts: Iterable[ValueCounts]) -> tuple[dict[str, float], float]:
     shares: dict[str, float] = {}
     rest = 1.0
     for seen in counts:
-        left = (_DISCOUNT * seen.kinds + _NEW) / (seen.total + _NEW)
+        discount = _DISCOUNT if seen.kinds < seen.total or seen.total < _FEW else _NEVER_TWICE
+        left = (discount * seen.kinds + _NEW) / (seen.total + _NEW)
         shares = {value: left * share for value, share in shares.items()}
         for value, count in seen.best.items():
-            shares[value] = shares.get(value, 0.0) + (count - _DISCOUNT) / (seen.total + _NEW)
+            shares[value] = shares.get(value, 0.0) + (count - discount) / (seen.total + _NEW)
         rest *= left
     return shares, rest
 
