@@ -86,29 +86,41 @@ def test_last_line_of_a_template_is_repeated(engine: ProceduralMemoryEngine) -> 
 
 HEREDOC = "cat > {} <<'EOF'\nprint()\nEOF"
 
+OTHERS = ["ls {0}_1", "ls {0}_2", "ls {0}_3"]
+"""Steps that name other files, so that what was named before is not among the newest."""
+
 RULES: dict[str, tuple[list[str | tuple[str, str]], str]] = {
     "the file just written": ([HEREDOC.format("{0}.py")], "python {0}.py"),
-    "a file of two steps ago": ([HEREDOC.format("{0}.py"), "sed -i s/a/b/ lib/{0}_core.py"], "python {0}.py"),
-    "all files made": (["touch {0}_a.txt", "touch {0}_b.txt"], "rm {0}_a.txt {0}_b.txt"),
-    "the file named before in the same line": (["ls {0}.txt"], "test -f {0}.txt && cat {0}.txt"),
+    "the file edited last": (["cat {0}.py", "sed -i s/a/b/ {0}.py", *OTHERS], "python {0}.py"),
+    "all files made": (["touch lib/{0}_a.txt", "touch {0}_b.txt"], "rm lib/{0}_a.txt {0}_b.txt"),
+    "all files made here": (["touch lib/{0}.txt", "touch {0}_a.txt", "touch {0}_b.txt"], "rm {0}_a.txt {0}_b.txt"),
     "the file of the last lines shown": (["nl -ba {0}.py | sed -n '3,9p'"], "grep -n main {0}.py"),
     "the lines after those shown": (["sed -n '{1}01,{1}40p' {0}.py"], "sed -n '{1}41,{1}80p' {0}.py"),
+    "what went with the file": (
+        ["scp -i {0}.pem x.txt {0}.example.com:", *(f"ping {{0}}-{n}.example.com" for n in range(3))],
+        "ssh -i {0}.pem {0}.example.com",
+    ),
     "a path that was printed": ([("git status", "modified:   src/{0}.ts\n")], "git add src/{0}.ts"),
+    "the first path that was printed": (
+        ["cat {0}_a.ts", "cat {0}_c.ts", *OTHERS, ("git status", "{0}_a.ts\n{0}_b.ts\n{0}_c.ts\n")],
+        "git add {0}_a.ts",
+    ),
     "a name in the folder that was listed": ([("ls lib/{0}", "core.py\n")], "cat lib/{0}/core.py"),
     "the line that was printed": ([("grep -n main {0}.py", "{1}13:def main():\n")], "sed -n '{1}13,{1}40p' {0}.py"),
     "a test that failed": ([("pytest -q", "FAILED test_{0}.py::test_x - no\n")], "pytest test_{0}.py::test_x"),
-    "the test of the file": (["ls tests/test_{0}.py", "vim src/{0}.py"], "pytest tests/test_{0}.py"),
+    "the test of the file": (["ls tests/test_{0}.py", *OTHERS, "vim src/{0}.py"], "pytest tests/test_{0}.py"),
+    "the test by convention": (["vim src/{0}.py"], "pytest src/tests/test_{0}.py"),
     "the module of the file": (["vim tests/{0}/test_io.py"], "python -m unittest {0}.test_io"),
     "the other form of the program": (["kubectl logs {0}-1"], "kubectl logs -f {0}-1"),
     "a file of a traceback": (
         ["python src/{0}.py", ("make", 'File "/srv/{0}/src/{0}.py", line 3\nFile "/srv/{0}/lib/{0}_io.py", line 9\n')],
         "vim lib/{0}_io.py",
     ),
-}  # fmt: skip
+}
 """What a rule takes values from, steps (with outputs) before, and the line that follows."""
 
-GUESSED = {"a file of a traceback"}
-"""Rules that are the second best here: what outputs teach is known within a session only."""
+GUESSED = {"a file of a traceback", "the first path that was printed"}
+"""Rules that are not the best here: what outputs teach is known within a session only."""
 
 
 def replay(engine: ProceduralMemoryEngine, rule: str, name: str, number: int) -> tuple[Session, str]:
@@ -130,22 +142,45 @@ def test_place_is_filled_by(engine: ProceduralMemoryEngine, rule: str) -> None:
         session.close("success")
     session, line = replay(engine, rule, "unheard", 7)
     found = [p for p in session.predict(top_k=20) if p.template == normalize(line)]
-    best = [p.next_command for p in found if p.runnable][: 2 if rule in GUESSED else 1]
+    best = [p.next_command for p in found if p.runnable][: 3 if rule in GUESSED else 1]
     assert line in best
 
 
-def test_rules_that_were_right_weigh_more(engine: ProceduralMemoryEngine) -> None:
+def test_rules_that_were_right_weigh_more() -> None:
     """Who runs what was just written gets the file just written, who runs the oldest gets the oldest."""
     for chosen in ("last", "first"):
         with ProceduralMemoryEngine(embedder="lexical") as engine:
             for name in ("a", "b", "c", "d", "e"):
-                made = [f"touch {name}_first.py", f"touch {name}_mid.py", f"touch {name}_last.py"]
+                made = [f"touch {name}_{part}.py" for part in ("first", "2", "3", "4", "last")]
                 engine.learn_workflow([*made, f"python {name}_{chosen}.py"])
             session = engine.session()
-            for part in ("first", "mid", "last"):
+            for part in ("first", "2", "3", "4", "last"):
                 session.record(f"touch new_{part}.py")
             found = [p.next_command for p in session.predict(top_k=20) if p.next_command.startswith("python")]
             assert found[0] == f"python new_{chosen}.py"
+
+
+def test_values_of_a_line_belong_together(engine: ProceduralMemoryEngine) -> None:
+    """Of lines with two files the session's own come first, not a mix of the two."""
+    session = engine.session(cwd="/src")
+    for name in ("x", "y"):
+        session.record(f"mv in/{name} out/{name}")
+        session.record("make")
+    found = [p.next_command for p in session.predict(top_k=20) if p.template == "mv <FILE> <FILE>" and p.runnable]
+    assert set(found[:2]) == {"mv in/x out/x", "mv in/y out/y"}
+
+
+def test_a_file_named_twice_in_a_line_is_the_same(engine: ProceduralMemoryEngine) -> None:
+    """Whichever file fills the first place fills the second."""
+    for n in range(4):
+        for chosen in ("old", "new"):
+            line = f"test -f {chosen}{n} && cat {chosen}{n}"
+            engine.learn_workflow([f"touch old{n}", f"touch new{n}", line])
+    session = engine.session()
+    session.record("touch first")
+    session.record("touch second")
+    found = [p.next_command for p in session.predict(top_k=20) if p.runnable and p.next_command.startswith("test -f")]
+    assert set(found[:2]) == {"test -f first && cat first", "test -f second && cat second"}
 
 
 def test_what_a_place_depends_on_is_the_step_before(engine: ProceduralMemoryEngine) -> None:
@@ -271,14 +306,15 @@ def test_lines_that_can_be_run_come_first(engine: ProceduralMemoryEngine) -> Non
 
 def test_a_redacted_secret_is_not_offered_again(engine: ProceduralMemoryEngine) -> None:
     """A value whose secret was redacted is no proposal, however often it came, in the session or before."""
+    secret = f"curl -H 'Authorization: Bearer {TOKEN}' https://api.example.com"
     for _ in range(4):
-        engine.learn_workflow(["make", f"mysql -h db.example.com -p{TOKEN}", "ls"])
+        engine.learn_workflow(["make", secret, "ls"])
     session = engine.session()
-    session.record(f"mysql -h db.example.com -p{TOKEN}")
+    session.record(secret)
     session.record("make")
-    found = [p for p in session.predict(top_k=20) if p.next_command.startswith("mysql")]
-    assert found
-    assert not any(p.runnable for p in found)
+    found = [p for p in session.predict(top_k=20) if p.next_command.startswith("curl")]
+    assert [p.runnable for p in found] == [False]
+    assert TOKEN not in repr(found)
 
 
 def test_secrets_are_never_put_on_a_line(engine: ProceduralMemoryEngine) -> None:

@@ -14,7 +14,6 @@ from procedural_memory.commands.ground import SessionValues, levels
 from procedural_memory.commands.normalize import Normalized
 from procedural_memory.commands.places import FILE_KINDS, UNKNOWABLE, Place, places
 from procedural_memory.commands.printed import names_a_file
-from procedural_memory.commands.redact import SECRET
 from procedural_memory.storage.base import Delta, hash64
 from procedural_memory.types import Command
 
@@ -71,7 +70,7 @@ def learn_fills(values: SessionValues, analysis: Normalized, command: Command, w
     elif any(program.startswith("./") for program in analysis.programs):
         seen.append((line_place(analysis.template), analysis.template))
     for place, value in seen:
-        if place.kind not in UNKNOWABLE and len(value) <= _LONGEST and SECRET not in value:
+        if place.kind not in UNKNOWABLE and len(value) <= _LONGEST:
             keys = value_keys(place, command.project, command.cwd)
             if place.kind not in _OF_A_PROJECT and place.kind not in _ADDRESSES and names_a_file(value):
                 keys = keys[1:]
