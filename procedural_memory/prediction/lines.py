@@ -18,7 +18,6 @@ from typing import Final
 from procedural_memory.commands.ground import ANY, Guess, SessionValues, levels
 from procedural_memory.commands.normalize import render
 from procedural_memory.commands.places import UNKNOWABLE, Place, filling_order, places
-from procedural_memory.commands.redact import SECRET
 from procedural_memory.commands.shapes import PLACEHOLDER
 from procedural_memory.memory.fills import line_place, rule_keys, value_keys
 from procedural_memory.storage.base import RuleCounts, Store, ValueCounts
@@ -134,10 +133,7 @@ class Grounding:
             if found and found[0][1] >= other:
                 form[number] = found[0][0]
             beam = sorted(grown, key=lambda item: -item[0])[:_WIDTH]
-        lines = [
-            Line(self._render(template, known), probability, origin, runnable=SECRET not in template)
-            for probability, known, origin in beam
-        ]
+        lines = [Line(self._render(template, known), probability, origin) for probability, known, origin in beam]
         if len(form) < len(there):
             lines.append(Line(self._render(template, form), 1.0 - closed, "template", runnable=False))
         return lines
@@ -169,7 +165,7 @@ class Grounding:
         found = {template: 0.0, **shares}
         found[template] += rest
         best = sorted(found.items(), key=lambda item: (-item[1], item[0]))[:_WIDTH]
-        return [Line(line, p, "past", runnable=SECRET not in line) for line, p in best]
+        return [Line(line, p, "past") for line, p in best]
 
     def _render(self, template: str, known: Mapping[int, str]) -> str:
         return render(template, [known.get(number, f"<{p.kind}>") for number, p in enumerate(places(template))])
@@ -264,5 +260,5 @@ def _logit(p: float) -> float:
 
 @lru_cache(maxsize=16_384)
 def _is_plain(value: str) -> bool:
-    """Whether a value can be put on a line: a redacted secret and a placeholder cannot."""
-    return SECRET not in value and PLACEHOLDER.search(value) is None
+    """Whether a value can be put on a line: a placeholder cannot, such as the one left of a secret."""
+    return PLACEHOLDER.search(value) is None
