@@ -13,7 +13,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
 from procedural_memory.commands.ground import ANY, Guess, SessionValues, levels
 from procedural_memory.commands.normalize import render
@@ -22,7 +22,7 @@ from procedural_memory.commands.shapes import PLACEHOLDER
 from procedural_memory.memory.fills import line_place, rule_keys, value_keys
 from procedural_memory.storage.base import RuleCounts, Store, ValueCounts
 
-__all__ = ["Grounding", "Line"]
+__all__ = ["FLOOR", "Grounding", "Line", "PlaceEvidence", "log_odds"]
 
 _WIDTH: Final = 5
 """How many values of a place, and lines of a template, are followed up."""
@@ -33,10 +33,11 @@ _LEVEL_WEIGHTS: Final = (8.0, 6.0, 3.0)
 _DISCOUNT, _NEW = 0.6, 0.5
 _FEW, _NEVER_TWICE = 3, 0.9
 _LEAST: Final = 0.002
-_FLOOR: Final = -6.2
+FLOOR: Final = -6.2
 """Log-odds of `_LEAST`, and what counts for a value that no rule proposes or that was not seen before."""
 
-# Weights of the logistic model, fitted to two data sets together: sessions of coding agents and of people.
+# Weights of the logistic model, fitted by `benchmarks/grounding.py` to two data sets together: sessions of a coding
+# agent and of people.
 _RULE, _NO_RULE, _PAST, _NO_PAST = 0.86, 2.46, 0.53, 1.47
 _OTHER, _OTHER_PAST, _OTHER_RULES, _OTHER_BEST = -0.17, 0.28, 0.72, 0.21
 
@@ -81,6 +82,27 @@ class Line:
     probability: float
     origin: str
     runnable: bool = True
+
+
+class PlaceEvidence(NamedTuple):
+    """What is known of the values of a place.
+
+    Attributes
+    ----------
+    rules : mapping
+        Value -> log-odds and name of the best rule that proposes it.
+    shares : mapping
+        Value -> its share among the values seen in such a place.
+    log_rest : float
+        Logarithm of the share that is left for values not seen.
+    no_rule_right : float
+        Logarithm of the probability that no rule has the right value.
+    """
+
+    rules: Mapping[str, tuple[float, str]]
+    shares: Mapping[str, float]
+    log_rest: float
+    no_rule_right: float
 
 
 class Grounding:
@@ -182,28 +204,33 @@ class Grounding:
             found = self._filled[key] = self._values_of(template, number, known)
         return found
 
+    def evidence(self, template: str, number: int, known: Mapping[int, str]) -> PlaceEvidence:
+        """Return what is known of the values of a place, given those of the places filled before."""
+        place = places(template)[number]
+        self.read([place])
+        if place not in self._free:
+            self._free[place] = self._best({}, place, self._values.free_fills(place))
+        rules = self._best(self._free[place], place, self._values.bound_fills(template, number, known))
+        shares, rest = self._past[place]
+        return PlaceEvidence(rules, shares, math.log(rest), -math.log1p(math.exp(self._odds(place, ANY))))
+
     def _values_of(
         self, template: str, number: int, known: Mapping[int, str]
     ) -> tuple[list[tuple[str, float, str]], float]:
-        place = places(template)[number]
-        if place not in self._free:
-            self._free[place] = self._best({}, place, self._values.free_fills(place))
-        best = self._best(self._free[place], place, self._values.bound_fills(template, number, known))
-        shares, rest = self._past[place]
-        without_past = _PAST * _FLOOR + _NO_PAST
-        without_rule = _RULE * _FLOOR + _NO_RULE
+        rules, shares, log_rest, no_rule_right = self.evidence(template, number, known)
+        without_past = _PAST * FLOOR + _NO_PAST
+        without_rule = _RULE * FLOOR + _NO_RULE
         scores = [
-            (_RULE * odds + (_PAST * _logit(shares[value]) if value in shares else without_past), value, rule)
-            for value, (odds, rule) in best.items()
+            (_RULE * odds + (_PAST * log_odds(shares[value]) if value in shares else without_past), value, rule)
+            for value, (odds, rule) in rules.items()
         ]
         scores += [
-            (without_rule + _PAST * _logit(share), value, "past")
+            (without_rule + _PAST * log_odds(share), value, "past")
             for value, share in shares.items()
-            if value not in best
+            if value not in rules
         ]
-        top = max((odds for odds, _ in best.values()), default=_FLOOR)
-        no_rule_right = -math.log1p(math.exp(self._odds(place, ANY)))
-        other = math.exp(_OTHER + _OTHER_PAST * math.log(rest) + _OTHER_RULES * no_rule_right + _OTHER_BEST * top)
+        top = max((odds for odds, _ in rules.values()), default=FLOOR)
+        other = math.exp(_OTHER + _OTHER_PAST * log_rest + _OTHER_RULES * no_rule_right + _OTHER_BEST * top)
         scores.sort(key=lambda score: (-score[0], score[1]))
         total = other + sum(math.exp(score) for score, _, _ in scores)
         found = [(value, math.exp(score) / total, rule) for score, value, rule in scores[:_WIDTH] if _is_plain(value)]
@@ -232,7 +259,7 @@ class Grounding:
                 if rule in counts:
                     offered, right = counts[rule]
                     p = (right + weight * p) / (offered + weight)
-            known[rule] = _logit(p)
+            known[rule] = log_odds(p)
         return known[rule]
 
 
@@ -253,7 +280,8 @@ def _shares(counts: Iterable[ValueCounts]) -> tuple[dict[str, float], float]:
     return shares, rest
 
 
-def _logit(p: float) -> float:
+def log_odds(p: float) -> float:
+    """Return the log-odds of a probability, away from 0 and 1."""
     p = min(max(p, _LEAST), 1.0 - _LEAST)
     return math.log(p / (1.0 - p))
 
