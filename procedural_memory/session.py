@@ -62,8 +62,8 @@ class Session:
         exit_code, cwd, timestamp, duration_ms, branch : optional
             As in `Command`; the session's own `cwd` and `branch` unless given.
         output : str or bytes, optional
-            What the command printed; its first 16 kB are read. File names in it may fill placeholders of this
-            session's predictions; it is never stored.
+            What the command printed; its first 16 kB are read. Paths, line numbers and tests in it may fill
+            placeholders of this session's predictions; it is never stored.
 
         Returns
         -------

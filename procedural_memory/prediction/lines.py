@@ -38,8 +38,8 @@ FLOOR: Final = -6.2
 
 # Weights of the logistic model, fitted by `benchmarks/grounding.py` to two data sets together: sessions of a coding
 # agent and of people.
-_RULE, _NO_RULE, _PAST, _NO_PAST = 0.86, 2.46, 0.53, 1.47
-_OTHER, _OTHER_PAST, _OTHER_RULES, _OTHER_BEST = -0.17, 0.28, 0.72, 0.21
+_RULE, _NO_RULE, _PAST, _NO_PAST = 0.97, 2.81, 0.61, 2.02
+_OTHER, _OTHER_PAST, _OTHER_RULES, _OTHER_BEST = -0.82, 0.25, 0.73, 0.19
 
 PRIOR: Final[Mapping[str, float]] = {
     ANY: 0.54,
