@@ -33,10 +33,11 @@ _T = TypeVar("_T")
 _STEPS: Final = 64
 _VALUES: Final = 64
 _KEYS: Final = 256
+_JUDGED: Final = 4_096
 _LISTED: Final = 24
-FROM_OUTPUT: Final = ("printed", "older")
-"""How the names of the rules begin that take values from outputs."""
 
+FROM_OUTPUT: Final = ("printed", "older")
+"""How the names of the rules begin that take values from outputs: they are judged in the live session."""
 
 ANY: Final = "any"
 """Counted like a rule: whether any rule proposed the right value."""
@@ -107,7 +108,8 @@ class SessionValues:
         """Take in a step."""
         if self.printed.paths or self.printed.lines:
             self._judge_printed(analysis)
-        step = _Step(analysis.template, tuple(slot.value for slot in analysis.slots), places(analysis.template))
+        texts = ("" if slot.kind in UNKNOWABLE else slot.value for slot in analysis.slots)
+        step = _Step(analysis.template, tuple(texts), places(analysis.template))
         self.steps.append(step)
         del self.steps[:-_STEPS]
         _push(_list(self.by_form, step.template), step.values)
@@ -201,7 +203,7 @@ class SessionValues:
             if there[number].kind not in UNKNOWABLE:
                 right = {guess.rule: guess.value == value for guess in self.fills(analysis.template, number, known)}
                 yield there[number], {ANY: any(right.values()), **right}
-            known[number] = value
+                known[number] = value
 
     def _judge_printed(self, analysis: Normalized) -> None:
         """Count how often the rules that need outputs are right: in this session only, for outputs are not kept."""
@@ -212,6 +214,8 @@ class SessionValues:
                     if rule.startswith(FROM_OUTPUT):
                         offered, hits = counts.get(rule, (0, 0))
                         counts[rule] = offered + 1, hits + was_right
+        for level in list(self.judged)[:-_JUDGED]:
+            del self.judged[level]
 
     def _follow(self, step: _Step, command: Command) -> None:
         """Keep the folder in which the next command will run."""
@@ -276,7 +280,7 @@ class SessionValues:
         """Propose ranges of lines: after those shown last of the file, and at lines that an output named."""
         before = (LineRange.of(value) for value in reversed(self.by_role.get(role) or self.by_kind.get("RANGE") or []))
         style = next(filter(None, before), LineRange(0, 0))
-        if shown := self._shown(file):
+        if file and (shown := self._shown(file)):
             for rule, first, last in lines_after(shown):
                 yield Guess(rule, style.moved(first, last))
         printed = [n for path, n in self.printed.lines if path in ("", file)] or [n for _, n in self.printed.lines]

@@ -19,7 +19,8 @@ __all__ = ["Predictor"]
 _SUGGESTIONS = 3
 _SPARE = 10
 _SURE = 0.4
-"""An open line comes before lines that can be run only if it is more probable than all of them together."""
+"""An open line that is more probable stands where its probability puts it; others come after the lines that can be run:
+nobody is helped by a list of forms."""
 
 
 class Predictor:
