@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, get_args
 from weakref import WeakSet
 
+from procedural_memory.commands.ground import Judged, SessionValues
 from procedural_memory.commands.normalize import normalize
 from procedural_memory.commands.redact import redact
 from procedural_memory.errors import (
@@ -125,6 +126,7 @@ class ProceduralMemoryEngine:
         self._batch = False
         self._last_start = 0.0
         self._live: WeakSet[Session] = WeakSet()
+        self._judged: Judged = {}
         self._store: Store = SQLiteStore(_resolve(path))
         try:
             self._selection = select_embedder(
@@ -279,7 +281,8 @@ class ProceduralMemoryEngine:
             if self._store.find_session(name) is not None:
                 raise SessionConflictError(f"session_id: {name!r} is taken; leave it out to get a fresh one")
             number = self._store.add_session(name, self._now(), probe.source)
-            live = Session(self, number, name, defaults, SessionContext(project=probe.project))
+            context = SessionContext(values=SessionValues(judged=self._judged), project=probe.project)
+            live = Session(self, number, name, defaults, context)
             self._live.add(live)
         return live
 
@@ -316,6 +319,7 @@ class ProceduralMemoryEngine:
     def _after_removal(self) -> None:
         """Derive everything again."""
         self._deriver.rebuild()
+        self._judged.clear()
         self._vectors.reset()
 
     def _settle(self) -> None:
@@ -333,6 +337,7 @@ class ProceduralMemoryEngine:
             steps = self._store.steps(known.id)
             if _templates(steps[-CONTEXT_LENGTH:]) != live._context.templates:
                 live._context = SessionContext.of(steps, live._context.project)
+                live._context.values.judged = self._judged
 
     def _learn(self, session: _SessionInput) -> str | None:
         if len(session.commands) < self._min_commands:

@@ -11,7 +11,7 @@ import posixpath
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple, TypeAlias, TypeVar
 
 from procedural_memory.commands.derived import (
     LineRange,
@@ -27,7 +27,7 @@ from procedural_memory.commands.printed import Printed, read_output
 from procedural_memory.commands.shapes import is_safe
 from procedural_memory.types import Command
 
-__all__ = ["ANY", "Guess", "SessionValues", "levels"]
+__all__ = ["ANY", "Guess", "Judged", "SessionValues", "levels"]
 
 _T = TypeVar("_T")
 _STEPS: Final = 64
@@ -53,6 +53,10 @@ class Guess(NamedTuple):
 
     rule: str
     value: str
+
+
+Judged: TypeAlias = dict[tuple[str, ...], dict[str, tuple[int, int]]]
+"""Level -> fill rule -> (times offered, times right)."""
 
 
 class _Step(NamedTuple):
@@ -82,7 +86,7 @@ class SessionValues:
     numbers : dict
         File -> line numbers that outputs named.
     judged : dict
-        Level -> rule that needs outputs -> (offered, right), in this session.
+        Counts of the rules that need outputs. Sessions of one engine share it; it is never stored.
     cwd : str or None
         Folder in which the next command will run, as far as it is known.
     """
@@ -97,7 +101,7 @@ class SessionValues:
     listed: list[str] = field(default_factory=list)
     numbers: dict[str, list[int]] = field(default_factory=dict)
     cwd: str | None = None
-    judged: dict[tuple[str, ...], dict[str, tuple[int, int]]] = field(default_factory=dict)
+    judged: Judged = field(default_factory=dict)
 
     @property
     def last(self) -> str:
@@ -206,7 +210,7 @@ class SessionValues:
                 known[number] = value
 
     def _judge_printed(self, analysis: Normalized) -> None:
-        """Count how often the rules that need outputs are right: in this session only, for outputs are not kept."""
+        """Count how often the rules that need outputs are right: here, where the outputs are; the log has none."""
         for place, right in self.judge(analysis):
             for level in levels(place, self.last):
                 counts = self.judged.setdefault(level, {})
