@@ -10,7 +10,6 @@ Run: python benchmarks/evaluate.py [--data FOLDER] [--data-set NAME …] [--proc
 from __future__ import annotations
 
 import argparse
-import os
 import platform
 import re
 import shlex
@@ -24,6 +23,7 @@ from typing import Any
 
 import numpy as np
 from peers import make_peers, missing
+from train_weights import DATA, without
 
 from procedural_memory import ProceduralMemoryEngine, __version__
 from procedural_memory.evaluation import report
@@ -34,7 +34,6 @@ from procedural_memory.evaluation.sessions import EvaluationLevel, EvaluationSes
 from procedural_memory.sources.files import read_sessions
 
 HERE = Path(__file__).parent
-DATA = Path(os.environ.get("PROCEDURAL_MEMORY_DATA", HERE.parent.parent / "shared" / "data"))
 RESULTS = HERE / "RESULTS.md"
 OURS = "this package"
 CLASSIC = ("most frequent", "Markov-1", "IPAM")
@@ -141,7 +140,13 @@ def predictors(name: str, embedder: str) -> dict[str, Callable[[], Predictor]]:
     """Return what makes each predictor of a data set, ours first."""
     wanted = DATA_SETS[name]
     engine = EnginePredictor if wanted.online else HeldOutEnginePredictor
-    makers: dict[str, Callable[[], Predictor]] = {OURS: lambda: engine(ProceduralMemoryEngine(embedder=embedder))}
+
+    def ours() -> Predictor:
+        made = ProceduralMemoryEngine(embedder=embedder)
+        made._ranker.restart(without(wanted.file))
+        return engine(made)
+
+    makers: dict[str, Callable[[], Predictor]] = {OURS: ours}
     return makers | {peer: make for peer, make in make_peers().items() if wanted.peers is None or peer in wanted.peers}
 
 
@@ -194,7 +199,8 @@ def section(name: str, traces: Mapping[str, Trace], options: Options) -> list[st
         DATA_SETS[name].about,
         "",
         f"Written by `{command}` on {date.today()} (omnimemory-procedural {__version__}, Python "
-        f"{platform.python_version()}, numpy {np.__version__}; embedder {options.embedder}).",
+        f"{platform.python_version()}, numpy {np.__version__}; embedder {options.embedder}; start weights "
+        "trained without this data set).",
         *(["", f"Left out: {', '.join(absent)}."] if absent else []),
         *targets(name, summaries),
         "",

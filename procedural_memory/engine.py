@@ -10,11 +10,13 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, get_args
 from weakref import WeakSet
 
+from procedural_memory.commands.ground import Judged, SessionValues
 from procedural_memory.commands.normalize import normalize
 from procedural_memory.commands.redact import redact
 from procedural_memory.errors import (
@@ -25,9 +27,9 @@ from procedural_memory.errors import (
     StorageError,
     shown,
 )
+from procedural_memory.memory.context import CONTEXT_LENGTH, SessionContext
 from procedural_memory.memory.patterns import MAX_QUERY, PatternIndex, Patterns, pattern_id_of
 from procedural_memory.memory.sequences import Deriver
-from procedural_memory.prediction.context import CONTEXT_LENGTH, SessionContext
 from procedural_memory.session import Session
 from procedural_memory.storage.base import SessionRow, Store
 from procedural_memory.types import (
@@ -61,6 +63,7 @@ if TYPE_CHECKING:
 __all__ = ["ProceduralMemoryEngine"]
 
 _CHUNK = 500
+_KEEP_AFTER = 64
 
 
 class ProceduralMemoryEngine:
@@ -105,15 +108,15 @@ class ProceduralMemoryEngine:
         from procedural_memory.embedding.select import select_embedder
         from procedural_memory.memory.similarity import CommandSimilarity
         from procedural_memory.memory.vectors import VectorIndex
-        from procedural_memory.prediction.blend import Blend
         from procedural_memory.prediction.experts import (
-            CountsExpert,
             PatternExpert,
-            ProjectExpert,
             RecencyExpert,
             SemanticExpert,
+            SkipExpert,
+            chain_experts,
         )
         from procedural_memory.prediction.predictor import Predictor
+        from procedural_memory.prediction.ranker import Ranker
         from procedural_memory.storage.sqlite import SQLiteStore
 
         self._threshold = as_probability("similarity_threshold", similarity_threshold)
@@ -126,6 +129,7 @@ class ProceduralMemoryEngine:
         self._batch = False
         self._last_start = 0.0
         self._live: WeakSet[Session] = WeakSet()
+        self._judged: Judged = {}
         self._store: Store = SQLiteStore(_resolve(path))
         try:
             self._selection = select_embedder(
@@ -140,21 +144,22 @@ class ProceduralMemoryEngine:
         except BaseException:
             self._store.close()
             raise
-        self._deriver = Deriver(self._store, self._min_commands)
         self._patterns = Patterns(self._store, self._reading)
         # Prediction must not wait for a model, so its similarity knows stored vectors only.
         stored = CommandSimilarity(self._vectors.stored_cosines, self._vectors.scale)
         prepared = CommandSimilarity(self._vectors.prepared_cosines, self._vectors.scale)
         self._index = PatternIndex(self._store, stored)
         self._search = PatternIndex(self._store, prepared)
-        experts = (
-            CountsExpert(),
-            ProjectExpert(),
-            PatternExpert(self._index, self._threshold),
-            SemanticExpert(self._vectors.neighbours),
-            RecencyExpert(),
+        self._ranker = Ranker()
+        self._kept = (0, 0)  # of the ranker in the store: its version, and how many steps it had learned
+        self._predictor = Predictor(
+            self._store,
+            (*chain_experts(), SkipExpert(), RecencyExpert()),
+            (PatternExpert(self._index, self._threshold), SemanticExpert(self._vectors.neighbours)),
+            self._ranker,
         )
-        self._predictor = Predictor(self._store, Blend(experts))
+        self._deriver = Deriver(self._store, self._min_commands, self._predictor.learn)
+        self._load_ranker()
         if self._vectors.missing():
             self._vectors.notify()
 
@@ -239,7 +244,7 @@ class ProceduralMemoryEngine:
                 for i, session in enumerate(inputs):
                     learned.append(self._learn(session))
                     if i % _CHUNK == _CHUNK - 1:
-                        self._catch_up()
+                        self._catch_up(watch=False)
                     if progress is not None:
                         progress(i + 1)
                 self._catch_up()
@@ -284,7 +289,9 @@ class ProceduralMemoryEngine:
             if self._store.find_session(name) is not None:
                 raise SessionConflictError(f"session_id: {name!r} is taken; leave it out to get a fresh one")
             number = self._store.add_session(name, self._now(), probe.source)
-            live = Session(self, number, name, defaults, SessionContext(project=probe.project))
+            values = SessionValues(judged=self._judged)
+            context = SessionContext(values=values, project=probe.project, cwd=probe.cwd)
+            live = Session(self, number, name, defaults, context)
             self._live.add(live)
         return live
 
@@ -320,7 +327,10 @@ class ProceduralMemoryEngine:
 
     def _after_removal(self) -> None:
         """Derive everything again."""
+        self._ranker.restart()
         self._deriver.rebuild()
+        self._keep_ranker()
+        self._judged.clear()
         self._vectors.reset()
 
     def _settle(self) -> None:
@@ -338,6 +348,7 @@ class ProceduralMemoryEngine:
             steps = self._store.steps(known.id)
             if _templates(steps[-CONTEXT_LENGTH:]) != live._context.templates:
                 live._context = SessionContext.of(steps, live._context.project)
+                live._context.values.judged = self._judged
 
     def _learn(self, session: _SessionInput) -> str | None:
         if len(session.commands) < self._min_commands:
@@ -364,6 +375,7 @@ class ProceduralMemoryEngine:
         *,
         level: Level = "command",
         min_probability: float = 0.0,
+        cwd: str | None = None,
     ) -> list[Prediction]:
         """Predict what comes next.
 
@@ -378,15 +390,17 @@ class ProceduralMemoryEngine:
             `Prediction.template_probability`.
         min_probability : float
             Leave out what is less probable.
+        cwd : str, optional
+            The directory in which the next command will run; that of the newest command unless given.
 
         Returns
         -------
         list of Prediction
             Most probable first; empty when nothing was learned or nothing is probable enough.
         """
-        return self._predict(
-            SessionContext.of(as_commands("current_context", current_context)), top_k, level, min_probability
-        )
+        context = SessionContext.of(as_commands("current_context", current_context))
+        place = None if cwd is None else as_command("cwd", "true", given={"cwd": cwd})
+        return self._predict(context, top_k, level, min_probability, place)
 
     async def apredict_next_action(
         self,
@@ -395,19 +409,23 @@ class ProceduralMemoryEngine:
         *,
         level: Level = "command",
         min_probability: float = 0.0,
+        cwd: str | None = None,
     ) -> list[Prediction]:
         """`predict_next_action` in a thread, so that the event loop goes on."""
         return await asyncio.to_thread(
-            self.predict_next_action, current_context, top_k, level=level, min_probability=min_probability
+            self.predict_next_action, current_context, top_k, level=level, min_probability=min_probability, cwd=cwd
         )
 
-    def _predict(self, context: SessionContext, top_k: int, level: Level, min_probability: float) -> list[Prediction]:
+    def _predict(
+        self, context: SessionContext, top_k: int, level: Level, min_probability: float, place: Command | None
+    ) -> list[Prediction]:
         k = as_positive_int("top_k", top_k)
         floor = as_probability("min_probability", min_probability)
         if level not in get_args(Level):
             raise InvalidInputError(f"level: must be 'command' or 'template', got {shown(level)}")
         with self._reading():
-            return self._predictor.predict(context, k, level, floor)
+            where = (place.project, place.cwd) if place else (None, None)
+            return self._predictor.predict(context, k, level, floor, where)
 
     def similar_patterns(
         self, commands: Sequence[CommandLike], k: int = 5, threshold: float | None = None
@@ -554,7 +572,7 @@ class ProceduralMemoryEngine:
                 self._store.delete_sessions([row.id for row in self._store.sessions()])
                 self._after_removal()
             added = self._take_in(records, keep_open=mode != "merge")
-            self._deriver.catch_up()
+            self._catch_up()
             self._vectors.restore(vectors)
         self._settle()
         if not self._vectors.missing():
@@ -732,6 +750,9 @@ class ProceduralMemoryEngine:
                 return
             if self._batch:
                 raise InvalidInputError("close: must not be called from within learn_many")
+            if self._ranker.learned != self._kept[1]:
+                with suppress(StorageError):  # a store that cannot be written now: only the newest habits are lost
+                    self._keep_ranker()
             self._closed = True
         # Outside the lock: the worker may be in the middle of a batch.
         self._vectors.close()
@@ -758,9 +779,27 @@ class ProceduralMemoryEngine:
     def _reading(self) -> _Guard:
         return _Guard(self, refresh=True)
 
-    def _catch_up(self) -> None:
-        if self._deriver.catch_up():
+    def _catch_up(self, watch: bool = True) -> None:
+        self._load_ranker()
+        if self._deriver.catch_up(watch):
             self._vectors.notify()
+            if self._ranker.learned - self._kept[1] >= _KEEP_AFTER:
+                self._keep_ranker()
+
+    def _load_ranker(self) -> None:
+        """Take over what another process, or an earlier one, kept of the ranker."""
+        if self._store.path is not None:
+            version = self._store.meta("ranker_version")
+            if version is not None and version != self._kept[0] and self._ranker.restore(self._store.meta("ranker")):
+                self._kept = version, self._ranker.learned
+
+    def _keep_ranker(self) -> None:
+        if self._store.path is not None:
+            with self._store.transaction():
+                version = (self._store.meta("ranker_version") or 0) + 1
+                self._store.set_meta("ranker", self._ranker.to_bytes())
+                self._store.set_meta("ranker_version", version)
+            self._kept = version, self._ranker.learned
 
     def _now(self) -> float:
         """Return the time, later than ever before: sessions without a time keep the order in which they came."""

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, NoReturn
 
 from procedural_memory.errors import ClosedError, InvalidTypeError
 from procedural_memory.types import Command, Level, Outcome, Prediction
+from procedural_memory.validation import as_command
 
 if TYPE_CHECKING:
     from procedural_memory.engine import ProceduralMemoryEngine
-    from procedural_memory.prediction.context import SessionContext
+    from procedural_memory.memory.context import SessionContext
     from procedural_memory.validation import CommandLike
 
 __all__ = ["Session"]
@@ -62,8 +63,8 @@ class Session:
         exit_code, cwd, timestamp, duration_ms, branch : optional
             As in `Command`; the session's own `cwd` and `branch` unless given.
         output : str or bytes, optional
-            What the command printed; its first 16 kB are read. File names in it may fill placeholders of this
-            session's predictions; it is never stored.
+            What the command printed; its first 16 kB are read. Paths, line numbers and tests in it may fill
+            placeholders of this session's predictions; it is never stored.
 
         Returns
         -------
@@ -80,10 +81,13 @@ class Session:
         }
         return self._engine._record(self, command, given, output)
 
-    def predict(self, top_k: int = 5, *, level: Level = "command", min_probability: float = 0.0) -> list[Prediction]:
+    def predict(
+        self, top_k: int = 5, *, level: Level = "command", min_probability: float = 0.0, cwd: str | None = None
+    ) -> list[Prediction]:
         """Return the most probable next steps; see `ProceduralMemoryEngine.predict_next_action`."""
         self._check_open()
-        return self._engine._predict(self._context, top_k, level, min_probability)
+        place = None if cwd is None else as_command("cwd", "true", defaults=self._defaults, given={"cwd": cwd})
+        return self._engine._predict(self._context, top_k, level, min_probability, place)
 
     def close(self, outcome: Outcome = None) -> str | None:
         """Close the session: credits the outcome and forms the pattern.

@@ -137,7 +137,7 @@ class Evidence:
     probability : float
         What this expert alone gave the template.
     weight : float
-        Its share in the blend.
+        Its share in the ranker's weights in this situation.
     context : tuple of str
         The templates it matched, oldest first.
     details : mapping
@@ -163,7 +163,8 @@ class Prediction:
         The template it comes from.
     probability : float
         Calibrated probability that exactly this line is next; for a line with an open placeholder, that a line of
-        this form is next which is not predicted itself. Orders the list at ``level="command"``.
+        this form is next which is not predicted itself. Orders the list at ``level="command"``, lines that can be run
+        before open ones, unless an open one is more probable than 0.4.
     template_probability : float
         The same for the template. Orders the list at ``level="template"``.
     confidence : float

@@ -19,7 +19,7 @@ from procedural_memory import (
     ProceduralMemoryEngine,
     Session,
 )
-from procedural_memory.prediction.context import SessionContext
+from procedural_memory.memory.context import SessionContext
 
 GOOD = ["git pull", "make", "make test"]
 

@@ -124,8 +124,8 @@ def test_probabilities_of_distinct_templates_sum_to_at_most_one(learned: Procedu
 
 
 def test_lists_are_ordered_by_their_level(learned: ProceduralMemoryEngine) -> None:
-    """Command level is ordered by `probability`, template level by `template_probability`."""
-    lines = [p.probability for p in learned.predict_next_action(["git add ."], top_k=10)]
+    """Lines that can be run are ordered by `probability`, templates by `template_probability`."""
+    lines = [p.probability for p in learned.predict_next_action(["git add ."], top_k=10) if p.runnable]
     forms = [p.template_probability for p in learned.predict_next_action(["git add ."], top_k=10, level="template")]
     assert lines == sorted(lines, reverse=True)
     assert forms == sorted(forms, reverse=True)
@@ -133,7 +133,7 @@ def test_lists_are_ordered_by_their_level(learned: ProceduralMemoryEngine) -> No
 
 def test_min_probability_keeps_silent(learned: ProceduralMemoryEngine) -> None:
     """What is less probable than asked for is left out."""
-    everything = learned.predict_next_action(["git add ."], top_k=10)
+    everything = learned.predict_next_action(["git add ."], top_k=1000)
     floor = everything[2].probability
     wanted = [p for p in everything if p.probability >= floor]
     assert 3 <= len(wanted) < 10
@@ -273,8 +273,8 @@ def test_live_session_equals_batch() -> None:
 def test_session_learns_at_once(engine: ProceduralMemoryEngine) -> None:
     """A recorded step counts before the session is closed, also for other contexts."""
     session = engine.session(cwd="/src")
-    session.record("make build", exit_code=0)
-    session.record("make test", exit_code=0)
+    for command in ("make build", "make test") * 2:
+        session.record(command, exit_code=0)
     assert engine.predict_next_action(["make build"], top_k=1)[0].next_command == "make test"
     session.record("make build")
     session.record("make test")
@@ -319,12 +319,12 @@ def test_async_twins_give_the_same(engine: ProceduralMemoryEngine) -> None:
 
     async def run() -> tuple[str | None, str]:
         pattern_id = await engine.alearn_workflow(RELEASE, "success")
-        found = await engine.apredict_next_action(["git add ."], top_k=1)
+        found = await engine.apredict_next_action(RELEASE[:2], top_k=1)
         return pattern_id, found[0].next_command
 
     pattern_id, command = asyncio.run(run())
     assert pattern_id in engine.patterns
-    assert command == "git commit -m 'release'"
+    assert command == "git push"
 
 
 def test_threads_lose_nothing(engine: ProceduralMemoryEngine) -> None:

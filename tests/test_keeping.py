@@ -12,6 +12,7 @@ import networkx as nx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from said import said
 
 from procedural_memory import (
     InvalidInputError,
@@ -87,12 +88,12 @@ def close(a: Any, b: Any) -> bool:
 
 
 def same_counts(a: ProceduralMemoryEngine, b: ProceduralMemoryEngine) -> None:
-    """Assert that two memories hold exactly the same counts, and predict the same templates as probable."""
+    """Assert that two memories hold exactly the same counts, and that each expert says the same of each candidate."""
     one, two = view(a), view(b)
     for name in ("patterns", "nodes", "edges", "chains", "sizes", "explained"):
         assert one[name] == two[name], name
-    for first, second in zip(one["predictions"], two["predictions"], strict=True):
-        assert close([p.probability for p in first], [p.probability for p in second])
+    for context in CONTEXTS:
+        assert close(said(a, context), said(b, context))
 
 
 @settings(max_examples=25, deadline=None)
@@ -415,9 +416,9 @@ def test_secrets_are_never_stored(tmp_path: Path) -> None:
         engine.learn_workflow(["make", f"curl -H 'Authorization: Bearer {secret}' https://api.example.com", "ls"])
         engine.flush()
         engine.save(tmp_path / "m.json")
-        (found,) = engine.predict_next_action(["make"], top_k=1)
+        found = engine.predict_next_action(["make"], top_k=5)
         assert secret not in repr(found)
-        assert not found.runnable
+        assert [p.runnable for p in found if p.next_command.startswith("curl")] == [False]
     assert secret.encode() not in b"".join(file.read_bytes() for file in tmp_path.iterdir())
 
 

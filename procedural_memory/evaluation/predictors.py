@@ -77,7 +77,8 @@ class EnginePredictor:
 
     def predict(self, context: Context, level: EvaluationLevel) -> Ranking:
         """Return the live session's predictions."""
-        return _ranking(self._session(context).predict(TOP, level=_ENGINE_LEVEL[level]), level)
+        session = self._session(context)
+        return _ranking(session.predict(TOP, level=_ENGINE_LEVEL[level], cwd=context.cwd), level)
 
     def learn(self, step: Step) -> None:
         """Record the step with its output; embeddings are waited for, as they are ready before a person types on."""
@@ -111,7 +112,8 @@ class HeldOutEnginePredictor(EnginePredictor):
     def predict(self, context: Context, level: EvaluationLevel) -> Ranking:
         """Return the engine's predictions for a context that it was never told of."""
         commands = [step.command for step in context.steps[-_CONTEXT:]]
-        return _ranking(self._engine.predict_next_action(commands, TOP, level=_ENGINE_LEVEL[level]), level)
+        level_of = _ENGINE_LEVEL[level]
+        return _ranking(self._engine.predict_next_action(commands, TOP, level=level_of, cwd=context.cwd), level)
 
 
 def _ranking(predictions: Sequence[Prediction], level: EvaluationLevel) -> Ranking:

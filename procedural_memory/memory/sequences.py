@@ -7,37 +7,26 @@ pass through the same code, so both give the same memory; so does any order of t
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
-from procedural_memory.commands.ground import SessionValues
 from procedural_memory.commands.normalize import analyze
+from procedural_memory.memory.context import COUNTED, RATED, SessionContext, context_keys
+from procedural_memory.memory.fills import learn_fills
 from procedural_memory.memory.patterns import index_keys, pattern_id_of
-from procedural_memory.storage.base import START, Delta, LogRow, PatternRow, SessionRow, Store, context_key, moment
+from procedural_memory.storage.base import Delta, LogRow, PatternRow, SessionRow, Store, moment
 from procedural_memory.types import Command
 
-__all__ = ["MAX_ORDER", "PROJECT_ORDER", "Deriver", "context_keys"]
+__all__ = ["WATCHED", "Deriver"]
 
-MAX_ORDER = 4
-"""Longest context that is counted."""
-
-PROJECT_ORDER = 2
-"""Longest context that is counted for each project apart."""
+WATCHED = 2_000
+"""Of a long tail the ranker learns from the newest steps only; counts come from all of them."""
 
 _BATCH = 4000
+_WATCHED_BATCH = 64
 _LIVE_SESSIONS = 1024
 _COUNT, _SESSIONS, _SUCCESS, _FAILURE, _GOOD, _BAD = range(6)
-
-
-def context_keys(templates: Sequence[str], project: str | None = None) -> list[int]:
-    """Return the keys of the contexts of order 0, 1, … that end a session that began with `templates`.
-
-    Within a project, where counts are few, up to `PROJECT_ORDER`; without one up to `MAX_ORDER`.
-    """
-    most = MAX_ORDER if project is None else PROJECT_ORDER
-    padded = (START, *templates[-most:]) if len(templates) < most else tuple(templates[-most:])
-    scope = "" if project is None else f"project {project}"
-    return [context_key(padded[len(padded) - order :], scope) for order in range(min(most, len(padded)) + 1)]
 
 
 @dataclass(slots=True)
@@ -49,7 +38,7 @@ class _State:
     commands: list[str] = field(default_factory=list)
     seen: set[tuple[int, str]] = field(default_factory=set)
     unjudged: list[tuple[list[int], str]] = field(default_factory=list)
-    values: SessionValues = field(default_factory=SessionValues)
+    context: SessionContext = field(default_factory=SessionContext)
     duration_ms: float = 0.0
     first: float | None = None
     last: float | None = None
@@ -63,18 +52,23 @@ class Deriver:
     store : Store
     min_commands : int
         A session with fewer steps forms no pattern.
+    watch : callable, optional
+        Called with the context of a step and the step before it is counted: here the ranker learns.
     """
 
-    def __init__(self, store: Store, min_commands: int) -> None:
+    def __init__(
+        self, store: Store, min_commands: int, watch: Callable[[SessionContext, Command], None] | None = None
+    ) -> None:
         self._store = store
         self._min_commands = min_commands
+        self._watch = watch
         self._live: OrderedDict[int, _State] = OrderedDict()
         self._generation: int | None = None
 
-    def catch_up(self) -> int:
+    def catch_up(self, watch: bool = True) -> int:
         """Learn what the log holds beyond the derived state; return the number of rows learned."""
         learned = 0
-        while self._store.tail(1):
+        while (end := self._store.last_row()) > self._derived():
             try:
                 # In one transaction, so that no two processes derive the same rows.
                 with self._store.transaction():
@@ -82,21 +76,28 @@ class Deriver:
                     if generation != self._generation:  # another process may have renumbered steps
                         self._live.clear()
                         self._generation = generation
-                    learned += self._learn(self._store.tail(_BATCH))
+                    unwatched = end - self._derived() - (WATCHED if watch and self._watch else 0)
+                    rows = self._store.tail(min(_BATCH, unwatched) if unwatched > 0 else _WATCHED_BATCH)
+                    learned += self._learn(rows, watched=unwatched <= 0)
             except BaseException:
                 self._live.clear()
                 raise
         return learned
 
-    def _learn(self, rows: Sequence[LogRow]) -> int:
+    def _derived(self) -> int:
+        return self._store.meta("derived") or 0
+
+    def _learn(self, rows: Sequence[LogRow], watched: bool) -> int:
         delta = Delta()
         for row in rows:
             state = self._state(row.session, row.step)
             if row.command is None:
                 self._close(state, delta)
                 del self._live[row.session]
-            else:
-                self._step(state, row.command, delta)
+                continue
+            if watched and self._watch:
+                self._watch(state.context, row.command)
+            self._step(state, row.command, delta)
         if rows:
             self._store.apply(delta, rows[-1].seq)
         return len(rows)
@@ -131,12 +132,12 @@ class Deriver:
     def _step(self, state: _State, command: Command, delta: Delta) -> None:
         analysis = analyze(command.command)
         template = analysis.template
-        keys = context_keys(state.templates)
-        local = [] if command.project is None else context_keys(state.templates, command.project)
+        keys = context_keys(state.context, command.project, command.cwd)
         when = moment(state.row.start, state.row.session_id, len(state.templates))
         if state.templates:
-            delta.heads[keys[1]] = state.templates[-1]
-        for key in (*keys, *local):
+            delta.heads[keys["counts"][1]] = state.templates[-1]
+        rated = [*chain.from_iterable(keys.get(name, ()) for name in RATED)]
+        for key in rated:
             delta.follow(key, template, _COUNT)
             delta.recent.setdefault(key, []).append((when, template))
             if (key, template) not in state.seen:
@@ -145,16 +146,12 @@ class Deriver:
             if command.exit_code is not None:
                 delta.follow(key, template, _FAILURE if command.exit_code else _SUCCESS)
         if command.exit_code is None:
-            state.unjudged.append(([*keys, *local], template))
+            state.unjudged.append((rated, template))
+        for key in chain.from_iterable(keys.get(name, ()) for name in COUNTED):
+            delta.follow(key, template, _COUNT)
 
-        line = (template, command.project or "", command.command)
-        count, newest = delta.lines.get(line, (0, b""))
-        delta.lines[line] = (count + 1, max(newest, when))
-        for rule, right in state.values.score(analysis, command.command):
-            counts = delta.rules.setdefault(rule, [0, 0])
-            counts[0] += 1
-            counts[1] += right
-        state.values.observe(analysis, command.command)
+        learn_fills(state.context.values, analysis, command, when, delta)
+        state.context.add(command)
 
         state.templates.append(template)
         state.commands.append(command.command)

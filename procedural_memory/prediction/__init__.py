@@ -1,1 +1,1 @@
-"""Experts, their blend, and the predictions made of them."""
+"""Experts, the ranker that weighs them, and the predictions made of them."""

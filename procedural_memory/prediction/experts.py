@@ -13,25 +13,22 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from procedural_memory.memory.context import COUNTED, SKIPS, SessionContext, context_keys, program_of
 from procedural_memory.memory.patterns import PatternIndex
-from procedural_memory.memory.sequences import context_keys
-from procedural_memory.prediction.context import SessionContext
 from procedural_memory.storage.base import Context, Follower, Store, context_key
 
 __all__ = [
-    "CountsExpert",
+    "ChainExpert",
     "Expert",
     "PatternExpert",
-    "ProjectExpert",
     "Proposal",
     "Query",
     "RecencyExpert",
     "SemanticExpert",
+    "SkipExpert",
     "Support",
+    "chain_experts",
 ]
-
-DECAY = 0.97
-"""Weight of a follower relative to the one after it in the same context (findings: .97 beat none and .99)."""
 
 DISCOUNT = 0.75
 """Absolute discount of the interpolated back-off (Ney, Essen and Kneser 1994)."""
@@ -62,14 +59,25 @@ class Proposal:
 
 
 class Query:
-    """A context together with what is read of the memory for it; each row is read once for all experts."""
+    """A context together with what is read of the memory for it; each row is read once for all experts.
 
-    def __init__(self, store: Store, context: SessionContext) -> None:
+    Parameters
+    ----------
+    store : Store
+    context : SessionContext
+    project, cwd : str or None
+        Of the step to come; those of the context unless given.
+    """
+
+    def __init__(
+        self, store: Store, context: SessionContext, project: str | None = None, cwd: str | None = None
+    ) -> None:
         self.store = store
         self.context = context
-        templates = context.templates
-        self.keys = context_keys(templates)
-        self.ids = store.template_ids(templates)
+        self.project = context.project if project is None else project
+        self.cwd = context.cwd if cwd is None else cwd
+        self.keys = context_keys(context, self.project, self.cwd)
+        self.ids = store.template_ids(context.templates)
         self._contexts: dict[int, Context | None] = {}
 
     def followers(self, key: int) -> Context | None:
@@ -92,21 +100,23 @@ class Expert(Protocol):
         ...
 
 
-def decayed(context: Context) -> tuple[dict[int, float], float]:
-    """Return the followers' counts, each weighted by ``DECAY`` to the power of its age, and their sum.
+def decayed(context: Context, decay: float) -> tuple[dict[int, float], float]:
+    """Return the followers' counts, each weighted by ``decay`` to the power of its age, and their sum.
 
     The age is the number of updates of this context since. Followers older than the recent ones that are stored
     share the exact sum of the older weights by their counts.
     """
+    if decay == 1.0:
+        return {row.template: float(row.count) for row in context.followers}, float(context.total)
     weights: dict[int, float] = {}
     weight = 1.0
     for template in reversed(context.recent):
         weights[template] = weights.get(template, 0.0) + weight
-        weight *= DECAY
-    total = (1.0 - weight) / (1.0 - DECAY)
+        weight *= decay
+    total = (1.0 - weight) / (1.0 - decay)
     older = context.total - len(context.recent)
     if older > 0:
-        mass = weight * (1.0 - DECAY**older) / (1.0 - DECAY)
+        mass = weight * (1.0 - decay**older) / (1.0 - decay)
         recent: dict[int, int] = {}
         for template in context.recent:
             recent[template] = recent.get(template, 0) + 1
@@ -117,25 +127,33 @@ def decayed(context: Context) -> tuple[dict[int, float], float]:
     return weights, total
 
 
-class CountsExpert:
-    """Order-0 to order-4 counts with decay, interpolated with absolute discounting."""
+class ChainExpert:
+    """Counts of a chain of contexts, the longer ones first: interpolated with absolute discounting.
 
-    name = "counts"
+    Parameters
+    ----------
+    name : str
+    chain : str
+        Which of the chains of `context_keys`.
+    decay : float
+        Weight of a follower relative to the one after it in the same context.
+    """
 
-    def keys(self, query: Query) -> list[int]:
-        """Return the keys of the contexts to look at, shortest first."""
-        return query.keys
+    def __init__(self, name: str, chain: str, decay: float) -> None:
+        self.name = name
+        self._chain = chain
+        self._decay = decay
 
     def propose(self, query: Query) -> Proposal | None:
         """Back off from the longest context that was seen to shorter ones."""
         mixed: dict[int, float] = {}
-        keys = self.keys(query)
+        keys = query.keys.get(self._chain, [])
         for key in keys:
             context = query.followers(key)
             if context is None:
-                break
-            weights, total = decayed(context)
-            kept = {template: max(weight - DISCOUNT, 0.0) / (total + ESCAPE) for template, weight in weights.items()}
+                continue
+            weights, total = decayed(context, self._decay)
+            kept = {t: (weight - DISCOUNT) / (total + ESCAPE) for t, weight in weights.items() if weight > DISCOUNT}
             left = 1.0 - sum(kept.values())
             mixed = {template: left * p for template, p in mixed.items()}
             for template, p in kept.items():
@@ -146,16 +164,72 @@ class CountsExpert:
 
     def _explain(self, query: Query, keys: list[int], template: int) -> Support:
         """Return the counts of the longest context that this candidate followed."""
-        for order in range(len(keys) - 1, -1, -1):
-            row = query.store.follower(keys[order], template)
+        for place in range(len(keys) - 1, -1, -1):
+            row = query.store.follower(keys[place], template)
             if row is not None:
-                context = query.followers(keys[order])
-                matched = tuple(query.context.templates[-order:]) if order else ()
+                context = query.followers(keys[place])
+                total = context.total if context else row.count
+                if self._chain in COUNTED:
+                    return Support((), {"count": row.count, "total": total, **self._condition(query, place)})
+                matched = tuple(query.context.templates[-place:]) if place else ()
                 # A context one longer than the session so far includes its beginning.
-                at_start = order > len(query.context.templates)
-                details = {**counts_of(row), "total": context.total if context else row.count, "at_start": at_start}
+                details = {**counts_of(row), "total": total, "at_start": place > len(query.context.templates)}
+                if self._decay < 1.0 and context:
+                    details |= {"lately": context.recent.count(template), "of": len(context.recent)}
                 return Support(matched, details)
         return Support()
+
+    def _condition(self, query: Query, place: int) -> dict[str, str]:
+        last = query.context.templates[-1] if query.context.templates else ""
+        if self._chain == "program":
+            return {"program": program_of(last) if last else ""}
+        ended = "failed" if query.context.exit_code else "passed"
+        return {"ended": ended, "step": program_of(last) if place == 0 else last}
+
+
+def chain_experts() -> tuple[ChainExpert, ...]:
+    """Return the experts on counts: long memory and short, by place, by program, and by how the last step ended."""
+    return (
+        ChainExpert("counts", "counts", 1.0),
+        ChainExpert("recent", "counts", 0.9),
+        ChainExpert("project", "project", 0.95),
+        ChainExpert("directory", "directory", 0.95),
+        ChainExpert("program", "program", 1.0),
+        ChainExpert("exit", "exit", 1.0),
+    )
+
+
+class SkipExpert:
+    """What came after a step further back, whatever stood between (skip-grams; weight by distance as in SR)."""
+
+    name = "skip"
+
+    def propose(self, query: Query) -> Proposal | None:
+        """Mix the followers of each earlier step by one over its distance."""
+        mixed: dict[int, float] = {}
+        total = 0.0
+        best: dict[int, tuple[float, int, Follower, int]] = {}
+        for back, key in zip(SKIPS, query.keys["skip"], strict=False):
+            context = query.followers(key)
+            if context is None:
+                continue
+            total += 1.0 / back
+            for row in context.followers:
+                share = row.count / context.total / back
+                mixed[row.template] = mixed.get(row.template, 0.0) + share
+                if share > best.get(row.template, (0.0,))[0]:
+                    best[row.template] = share, back, row, context.total
+        if not mixed:
+            return None
+
+        def explain(template: int) -> Support:
+            if template not in best:
+                return Support()
+            _, back, row, seen = best[template]
+            step = query.context.templates[-back : len(query.context.templates) - back + 1]
+            return Support(tuple(step), {"count": row.count, "total": seen, "steps_back": back})
+
+        return Proposal({template: p / total for template, p in mixed.items()}, explain)
 
 
 def counts_of(row: Follower) -> dict[str, int]:
@@ -171,17 +245,6 @@ def counts_of(row: Follower) -> dict[str, int]:
         "ended_well": row.good,
         "ended_badly": row.bad,
     }
-
-
-class ProjectExpert(CountsExpert):
-    """The same counts within the project alone: what is usual here."""
-
-    name = "project"
-
-    def keys(self, query: Query) -> list[int]:
-        """Return the keys of the project's contexts; none where the project is unknown."""
-        project = query.context.project
-        return [] if project is None else context_keys(query.context.templates, project)
 
 
 class PatternExpert:

@@ -1,78 +1,195 @@
-"""Makes predictions: asks the blend for templates, grounds them, explains them."""
+"""Makes predictions: asks the experts, ranks what they propose, grounds the best, explains them."""
 
 from __future__ import annotations
 
+import heapq
+from collections import OrderedDict
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
 from procedural_memory.commands.danger import is_destructive
-from procedural_memory.commands.ground import Line, ground, placeholders
 from procedural_memory.commands.normalize import analyze
-from procedural_memory.prediction.blend import Blend, Candidate
-from procedural_memory.prediction.context import SessionContext
-from procedural_memory.prediction.experts import Proposal, Query
+from procedural_memory.commands.places import places
+from procedural_memory.memory.context import SessionContext
+from procedural_memory.prediction.experts import Expert, Proposal, Query
+from procedural_memory.prediction.features import Features, extract
+from procedural_memory.prediction.lines import Grounding, Line
+from procedural_memory.prediction.ranker import Ranker
 from procedural_memory.prediction.reasons import reason
-from procedural_memory.storage.base import PatternCounts, Store, context_key
-from procedural_memory.types import Evidence, Level, Prediction
+from procedural_memory.storage.base import PatternCounts, Store, context_key, text_id
+from procedural_memory.types import Command, Evidence, Level, Prediction
 
-__all__ = ["Predictor"]
+__all__ = ["Candidate", "Predictor"]
 
-_LINES, _PAST_LINES, _SUGGESTIONS = 3, 8, 3
-_SPARE = 12
+_SUGGESTIONS = 3
+_SPARE = 10
+_ASKED = 8
+_POOL: Final = {"patterns": 0.05, "semantic": 0.05}
+"""Share of the experts that look for what resembles the context, in a linear pool with the ranker (Stone 1961).
 
-_OF_A_PROJECT = frozenset({"FILE", "TEST", "GLOB", "TEXT", "HEREDOC"})
-"""Kinds of placeholders whose past values are names of files, or may hold some."""
+The ranker does not see them: what they say hangs on vectors that are made in the background, and learning must not hang
+on when a step was asked about."""
+_SURE = 0.4
+"""An open line that is more probable stands where its probability puts it; others come after the lines that can be run:
+nobody is helped by a list of forms."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A template that might come next."""
+
+    template: int
+    probability: float
+
+
+@dataclass(slots=True)
+class _Question:
+    """What the ranker's experts say of a context, and what the ranker sees of it."""
+
+    proposals: dict[str, Proposal]
+    features: Features
 
 
 class Predictor:
-    """Predicts from a store and a blend of experts.
+    """Predicts from a store, its experts and a ranker.
 
     Parameters
     ----------
     store : Store
-    blend : Blend
+    ranked : sequence of Expert
+        Those that the ranker weighs.
+    pooled : sequence of Expert
+        Those of `_POOL`.
+    ranker : Ranker
     """
 
-    def __init__(self, store: Store, blend: Blend) -> None:
+    def __init__(self, store: Store, ranked: Sequence[Expert], pooled: Sequence[Expert], ranker: Ranker) -> None:
         self._store = store
-        self._blend = blend
+        self._ranked = tuple(ranked)
+        self._pooled = tuple(pooled)
+        self._ranker = ranker
+        self._asked: OrderedDict[Hashable, _Question] = OrderedDict()
 
-    def predict(self, context: SessionContext, top_k: int, level: Level, min_probability: float) -> list[Prediction]:
-        """Return at most `top_k` predictions, most probable first, none below `min_probability`."""
-        query = Query(self._store, context)
-        candidates, shares = self._blend.propose(query)
-        rules = self._store.rules()
-        chosen: list[tuple[float, Candidate, Line]] = []
-        # A line is at most as probable as its template, so a few more templates than asked for are enough.
-        for candidate in candidates[: top_k if level == "template" else top_k + _SPARE]:
-            lines = self._lines(candidate.template, context, rules)
-            for line in lines[:1] if level == "template" else lines:
-                rank = candidate.probability * (1.0 if level == "template" else line.probability)
-                if rank >= min_probability:
-                    chosen.append((rank, candidate, line))
-        chosen.sort(key=lambda item: (-item[0], not item[2].runnable, item[2].command))
-        return [self._prediction(candidate, line, query, shares) for _, candidate, line in chosen[:top_k]]
+    @property
+    def experts(self) -> tuple[Expert, ...]:
+        """All experts."""
+        return (*self._ranked, *self._pooled)
 
-    def _lines(self, number: int, context: SessionContext, rules: dict[str, tuple[int, int]]) -> list[Line]:
-        template = self._store.template_text(number)
-        kinds = placeholders(template)
-        programs = analyze(template).programs
-        # File names of one project are not for another, and a context of unknown project is given none at all;
-        # commands without file names are the same everywhere.
-        local = not _OF_A_PROJECT.isdisjoint(kinds) or any(program.startswith("./") for program in programs)
-        past: list[tuple[str, int]] = []
-        total = 0
-        if not (local and kinds and context.project is None):
-            past, total = self._store.lines(number, context.project if local else None, _PAST_LINES)
-        if local and not kinds and not past:
-            return []
-        return ground(template, programs, context.values, past, total, rules, _LINES)
+    def predict(
+        self,
+        context: SessionContext,
+        top_k: int,
+        level: Level,
+        min_probability: float,
+        place: tuple[str | None, str | None] = (None, None),
+    ) -> list[Prediction]:
+        """Return at most `top_k` predictions, most probable first, none below `min_probability`.
+
+        `place` is the project and the directory of the step to come, where they are known apart from the context.
+        """
+        query = Query(self._store, context, *place)
+        name = self._name(query)
+        question = self._asked[name] = self._asked.get(name) or self._ask(query)
+        if len(self._asked) > _ASKED:
+            self._asked.popitem(last=False)
+        pooled = {expert.name: p for expert in self._pooled if (p := expert.propose(query)) is not None}
+        candidates = self._candidates(question.features, pooled)
+        grounding = Grounding(self._store, context.values, query.project, query.cwd)
+        if level == "template":
+            chosen = self._forms(candidates[:top_k], grounding)
+        else:
+            chosen = self._lines(candidates[: top_k + _SPARE], grounding, top_k)
+        left = 1.0 - sum(_POOL[name] for name in pooled)
+        shares = {name: left * share for name, share in self._ranker.shares(question.features).items()} | _POOL
+        proposals = question.proposals | pooled
+        return [
+            self._prediction(candidate, line, query, proposals, shares, grounding)
+            for candidate, line in chosen[:top_k]
+            if candidate.probability * (1.0 if level == "template" else line.probability) >= min_probability
+        ]
+
+    def learn(self, context: SessionContext, command: Command) -> None:
+        """Let the ranker learn from the step after `context`, before that step is counted."""
+        query = Query(self._store, context, command.project, command.cwd)
+        question = self._asked.get(self._name(query)) or self._ask(query)
+        self._ranker.learn(question.features, text_id(analyze(command.command).template))
+
+    def _name(self, query: Query) -> Hashable:
+        """Return what tells a question from others: nothing was counted since, and all that is looked at is equal."""
+        context = query.context
+        return (
+            *(self._store.meta("generation"), self._store.meta("derived")),
+            *(context.length, context.exit_code, context.failures, context.gap, query.project, query.cwd),
+            *context.templates,
+        )
+
+    def _ask(self, query: Query) -> _Question:
+        proposals = {expert.name: p for expert in self._ranked if (p := expert.propose(query)) is not None}
+        return _Question(proposals, extract(query, proposals))
+
+    def _candidates(self, features: Features, pooled: Mapping[str, Proposal]) -> list[Candidate]:
+        """Return the templates that might come next, most probable first."""
+        probabilities: dict[int, float] = {}
+        if features.templates:
+            left = 1.0 - sum(_POOL[name] for name in pooled)
+            ranked = (left * self._ranker.rank(features)[0]).tolist()
+            probabilities = dict(zip(features.templates, ranked, strict=True))
+        for name, proposal in pooled.items():
+            for template, p in proposal.probabilities.items():
+                if p > 0.0:
+                    probabilities[template] = probabilities.get(template, 0.0) + _POOL[name] * p
+        texts = dict(zip(probabilities, self._store.template_texts(list(probabilities)), strict=True))
+        order = sorted(probabilities, key=lambda template: (-probabilities[template], texts[template]))
+        return [Candidate(template, probabilities[template]) for template in order]
+
+    def _forms(self, candidates: Sequence[Candidate], grounding: Grounding) -> list[tuple[Candidate, Line]]:
+        """Return each template with its best line."""
+        texts = self._store.template_texts([candidate.template for candidate in candidates])
+        grounding.read(place for text in texts for place in places(text))
+        best = ((candidate, grounding.lines(text)[:1]) for candidate, text in zip(candidates, texts, strict=True))
+        return [(candidate, lines[0]) for candidate, lines in best if lines]
+
+    def _lines(self, candidates: Sequence[Candidate], grounding: Grounding, top_k: int) -> list[tuple[Candidate, Line]]:
+        """Return the most probable lines of all templates."""
+        texts = self._store.template_texts([candidate.template for candidate in candidates])
+        grounding.read(place for text in texts for place in places(text))
+        found: list[tuple[float, Candidate, Line]] = []
+        enough = 0.0
+        for candidate, text in zip(candidates, texts, strict=True):
+            # A line is at most as probable as its template.
+            if candidate.probability < enough:
+                break
+            lines = grounding.lines(text, enough / candidate.probability)
+            found += [(candidate.probability * line.probability, candidate, line) for line in lines]
+            runnable = heapq.nlargest(top_k, (p for p, _, line in found if line.runnable))
+            enough = runnable[-1] if len(runnable) == top_k else 0.0
+        found.sort(key=lambda item: (not item[2].runnable and item[0] < _SURE, -item[0], item[2].command))
+        ordered = []
+        least = 1.0
+        for p, candidate, line in found:
+            # An open line behind lines that can be run claims no more than they do.
+            if p > least:
+                line = replace(line, probability=least / candidate.probability)
+            least = min(least, p)
+            ordered.append((candidate, line))
+        return ordered
 
     def _prediction(
-        self, candidate: Candidate, line: Line, query: Query, shares: dict[str, tuple[float, Proposal]]
+        self,
+        candidate: Candidate,
+        line: Line,
+        query: Query,
+        proposals: Mapping[str, Proposal],
+        shares: Mapping[str, float],
+        grounding: Grounding,
     ) -> Prediction:
         template = self._store.template_text(candidate.template)
         evidence = []
-        for name, (weight, proposal) in shares.items():
+        for name, proposal in proposals.items():
             if probability := proposal.probabilities.get(candidate.template, 0.0):
                 support = proposal.explain(candidate.template)
+                weight = shares.get(name, 0.0)
                 evidence.append(Evidence(name, probability, weight, support.context, support.details))
         evidence.sort(key=lambda item: -item.weight * item.probability)
         patterns = next((e.details for e in evidence if e.expert == "patterns"), {})
@@ -84,7 +201,7 @@ class Predictor:
             confidence=max(patterns.get("confidence", 0.0), self._transition_confidence(candidate.template, query)),
             reason=reason(evidence),
             similar_patterns=patterns.get("pattern_ids", ()),
-            auto_suggestions=self._suggestions(template),
+            auto_suggestions=self._suggestions(template, grounding),
             evidence=tuple(evidence),
             runnable=line.runnable,
             destructive=is_destructive(line.command),
@@ -92,16 +209,18 @@ class Predictor:
 
     def _transition_confidence(self, template: int, query: Query) -> float:
         """Return the confidence of the bare transition: a pattern of two steps with similarity 1."""
-        if len(query.keys) < 2 or (row := self._store.follower(query.keys[1], template)) is None:
+        keys = query.keys["counts"]
+        if len(keys) < 2 or (row := self._store.follower(keys[1], template)) is None:
             return 0.0
         if row.good + row.bad == 0:  # sessions that go on have exit codes only
             return PatternCounts("", row.success, row.failure).confidence
         return PatternCounts("", row.good, row.bad).confidence
 
-    def _suggestions(self, template: str) -> tuple[str, ...]:
+    def _suggestions(self, template: str, grounding: Grounding) -> tuple[str, ...]:
         """Return what usually follows a template, from the workflow graph."""
         following = self._store.context(context_key((template,)), _SUGGESTIONS)
         if following is None:
             return ()
-        best = sorted(following.followers, key=lambda row: (-row.count, self._store.template_text(row.template)))
-        return tuple(self._store.template_text(row.template) for row in best[:_SUGGESTIONS])
+        texts = self._store.template_texts([row.template for row in following.followers])
+        ranked = sorted(zip(following.followers, texts, strict=True), key=lambda item: (-item[0].count, item[1]))
+        return tuple([text for _, text in ranked if grounding.may_run(text)][:_SUGGESTIONS])

@@ -9,6 +9,7 @@ from procedural_memory.types import Evidence
 __all__ = ["reason"]
 
 _SHOWN = 60
+_SESSIONS = frozenset({"counts", "project", "directory"})
 
 
 def reason(evidence: Sequence[Evidence]) -> str:
@@ -19,8 +20,10 @@ def reason(evidence: Sequence[Evidence]) -> str:
     evidence : sequence of Evidence
         Strongest contribution (weight x probability) first.
     """
-    parts = [part for item in evidence if (part := _PARTS[item.expert](item))]
-    return "; ".join(parts[:2])
+    # Who counts sessions and how they ended comes first; beside it the strongest of those that look at something else.
+    first = [part for item in evidence if item.expert in _SESSIONS and (part := _PARTS[item.expert](item))]
+    others = [part for item in evidence if item.expert not in _SESSIONS and (part := _PARTS[item.expert](item))]
+    return "; ".join([*first[:1], *others][:2])
 
 
 def _counts(item: Evidence) -> str:
@@ -35,8 +38,34 @@ def _counts(item: Evidence) -> str:
     if known:
         of_them = "" if known == d["sessions"] else f" of {known}"
         ended = f", {d['ended_well']}{of_them} ended well"
-    where = " of this project" if item.expert == "project" else ""
+    where = {"project": " of this project", "directory": " in this directory"}.get(item.expert, "")
     return f"seen {_times(d['count'])}{after} in {_many(d['sessions'], 'session')}{where}{ended}".replace(",,", ",")
+
+
+def _recent(item: Evidence) -> str:
+    d = item.details
+    if not d or not d.get("lately"):
+        return ""
+    after = f" after {_steps(item.context)}" if item.context else ""
+    return f"{d['lately']} of the last {_many(d['of'], 'step')}{after}"
+
+
+def _program(item: Evidence) -> str:
+    d = item.details
+    return f"{d['count']} of {d['total']} times after `{d['program']}`" if d.get("program") else ""
+
+
+def _exit(item: Evidence) -> str:
+    d = item.details
+    return f"{d['count']} of {d['total']} times after `{_short(d['step'])}` {d['ended']}" if d else ""
+
+
+def _skip(item: Evidence) -> str:
+    d = item.details
+    if not d:
+        return ""
+    what = _steps(item.context) or "the start of a session"
+    return f"{d['count']} of {d['total']} times {d['steps_back']} steps after {what}"
 
 
 def _patterns(item: Evidence) -> str:
@@ -65,7 +94,18 @@ def _recency(item: Evidence) -> str:
     )
 
 
-_PARTS = {"counts": _counts, "project": _counts, "patterns": _patterns, "semantic": _semantic, "recency": _recency}
+_PARTS = {
+    "counts": _counts,
+    "recent": _recent,
+    "project": _counts,
+    "directory": _counts,
+    "program": _program,
+    "exit": _exit,
+    "skip": _skip,
+    "patterns": _patterns,
+    "semantic": _semantic,
+    "recency": _recency,
+}
 
 
 def _steps(templates: Sequence[str]) -> str:

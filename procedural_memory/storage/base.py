@@ -12,11 +12,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from procedural_memory.types import Command, Outcome
 
 __all__ = [
+    "BEST_VALUES",
     "RECENT",
     "START",
     "Context",
@@ -25,8 +26,10 @@ __all__ = [
     "LogRow",
     "PatternCounts",
     "PatternRow",
+    "RuleCounts",
     "SessionRow",
     "Store",
+    "ValueCounts",
     "context_key",
     "hash64",
     "moment",
@@ -43,6 +46,9 @@ RECENT = 64
 
 _MOMENT = struct.Struct(">d8sI")
 _ID = struct.Struct(">q")
+BEST_VALUES = 8
+"""How many of the values seen in a place are kept at hand."""
+
 ENTRY = _MOMENT.size + _ID.size
 
 
@@ -143,6 +149,20 @@ class Context:
     followers: tuple[Follower, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class ValueCounts:
+    """Values seen in a place: the `BEST_VALUES` most frequent ones with their counts, those seen equally often newest
+    first; how many values were seen in all, and how many different ones."""
+
+    best: Mapping[str, int]
+    total: int
+    kinds: int
+
+
+RuleCounts: TypeAlias = Mapping[str, Sequence[int]]
+"""Fill rule -> (times offered, times right)."""
+
+
 @dataclass(slots=True)
 class PatternRow:
     """A pattern as stored. `newest` is the moment of the session that `example` comes from."""
@@ -180,15 +200,17 @@ class Delta:
 
     followers: dict[tuple[int, str], list[int]] = field(default_factory=dict)
     """(context key, template) -> [count, sessions, success, failure, good, bad]"""
+    totals: dict[int, int] = field(default_factory=dict)
+    """context key -> number of steps that followed it"""
     recent: dict[int, list[tuple[bytes, str]]] = field(default_factory=dict)
-    """context key -> [(moment, template)]"""
+    """context key -> [(moment, template)], where the newest followers are kept"""
     heads: dict[int, str] = field(default_factory=dict)
     """key of an order-1 context -> its template: the nodes of the graph"""
-    lines: dict[tuple[str, str, str], tuple[int, bytes]] = field(default_factory=dict)
-    """(template, project, command line) -> (count, newest moment)"""
+    values: dict[tuple[int, str], tuple[int, bytes]] = field(default_factory=dict)
+    """(key of a place, value) -> (count, newest moment)"""
     patterns: dict[str, PatternRow] = field(default_factory=dict)
-    rules: dict[str, list[int]] = field(default_factory=dict)
-    """fill rule -> [offered, right]"""
+    rules: dict[int, dict[str, tuple[int, int]]] = field(default_factory=dict)
+    """key of a place -> fill rule -> (offered, right)"""
 
     def follow(self, key: int, template: str, column: int, amount: int = 1) -> None:
         """Add `amount` to one column of a follower."""
@@ -196,6 +218,8 @@ class Delta:
         if row is None:
             row = self.followers[key, template] = [0] * 6
         row[column] += amount
+        if column == 0:
+            self.totals[key] = self.totals.get(key, 0) + amount
 
 
 class Store(Protocol):
@@ -255,6 +279,10 @@ class Store(Protocol):
         """Return the next rows of the log that are not yet part of the derived state."""
         ...
 
+    def last_row(self) -> int:
+        """Return the number of the last row of the log, 0 where it is empty."""
+        ...
+
     def replace_steps(self, session: int, commands: Sequence[Command], digest: bytes) -> None:
         """Replace the steps of a session in the log (used by forgetting); wants a `reset_derived` after it."""
         ...
@@ -277,7 +305,7 @@ class Store(Protocol):
         ...
 
     def template_ids(self, templates: Iterable[str]) -> dict[str, int]:
-        """Return the ids of those `templates` that are known."""
+        """Return the ids of those `templates` that were counted."""
         ...
 
     def template_text(self, template: int) -> str:
@@ -304,15 +332,12 @@ class Store(Protocol):
         """Yield (template, how often it was seen), sorted by template."""
         ...
 
-    def lines(self, template: int, project: str | None, limit: int) -> tuple[list[tuple[str, int]], int]:
-        """Return command lines of a template with their counts, most frequent first, and the count of all its lines.
-
-        Of one project, or of all where `project` is None.
-        """
+    def values(self, keys: Sequence[int]) -> dict[int, ValueCounts]:
+        """Return the values counted under those keys that are known."""
         ...
 
-    def rules(self) -> dict[str, tuple[int, int]]:
-        """Return how often each fill rule offered a value and was right."""
+    def rules(self, keys: Sequence[int]) -> dict[int, RuleCounts]:
+        """Return how often each fill rule offered a value and was right, for those keys that are known."""
         ...
 
     def patterns_with(self, keys: Sequence[int], limit: int) -> list[int]:
@@ -384,6 +409,6 @@ class Store(Protocol):
         """Return a recorded setting, or None."""
         ...
 
-    def set_meta(self, key: str, value: str | int | float | None) -> None:
+    def set_meta(self, key: str, value: str | int | float | bytes | None) -> None:
         """Record a setting."""
         ...

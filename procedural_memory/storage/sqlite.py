@@ -13,17 +13,21 @@ import struct
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 
 from procedural_memory.errors import ClosedError, StorageError
 from procedural_memory.storage.base import (
+    BEST_VALUES,
     Context,
     Delta,
     Follower,
     LogRow,
     PatternCounts,
     PatternRow,
+    RuleCounts,
     SessionRow,
+    ValueCounts,
     context_key,
     merge_recent,
     pattern_row_id,
@@ -58,10 +62,13 @@ CREATE TABLE follower(
     success INTEGER NOT NULL, failure INTEGER NOT NULL, good INTEGER NOT NULL, bad INTEGER NOT NULL,
     PRIMARY KEY(context, template)) WITHOUT ROWID;
 CREATE INDEX follower_count ON follower(context, count);
-CREATE TABLE line(
-    template INTEGER NOT NULL, project TEXT NOT NULL, command TEXT NOT NULL, count INTEGER NOT NULL,
-    newest BLOB NOT NULL, PRIMARY KEY(template, project, command)) WITHOUT ROWID;
-CREATE TABLE rule(name TEXT PRIMARY KEY, offered INTEGER NOT NULL, right INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE value(
+    key INTEGER NOT NULL, value TEXT NOT NULL, count INTEGER NOT NULL, newest BLOB NOT NULL,
+    PRIMARY KEY(key, value)) WITHOUT ROWID;
+CREATE INDEX value_count ON value(key, count, newest);
+CREATE TABLE place(  -- best: JSON, the most frequent values of a key with their counts, for reading in one go
+    key INTEGER PRIMARY KEY, total INTEGER NOT NULL, kinds INTEGER NOT NULL, best TEXT NOT NULL);
+CREATE TABLE rule(key INTEGER PRIMARY KEY, counts TEXT NOT NULL);  -- JSON: fill rule -> [offered, right]
 CREATE TABLE pattern(
     id INTEGER PRIMARY KEY, pattern_id TEXT NOT NULL UNIQUE, templates BLOB NOT NULL, success INTEGER NOT NULL,
     failure INTEGER NOT NULL, unknown INTEGER NOT NULL, duration_ms INTEGER NOT NULL, timed INTEGER NOT NULL,
@@ -74,7 +81,7 @@ CREATE TABLE neighbour(
     template INTEGER NOT NULL, fingerprint TEXT NOT NULL, data BLOB NOT NULL,
     PRIMARY KEY(fingerprint, template)) WITHOUT ROWID;
 """
-_DERIVED = ("context", "follower", "line", "rule", "pattern", "posting")
+_DERIVED = ("context", "follower", "value", "place", "rule", "pattern", "posting")
 _UNIGRAM = context_key(())
 _NO_VECTOR = (
     "WHERE f.context = ? AND NOT EXISTS (SELECT 1 FROM vector v WHERE v.fingerprint = ? AND v.template = f.template)"
@@ -99,6 +106,12 @@ def _chunks(numbers: Sequence[int], size: int = 500) -> Iterator[Sequence[int]]:
 
 def _unpack(blob: bytes) -> tuple[int, ...]:
     return struct.unpack(f"<{len(blob) // 8}q", blob)
+
+
+@lru_cache(maxsize=8_192)
+def _json(text: str) -> Any:
+    """Return what a column holds, parsed once; not to be changed."""
+    return json.loads(text)
 
 
 class SQLiteStore:
@@ -212,12 +225,14 @@ class SQLiteStore:
         return number
 
     def template_ids(self, templates: Iterable[str]) -> dict[str, int]:
-        """Return the ids of those `templates` that are known."""
+        """Return the ids of those `templates` that were counted."""
         ids = {text_id(text): text for text in templates}
         known: dict[str, int] = {}
         for chunk in _chunks(list(ids)):
             marks = ",".join("?" * len(chunk))
-            rows = self._all(f"SELECT id FROM text WHERE id IN ({marks})", chunk)
+            rows = self._all(
+                f"SELECT template FROM follower WHERE context = ? AND template IN ({marks})", (_UNIGRAM, *chunk)
+            )
             known.update((ids[number], number) for (number,) in rows)
         return known
 
@@ -321,6 +336,10 @@ class SQLiteStore:
         )
         return [LogRow(row[0], row[1], row[2], None if row[3] is None else Command(*row[3:])) for row in rows]
 
+    def last_row(self) -> int:
+        """Return the number of the last row of the log, 0 where it is empty."""
+        return int(self._one("SELECT coalesce(max(seq), 0) FROM log")[0])
+
     def replace_steps(self, session: int, commands: Sequence[Command], digest: bytes) -> None:
         """Replace the steps of a session in the log."""
         with self.transaction():
@@ -373,9 +392,9 @@ class SQLiteStore:
                 " good = good + excluded.good, bad = bad + excluded.bad",
                 ((key, intern(template), *row) for (key, template), row in delta.followers.items()),
             )
-            for key, entries in delta.recent.items():
-                packed = [recent_entry(when, intern(template)) for when, template in entries]
-                row = execute("SELECT recent FROM context WHERE key = ?", (key,)).fetchone()
+            for key, total in delta.totals.items():
+                packed = [recent_entry(when, intern(template)) for when, template in delta.recent.get(key, ())]
+                row = execute("SELECT recent FROM context WHERE key = ?", (key,)).fetchone() if packed else None
                 head = delta.heads.get(key)
                 execute(
                     "INSERT INTO context VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
@@ -383,26 +402,48 @@ class SQLiteStore:
                     (
                         key,
                         None if head is None else intern(head),
-                        len(packed),
-                        merge_recent(row[0] if row else b"", packed),
+                        total,
+                        merge_recent(row[0] if row else b"", packed) if packed else b"",
                     ),
                 )
-            many(
-                "INSERT INTO line VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
-                " count = count + excluded.count, newest = max(newest, excluded.newest)",
-                (
-                    (intern(template), project, command, count, newest)
-                    for (template, project, command), (count, newest) in delta.lines.items()
-                ),
-            )
-            many(
-                "INSERT INTO rule VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET"
-                " offered = offered + excluded.offered, right = right + excluded.right",
-                ((name, *counts) for name, counts in delta.rules.items()),
-            )
+            self._apply_values(delta)
+            self._apply_rules(delta)
             for row in delta.patterns.values():
                 self._apply_pattern(row)
             self.set_meta("derived", upto)
+
+    def _apply_values(self, delta: Delta) -> None:
+        execute = self._db.execute
+        totals: dict[int, list[int]] = {}
+        for (key, value), (count, newest) in delta.values.items():
+            total = totals.setdefault(key, [0, 0])
+            total[0] += count
+            known = execute(
+                "UPDATE value SET count = count + ?, newest = max(newest, ?) WHERE key = ? AND value = ?",
+                (count, newest, key, value),
+            ).rowcount
+            if not known:
+                total[1] += 1
+                execute("INSERT INTO value VALUES (?, ?, ?, ?)", (key, value, count, newest))
+        for key, (count, kinds) in totals.items():
+            best = execute(
+                "SELECT value, count FROM value WHERE key = ? ORDER BY count DESC, newest DESC, value DESC LIMIT ?",
+                (key, BEST_VALUES),
+            ).fetchall()
+            execute(
+                "INSERT INTO place VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
+                " total = total + excluded.total, kinds = kinds + excluded.kinds, best = excluded.best",
+                (key, count, kinds, json.dumps(dict(best))),
+            )
+
+    def _apply_rules(self, delta: Delta) -> None:
+        stored = self.rules(list(delta.rules))
+        for key, counts in delta.rules.items():
+            merged = dict(stored.get(key, {}))
+            for rule, (offered, right) in counts.items():
+                before = merged.get(rule, (0, 0))
+                merged[rule] = before[0] + offered, before[1] + right
+            self._db.execute("INSERT OR REPLACE INTO rule VALUES (?, ?)", (key, json.dumps(merged)))
 
     def _apply_pattern(self, row: PatternRow) -> None:
         execute = self._db.execute
@@ -482,19 +523,23 @@ class SQLiteStore:
             (_UNIGRAM,),
         )
 
-    def lines(self, template: int, project: str | None, limit: int) -> tuple[list[tuple[str, int]], int]:
-        """Return command lines of a template with their counts, most frequent first, and the count of all its lines."""
-        where, arguments = ("", ()) if project is None else ("AND project = ?", (project,))
-        rows = self._all(
-            "SELECT command, sum(count) AS n, sum(sum(count)) OVER () FROM line"
-            f" WHERE template = ? {where} GROUP BY command ORDER BY n DESC, max(newest) DESC, command LIMIT ?",
-            (template, *arguments, limit),
-        )
-        return [row[:2] for row in rows], rows[0][2] if rows else 0
+    def values(self, keys: Sequence[int]) -> dict[int, ValueCounts]:
+        """Return the values counted under those keys that are known."""
+        found: dict[int, ValueCounts] = {}
+        for chunk in _chunks(keys):
+            marks = ",".join("?" * len(chunk))
+            for key, total, kinds, best in self._all(f"SELECT * FROM place WHERE key IN ({marks})", chunk):
+                found[key] = ValueCounts(_json(best), total, kinds)
+        return found
 
-    def rules(self) -> dict[str, tuple[int, int]]:
-        """Return how often each fill rule offered a value and was right."""
-        return {name: (offered, right) for name, offered, right in self._all("SELECT * FROM rule")}
+    def rules(self, keys: Sequence[int]) -> dict[int, RuleCounts]:
+        """Return how often each fill rule offered a value and was right, for those keys that are known."""
+        found: dict[int, RuleCounts] = {}
+        for chunk in _chunks(keys):
+            marks = ",".join("?" * len(chunk))
+            for key, counts in self._all(f"SELECT key, counts FROM rule WHERE key IN ({marks})", chunk):
+                found[key] = _json(counts)
+        return found
 
     def patterns_with(self, keys: Sequence[int], limit: int) -> list[int]:
         """Return at most `limit` ids of patterns that hold most of `keys`, rare keys weighing more, best first."""
@@ -662,7 +707,7 @@ class SQLiteStore:
         row = self._one("SELECT value FROM meta WHERE key = ?", (key,))
         return None if row is None else row[0]
 
-    def set_meta(self, key: str, value: str | int | float | None) -> None:
+    def set_meta(self, key: str, value: str | int | float | bytes | None) -> None:
         """Record a setting."""
         with self.transaction():
             self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))

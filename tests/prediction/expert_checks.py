@@ -6,7 +6,7 @@ import copy
 from collections.abc import Callable
 
 from procedural_memory import ProceduralMemoryEngine
-from procedural_memory.prediction.context import SessionContext
+from procedural_memory.memory.context import SessionContext
 from procedural_memory.prediction.experts import Expert, Query
 from procedural_memory.types import Command
 
@@ -23,7 +23,8 @@ CONTEXTS: tuple[list[str], ...] = (
 
 def query(engine: ProceduralMemoryEngine, commands: list[str]) -> Query:
     """Return a question to the memory of `engine`."""
-    context = SessionContext.of([Command(command) for command in commands], project="orders-api")
+    steps = [Command(command, exit_code=0, cwd="/home/dev/src/orders-api") for command in commands]
+    context = SessionContext.of(steps, project="orders-api", cwd="/home/dev/src/orders-api")
     return Query(engine._store, context)
 
 

@@ -4,25 +4,32 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 from expert_checks import CHECKS, MakeExpert, query
 
 from procedural_memory import ProceduralMemoryEngine
-from procedural_memory.prediction.blend import WEIGHTS
+from procedural_memory.prediction import features
 from procedural_memory.prediction.experts import (
-    CountsExpert,
+    Expert,
     PatternExpert,
-    ProjectExpert,
     RecencyExpert,
     SemanticExpert,
+    SkipExpert,
+    chain_experts,
     decayed,
 )
 from procedural_memory.storage.base import Context, Follower
 
+
+def _chain(place: int, engine: ProceduralMemoryEngine) -> Expert:
+    return chain_experts()[place]
+
+
 EXPERTS: dict[str, MakeExpert] = {
-    "counts": lambda engine: CountsExpert(),
-    "project": lambda engine: ProjectExpert(),
+    **{expert.name: partial(_chain, place) for place, expert in enumerate(chain_experts())},
+    "skip": lambda engine: SkipExpert(),
     "patterns": lambda engine: PatternExpert(engine._index, 0.7),
     "semantic": lambda engine: SemanticExpert(engine._vectors.neighbours),
     "recency": lambda engine: RecencyExpert(),
@@ -38,10 +45,9 @@ def test_expert_contract(check: Callable[..., None], name: str, learned: Procedu
 
 
 def test_every_expert_of_the_engine_is_checked(learned: ProceduralMemoryEngine) -> None:
-    """The experts in use are those checked here, and each has a weight."""
-    used = {expert.name for expert in learned._predictor._blend.experts}
-    assert used == set(EXPERTS) == set(WEIGHTS)
-    assert sum(WEIGHTS.values()) == pytest.approx(1.0)
+    """The experts in use are those checked here, and the ranker sees all but the pooled ones."""
+    pooled = {"patterns", "semantic"}
+    assert {expert.name for expert in learned._predictor.experts} == set(EXPERTS) == {*features.EXPERTS, *pooled}
 
 
 def test_counts_prefer_the_longer_context(engine: ProceduralMemoryEngine) -> None:
@@ -52,7 +58,7 @@ def test_counts_prefer_the_longer_context(engine: ProceduralMemoryEngine) -> Non
         engine.learn_workflow(["x", "a", "d"])
     engine.flush()
     ids = engine._store.template_ids(["c", "d"])
-    proposal = CountsExpert().propose(query(engine, ["x", "a"]))
+    proposal = EXPERTS["counts"](engine).propose(query(engine, ["x", "a"]))
     assert proposal is not None
     assert proposal.probabilities[ids["d"]] > proposal.probabilities[ids["c"]]
 
@@ -73,7 +79,7 @@ def follower(template: int, count: int) -> Follower:
 
 def test_decay_counts_what_is_recent_fully() -> None:
     """The newest follower weighs 1, the one before .97; all older ones share the rest of the geometric sum."""
-    weights, total = decayed(Context(2, (7, 9), (follower(7, 1), follower(9, 1))))
+    weights, total = decayed(Context(2, (7, 9), (follower(7, 1), follower(9, 1))), 0.97)
     assert weights == pytest.approx({9: 1.0, 7: 0.97})
     assert total == pytest.approx(1.97)
 
@@ -81,7 +87,7 @@ def test_decay_counts_what_is_recent_fully() -> None:
 def test_decay_of_a_long_history_sums_to_its_total() -> None:
     """With followers older than the recent ones, weights still add up to the geometric sum over all updates."""
     context = Context(300, (1,) * 64, (follower(1, 200), follower(2, 100)))
-    weights, total = decayed(context)
+    weights, total = decayed(context, 0.97)
     assert total == pytest.approx((1 - 0.97**300) / 0.03)
     assert sum(weights.values()) == pytest.approx(total)
     assert weights[2] < weights[1]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from procedural_memory.storage.base import RECENT, Delta, PatternRow, Store, context_key, moment
+from procedural_memory.storage.base import BEST_VALUES, RECENT, Delta, PatternRow, Store, context_key, moment
 from procedural_memory.types import Command
 
 MakeStore = Callable[[], Store]
@@ -22,6 +22,7 @@ def counted(*templates: str, start: float = 1.0, session: str = "s") -> Delta:
     """Return a delta in which `templates` followed the context ``a``, one after the other."""
     delta = Delta()
     for step, template in enumerate(templates):
+        delta.follow(context_key(()), template, 0)
         delta.follow(KEY, template, 0)
         delta.recent.setdefault(KEY, []).append((moment(start, session, step), template))
     delta.heads[KEY] = "a"
@@ -142,16 +143,36 @@ def check_patterns_add_up(store: Store) -> None:
     assert store.pattern("p9") is None
 
 
-def check_lines_are_kept_by_project(store: Store) -> None:
-    """Lines of one project are its own; all of them together are counted over projects."""
-    delta = counted("cat <FILE>")
-    for project, line, count in (("p", "cat a", 2), ("q", "cat a", 1), ("q", "cat b", 5)):
-        delta.lines["cat <FILE>", project, line] = (count, moment(1.0, "s", 0))
-    store.apply(delta, 0)
-    number = store.template_ids(["cat <FILE>"])["cat <FILE>"]
-    assert store.lines(number, "p", 5) == ([("cat a", 2)], 2)
-    assert store.lines(number, None, 1) == ([("cat b", 5)], 8)
-    assert store.lines(number, "none", 5) == ([], 0)
+def check_values_add_up(store: Store) -> None:
+    """Values of a place are counted in all, and the most frequent ones are at hand; equally frequent, the newest."""
+    for when in (2.0, 1.0):
+        delta = Delta()
+        for key, value, count in ((1, "a", 2), (1, f"new {when}", 1), (2, "b", 5)):
+            delta.values[key, value] = (count, moment(when, "s", 0))
+        store.apply(delta, 0)
+    found = store.values([1, 2, 3])
+    assert found.keys() == {1, 2}
+    assert list(found[1].best.items()) == [("a", 4), ("new 2.0", 1), ("new 1.0", 1)]
+    assert (found[1].total, found[1].kinds) == (6, 3)
+    for n in range(2 * BEST_VALUES):
+        more = Delta()
+        more.values[1, f"v{n}"] = (n + 1, b"")
+        store.apply(more, 0)
+    (row,) = store.values([1]).values()
+    assert list(row.best.values()) == sorted(range(BEST_VALUES + 1, 2 * BEST_VALUES + 1), reverse=True)
+    assert row.kinds == 2 * BEST_VALUES + 3
+
+
+def check_rules_add_up(store: Store) -> None:
+    """Counts of fill rules add up, each key and rule apart."""
+    for offered, right in ((3, 1), (2, 2)):
+        delta = Delta()
+        delta.rules[7] = {"role 1": (offered, right), f"only {offered}": (1, 0)}
+        store.apply(delta, 0)
+    found = store.rules([7, 8])
+    assert found.keys() == {7}
+    counts = {rule: tuple(pair) for rule, pair in found[7].items()}
+    assert counts == {"role 1": (5, 3), "only 3": (1, 0), "only 2": (1, 0)}
 
 
 def check_vectors_are_kept_apart_by_space(store: Store) -> None:

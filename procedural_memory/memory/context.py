@@ -1,0 +1,139 @@
+"""The commands of a session so far, and the contexts in which its next step is counted and looked up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from procedural_memory.commands.ground import SessionValues
+from procedural_memory.commands.normalize import analyze
+from procedural_memory.storage.base import START, context_key
+from procedural_memory.types import Command
+
+__all__ = ["COUNTED", "MAX_ORDER", "PROJECT_ORDER", "RATED", "SessionContext", "context_keys", "program_of"]
+
+CONTEXT_LENGTH = 64
+"""How many of the newest commands of a session are looked at."""
+
+MAX_ORDER = 5
+"""Longest context that is counted."""
+
+PROJECT_ORDER = 2
+"""Longest context that is counted for each project apart."""
+
+DIRECTORY_ORDER = 1
+"""Longest context that is counted for each directory apart."""
+
+SKIPS = (2, 3)
+"""How far back a step may lie that is counted with what came after the steps between."""
+
+RATED = ("counts", "project", "directory")
+"""Chains that keep the newest followers and the outcomes of each."""
+
+COUNTED = ("program", "exit", "skip")
+"""Chains that keep counts alone."""
+
+
+def program_of(template: str) -> str:
+    """Return the first program of a template; of what is no command line, its first word."""
+    programs = analyze(template).programs
+    return programs[0] if programs else template.split(" ", 1)[0]
+
+
+@dataclass(slots=True)
+class SessionContext:
+    """The commands of the current session so far, newest last.
+
+    Attributes
+    ----------
+    templates : list of str
+        Of the newest `CONTEXT_LENGTH` commands.
+    length : int
+        How many commands there were in all.
+    values : SessionValues
+        Files, branches and other values that the session has used.
+    project : str or None
+        Of the newest command that had one.
+    cwd : str or None
+        Where the newest command with a folder left the session: a ``cd`` is followed.
+    exit_code : int or None
+        Of the newest command.
+    failures : int
+        How many of the newest commands failed in a row.
+    gap : float or None
+        Seconds between the two newest commands, where both have a time.
+    """
+
+    templates: list[str] = field(default_factory=list)
+    length: int = 0
+    values: SessionValues = field(default_factory=SessionValues)
+    project: str | None = None
+    cwd: str | None = None
+    exit_code: int | None = None
+    failures: int = 0
+    gap: float | None = None
+    _time: float | None = None
+
+    @classmethod
+    def of(cls, commands: Sequence[Command], project: str | None = None, cwd: str | None = None) -> SessionContext:
+        """Return the context of a session that consists of `commands` so far."""
+        context = cls(project=project, cwd=cwd)
+        context.length = max(0, len(commands) - CONTEXT_LENGTH)
+        for command in commands[-CONTEXT_LENGTH:]:
+            context.add(command)
+        return context
+
+    def add(self, command: Command) -> None:
+        """Take in the next command."""
+        analysis = analyze(command.command)
+        self.values.observe(analysis, command)
+        self.templates.append(analysis.template)
+        if len(self.templates) > CONTEXT_LENGTH:
+            del self.templates[0]
+        self.length += 1
+        self.exit_code = command.exit_code
+        self.failures = self.failures + 1 if command.exit_code else 0
+        known = self._time is not None and command.timestamp is not None
+        self.gap = command.timestamp - self._time if known else None  # type: ignore[operator]
+        self._time = command.timestamp
+        self.project = self.project if command.project is None else command.project
+        self.cwd = self.cwd if self.values.cwd is None else self.values.cwd
+
+
+def context_keys(context: SessionContext, project: str | None, cwd: str | None) -> dict[str, list[int]]:
+    """Return the keys of the contexts of the step after `context`, a chain for each way of looking at it.
+
+    Parameters
+    ----------
+    context : SessionContext
+    project, cwd : str or None
+        Of that step.
+
+    Returns
+    -------
+    dict of str to list of int
+        In each chain shorter contexts come first. ``counts``, ``project``, ``directory``: the last steps, anywhere and
+        in that place. ``program``: the programs of the last steps. ``exit``: the last steps and how the last one ended.
+        ``skip``: a step further back alone.
+    """
+    steps = context.templates[-MAX_ORDER:]
+    if context.length < MAX_ORDER:
+        steps = [START, *steps]
+
+    def chain(most: int, scope: str = "", least: int = 0) -> list[int]:
+        return [context_key(steps[len(steps) - order :], scope) for order in range(least, min(most, len(steps)) + 1)]
+
+    keys = {"counts": chain(MAX_ORDER)}
+    if project is not None:
+        keys["project"] = chain(PROJECT_ORDER, f"project {project}")
+    if cwd is not None:
+        keys["directory"] = chain(DIRECTORY_ORDER, f"directory {cwd}")
+    programs = [program_of(step) if step else START for step in steps[-2:]]
+    keys["program"] = [context_key(programs[-order:], "program") for order in range(1, len(programs) + 1)]
+    if context.exit_code is not None:
+        ended = "failed" if context.exit_code else "passed"
+        keys["exit"] = [context_key(programs[-1:], f"program {ended}"), *chain(2, ended, least=1)]
+    keys["skip"] = [
+        context_key(steps[-back : len(steps) - back + 1], f"skip {back}") for back in SKIPS[: len(steps) - 1]
+    ]
+    return keys

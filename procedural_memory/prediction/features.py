@@ -1,0 +1,194 @@
+"""What the ranker sees: a row of numbers for each candidate, and the situation that they stand in."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import accumulate, pairwise
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from procedural_memory.memory.context import MAX_ORDER, program_of
+from procedural_memory.prediction.experts import Proposal, Query
+from procedural_memory.storage.base import hash64
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["EXPERTS", "FEATURES", "SITUATIONS", "Features", "extract"]
+
+EXPERTS: Final[Mapping[str, tuple[float, float]]] = {
+    "counts": (0.4, 1e-4),
+    "recent": (0.4, 1e-4),
+    "project": (0.2, 1e-3),
+    "directory": (0.2, 1e-3),
+    "program": (0.1, 1e-4),
+    "exit": (0.2, 1e-3),
+    "skip": (0.1, 1e-3),
+    "recency": (0.1, 1e-2),
+}
+"""Name of each expert -> (its say in who becomes a candidate, what is added to its probabilities before the log)."""
+
+_ORDERS: Final = range(1, MAX_ORDER + 1)
+FEATURES: Final = (
+    *EXPERTS,
+    *[f"newest after {order}" for order in _ORDERS],
+    *[f"seen after {order}" for order in _ORDERS],
+    "newest here",
+    "newest here after 1",
+    "followed last time",
+    "share of what followed",
+    "followed both last time",
+    "log age",
+    "used in session",
+    "is the last",
+    "is the one before",
+    "is the third last",
+    "same program",
+    "log count",
+    "known",
+)
+"""Columns of the matrix: log-probabilities of the experts, then hints of other kinds, then a constant."""
+
+SITUATIONS: Final[Mapping[str, int]] = {"match": 5 * (MAX_ORDER + 2), "exit": 12, "position": 8, "gap": 6, "place": 4}
+"""Ways of telling situations apart, each with its number of cases; the ranker has weights for every case."""
+
+_BEGINS: Final = tuple(accumulate(SITUATIONS.values(), initial=0))[:-1]
+_CANDIDATES = 60
+_NO_AGE = -3.5
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """Candidates of one question.
+
+    Attributes
+    ----------
+    templates : list of int
+        Template ids.
+    matrix : ndarray of float32, shape (len(templates), len(FEATURES))
+    cases : tuple of int
+        The situation: one case of each of `SITUATIONS`, numbered through.
+    traits : ndarray of uint64
+        Hashes of the last steps, for the ranker's memory of pairs.
+    """
+
+    templates: list[int]
+    matrix: NDArray[np.float32]
+    cases: tuple[int, ...]
+    traits: NDArray[np.uint64]
+
+
+def extract(query: Query, proposals: Mapping[str, Proposal]) -> Features:
+    """Return the features of the candidates that the experts propose."""
+    mixed: dict[int, float] = {}
+    for name, proposal in proposals.items():
+        say = EXPERTS[name][0]
+        for template, p in proposal.probabilities.items():
+            mixed[template] = mixed.get(template, 0.0) + say * p
+    # Ties are broken by the id, which is made of the text.
+    candidates = sorted(mixed, key=lambda template: (-mixed[template], template))[:_CANDIDATES]
+    columns = []
+    for name, (_, least) in EXPERTS.items():
+        if name in proposals:
+            said = proposals[name].probabilities
+            columns.append([math.log(said.get(template, 0.0) + least) for template in candidates])
+        else:
+            columns.append([0.0] * len(candidates))
+    columns += _order_hints(query, candidates)
+    columns += _session_hints(query, candidates)
+    columns += _own_hints(query, candidates)
+    matrix = np.array(columns, dtype=np.float32).T.reshape(len(candidates), len(FEATURES))
+    return Features(candidates, matrix, _cases(query, proposals), _traits(query))
+
+
+def _flags(candidates: list[int], wanted: int | None) -> list[float]:
+    return [1.0 if template == wanted else 0.0 for template in candidates]
+
+
+def _order_hints(query: Query, candidates: list[int]) -> list[list[float]]:
+    """Return whether a candidate followed a context of each order, and whether it did so the last time."""
+    keys = query.keys["counts"]
+    contexts = [query.followers(keys[order]) if order < len(keys) else None for order in _ORDERS]
+    newest = [_flags(candidates, context.recent[-1] if context else None) for context in contexts]
+    seen = []
+    for context in contexts:
+        those = {row.template for row in context.followers} if context else ()
+        seen.append([1.0 if template in those else 0.0 for template in candidates])
+    here = [query.followers(key) for key in query.keys.get("directory", [])]
+    for order in range(2):
+        context = here[order] if order < len(here) else None
+        seen.append(_flags(candidates, context.recent[-1] if context else None))
+    return newest + seen
+
+
+def _session_hints(query: Query, candidates: list[int]) -> list[list[float]]:
+    """Return what this session alone says of a candidate."""
+    steps = [query.ids.get(template) for template in query.context.templates]
+    ages = {step: len(steps) - i for i, step in enumerate(steps)}
+    last = steps[-1] if steps else None
+    pair = tuple(steps[-2:])
+    followed = [after for step, after in pairwise(steps) if step == last]
+    both = None
+    for i in range(len(steps) - 3, -1, -1):
+        if len(pair) == 2 and (steps[i], steps[i + 1]) == pair:
+            both = steps[i + 2]
+            break
+    return [
+        _flags(candidates, followed[-1] if followed else None),
+        [followed.count(template) / (len(followed) + 0.5) for template in candidates],
+        _flags(candidates, both),
+        [-math.log(ages[template]) if template in ages else _NO_AGE for template in candidates],
+        [1.0 if template in ages else 0.0 for template in candidates],
+        *[_flags(candidates, steps[-back] if back <= len(steps) else None) for back in (1, 2, 3)],
+    ]
+
+
+def _own_hints(query: Query, candidates: list[int]) -> list[list[float]]:
+    """Return what a candidate is: the same program again, how frequent; and the constant."""
+    last = program_of(query.context.templates[-1]) if query.context.templates else None
+    texts = query.store.template_texts(candidates)
+    everywhere = query.followers(query.keys["counts"][0])
+    counts = {row.template: row.count for row in everywhere.followers} if everywhere else {}
+    return [
+        [1.0 if _program(text) == last else 0.0 for text in texts],
+        [math.log1p(counts.get(template, 1)) / 5.0 for template in candidates],
+        [1.0] * len(candidates),
+    ]
+
+
+_program = lru_cache(maxsize=65_536)(program_of)
+
+
+def _cases(query: Query, proposals: Mapping[str, Proposal]) -> tuple[int, ...]:
+    context = query.context
+    keys = query.keys["counts"]
+    matched = max((order for order in range(len(keys)) if query.followers(keys[order])), default=-1)
+    sure = max(proposals["recent"].probabilities.values()) if "recent" in proposals else 0.0
+    ended = 0 if context.exit_code is None else 1 if context.exit_code == 0 else 2
+    gap = 0 if context.gap is None else 1 + sum(context.gap >= limit for limit in (5, 20, 60, 300))
+    place = 2 * ("directory" in proposals) + ("project" in proposals)
+    chosen = (
+        (matched + 1) * 5 + min(4, int(sure * 5)),
+        ended * 4 + min(3, context.failures),
+        min(7, int(math.log2(1 + context.length))),
+        gap,
+        place,
+    )
+    return tuple(begin + case for begin, case in zip(_BEGINS, chosen, strict=True))
+
+
+def _traits(query: Query) -> NDArray[np.uint64]:
+    steps = query.context.templates[-3:]
+    ended = "" if query.context.exit_code is None else "failed" if query.context.exit_code else "passed"
+    traits = [hash64("ended", ended)]
+    if steps:
+        traits += [hash64("last", steps[-1]), hash64("last", ended, steps[-1])]
+    if len(steps) > 1:
+        traits += [hash64("pair", *steps[-2:]), hash64("before", steps[-2])]
+    if len(steps) > 2:
+        traits.append(hash64("third", steps[-3]))
+    return np.array(traits, dtype=np.int64).view(np.uint64)

@@ -1,0 +1,301 @@
+"""Lines: from a template that may come next to the command lines that would be run, with their probabilities.
+
+The places of a template are filled one after the other, files first. What may stand in a place is what the fill rules
+propose from the session, and what stood there before in this folder, this project or anywhere. A small logistic model
+joins the two: for each value the hit rate of the best rule that proposes it, and its share among what stood there
+before; beside them the chance that it is none of these. So the product over the places is the probability of a line
+given its template.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final, NamedTuple
+
+from procedural_memory.commands.ground import ANY, Guess, SessionValues, levels
+from procedural_memory.commands.normalize import render
+from procedural_memory.commands.places import UNKNOWABLE, Place, filling_order, places
+from procedural_memory.commands.shapes import PLACEHOLDER
+from procedural_memory.memory.fills import line_place, rule_keys, value_keys
+from procedural_memory.storage.base import RuleCounts, Store, ValueCounts
+
+__all__ = ["FLOOR", "Grounding", "Line", "PlaceEvidence", "log_odds"]
+
+_WIDTH: Final = 5
+"""How many values of a place, and lines of a template, are followed up."""
+_UNLIKELY: Final = 0.003
+"""Lines less probable, given the template, are not followed up."""
+_LEVEL_WEIGHTS: Final = (8.0, 6.0, 3.0)
+"""Pseudo-counts that a rate is given of the level before, by level."""
+_DISCOUNT, _NEW = 0.6, 0.5
+_FEW, _NEVER_TWICE = 3, 0.9
+_LEAST: Final = 0.002
+FLOOR: Final = -6.2
+"""Log-odds of `_LEAST`, and what counts for a value that no rule proposes or that was not seen before."""
+
+# Weights of the logistic model, fitted by `benchmarks/grounding.py` to two data sets together: sessions of a coding
+# agent and of people.
+_RULE, _NO_RULE, _PAST, _NO_PAST = 0.97, 2.81, 0.61, 2.02
+_OTHER, _OTHER_PAST, _OTHER_RULES, _OTHER_BEST = -0.82, 0.25, 0.73, 0.19
+
+PRIOR: Final[Mapping[str, float]] = {
+    ANY: 0.54,
+    "role 1": 0.44,
+    "form 1": 0.41,
+    "kind 1": 0.35,
+    "companion": 0.35,
+    "printed and used": 0.3,
+    "written 1": 0.23,
+    "printed alone": 0.22,
+    "same line": 0.2,
+    "made next": 0.15,
+    "made 1": 0.14,
+    "its name": 0.14,
+    "printed last": 0.14,
+    "printed 1": 0.13,
+    "kind 2": 0.1,
+    "form 3": 0.1,
+    "form 2": 0.09,
+    "role 2": 0.09,
+    "printed 2": 0.09,
+    "written 2": 0.07,
+    "made first": 0.07,
+    "printed line to 20": 0.06,
+    "printed line to 10": 0.05,
+    "printed line to 30": 0.05,
+    "kind 3": 0.05,
+    "role 3": 0.05,
+}
+"""How often a rule is right, before anything is counted; mean of two data sets. Other rules: `_PRIOR`."""
+
+_PRIOR: Final = 0.03
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A command line, the probability that it is the next one given its template, and where it comes from."""
+
+    command: str
+    probability: float
+    origin: str
+    runnable: bool = True
+
+
+class PlaceEvidence(NamedTuple):
+    """What is known of the values of a place.
+
+    Attributes
+    ----------
+    rules : mapping
+        Value -> log-odds and name of the best rule that proposes it.
+    shares : mapping
+        Value -> its share among the values seen in such a place.
+    log_rest : float
+        Logarithm of the share that is left for values not seen.
+    no_rule_right : float
+        Logarithm of the probability that no rule has the right value.
+    """
+
+    rules: Mapping[str, tuple[float, str]]
+    shares: Mapping[str, float]
+    log_rest: float
+    no_rule_right: float
+
+
+class Grounding:
+    """Grounds templates in one context; what it reads of the memory is read once.
+
+    Parameters
+    ----------
+    store : Store
+    values : SessionValues
+        What the session has used.
+    project, cwd : str or None
+        Of the line to come.
+    """
+
+    def __init__(self, store: Store, values: SessionValues, project: str | None, cwd: str | None = None) -> None:
+        self._store = store
+        self._values = values
+        self._project = project
+        self._cwd = cwd
+        self._past: dict[Place, tuple[dict[str, float], float]] = {}
+        self._free: dict[Place, dict[str, tuple[float, str]]] = {}
+        self._filled: dict[tuple[object, ...], tuple[list[tuple[str, float, str]], float]] = {}
+        self._odds_of: dict[Place, dict[str, float]] = {}
+        self._counts: dict[Place, list[tuple[float, RuleCounts]]] = {}
+
+    def lines(self, template: str, least: float = 0.0) -> list[Line]:
+        """Return the most probable command lines of a template, best first, none less probable than `least`.
+
+        Where a new value is the most probable in a place, it stays open in a last line, the *form*: its probability is
+        that of a value that is not known here. A template that runs a script of another project has no line.
+        """
+        there = places(template)
+        self.read(there)
+        if not self.may_run(template):
+            return []
+        if not there:
+            return self._whole(template)
+        least = max(least, _UNLIKELY)
+        beam: list[tuple[float, dict[int, str], str]] = [(1.0, {}, "")]
+        form: dict[int, str] = {}
+        closed = 1.0
+        for number in filling_order(template):
+            grown: list[tuple[float, dict[int, str], str]] = []
+            for probability, known, origin in beam:
+                for value, p, rule in self._place(template, number, known)[0]:
+                    if probability * p < least:
+                        break
+                    grown.append((probability * p, {**known, number: value}, origin or rule))
+            found, other = self._place(template, number, form)
+            closed *= 1.0 - other
+            if found and found[0][1] >= other:
+                form[number] = found[0][0]
+            beam = sorted(grown, key=lambda item: -item[0])[:_WIDTH]
+        lines = [Line(self._render(template, known), probability, origin) for probability, known, origin in beam]
+        if len(form) < len(there):
+            lines.append(Line(self._render(template, form), 1.0 - closed, "template", runnable=False))
+        return lines
+
+    def may_run(self, template: str) -> bool:
+        """Return whether a template runs no script of a project, or one that was run in this project or session."""
+        if "./" not in template or template in self._values.by_form:
+            return True
+        place = line_place(template)
+        self.read([place])
+        return bool(self._past[place][0])
+
+    def read(self, wanted: Iterable[Place]) -> None:
+        """Read what the memory knows of places, all in one go."""
+        missing = [place for place in dict.fromkeys(wanted) if place not in self._past]
+        if not missing:
+            return
+        values, project, last = self._values, self._project, self._values.last
+        keys = {place: (rule_keys(place, last), value_keys(place, project, self._cwd)) for place in missing}
+        rules = self._store.rules([key for of_rules, _ in keys.values() for key in of_rules])
+        seen = self._store.values([key for _, of_values in keys.values() for key in of_values])
+        for place, (of_rules, of_values) in keys.items():
+            self._past[place] = _shares([seen[key] for key in of_values if key in seen])
+            self._odds_of[place] = {}
+            self._counts[place] = [
+                (weight, counts)
+                for key, level, weight in zip(of_rules, levels(place, last), _LEVEL_WEIGHTS, strict=True)
+                for counts in (rules.get(key), values.judged.get(level))
+                if counts
+            ]
+
+    def _whole(self, template: str) -> list[Line]:
+        """Return the ways in which a template without places was written; without any, as it stands."""
+        place = line_place(template)
+        self.read([place])
+        shares, rest = self._past[place]
+        found = {template: 0.0, **shares}
+        found[template] += rest
+        best = sorted(found.items(), key=lambda item: (-item[1], item[0]))[:_WIDTH]
+        return [Line(line, p, "past") for line, p in best]
+
+    def _render(self, template: str, known: Mapping[int, str]) -> str:
+        return render(template, [known.get(number, f"<{p.kind}>") for number, p in enumerate(places(template))])
+
+    def _place(
+        self, template: str, number: int, known: Mapping[int, str]
+    ) -> tuple[list[tuple[str, float, str]], float]:
+        """Return the values of a place, each with its probability and origin, best first; and that it is another."""
+        place = places(template)[number]
+        if place.kind in UNKNOWABLE:
+            return [], 1.0
+        key = (template, number, *known.values())
+        if (found := self._filled.get(key)) is None:
+            found = self._filled[key] = self._values_of(template, number, known)
+        return found
+
+    def evidence(self, template: str, number: int, known: Mapping[int, str]) -> PlaceEvidence:
+        """Return what is known of the values of a place, given those of the places filled before."""
+        place = places(template)[number]
+        self.read([place])
+        if place not in self._free:
+            self._free[place] = self._best({}, place, self._values.free_fills(place))
+        rules = self._best(self._free[place], place, self._values.bound_fills(template, number, known))
+        shares, rest = self._past[place]
+        return PlaceEvidence(rules, shares, math.log(rest), -math.log1p(math.exp(self._odds(place, ANY))))
+
+    def _values_of(
+        self, template: str, number: int, known: Mapping[int, str]
+    ) -> tuple[list[tuple[str, float, str]], float]:
+        rules, shares, log_rest, no_rule_right = self.evidence(template, number, known)
+        without_past = _PAST * FLOOR + _NO_PAST
+        without_rule = _RULE * FLOOR + _NO_RULE
+        scores = [
+            (_RULE * odds + (_PAST * log_odds(shares[value]) if value in shares else without_past), value, rule)
+            for value, (odds, rule) in rules.items()
+        ]
+        scores += [
+            (without_rule + _PAST * log_odds(share), value, "past")
+            for value, share in shares.items()
+            if value not in rules
+        ]
+        top = max((odds for odds, _ in rules.values()), default=FLOOR)
+        other = math.exp(_OTHER + _OTHER_PAST * log_rest + _OTHER_RULES * no_rule_right + _OTHER_BEST * top)
+        scores.sort(key=lambda score: (-score[0], score[1]))
+        total = other + sum(math.exp(score) for score, _, _ in scores)
+        found = [(value, math.exp(score) / total, rule) for score, value, rule in scores[:_WIDTH] if _is_plain(value)]
+        return found, other / total
+
+    def _best(
+        self, known: Mapping[str, tuple[float, str]], place: Place, guesses: Iterable[Guess]
+    ) -> dict[str, tuple[float, str]]:
+        """Return, for each value that is proposed, the log-odds and the name of the best rule that proposes it."""
+        best = dict(known)
+        for rule, value in guesses:
+            odds = self._odds(place, rule)
+            if value not in best or odds > best[value][0]:
+                best[value] = odds, rule
+        return best
+
+    def _odds(self, place: Place, rule: str) -> float:
+        """Return the log-odds that a rule is right for a place.
+
+        The rate for places of its kind is the prior of that for its role, and that of the one after the last template.
+        """
+        known = self._odds_of[place]
+        if rule not in known:
+            p = PRIOR.get(rule, _PRIOR)
+            for weight, counts in self._counts[place]:
+                if rule in counts:
+                    offered, right = counts[rule]
+                    p = (right + weight * p) / (offered + weight)
+            known[rule] = log_odds(p)
+        return known[rule]
+
+
+def _shares(counts: Iterable[ValueCounts]) -> tuple[dict[str, float], float]:
+    """Return the shares of the values seen in a place, and what is left for others.
+
+    Counts of the folder back off to those of the project, and those to all, by interpolated absolute discounting.
+    """
+    shares: dict[str, float] = {}
+    rest = 1.0
+    for seen in counts:
+        discount = _DISCOUNT if seen.kinds < seen.total or seen.total < _FEW else _NEVER_TWICE
+        left = (discount * seen.kinds + _NEW) / (seen.total + _NEW)
+        shares = {value: left * share for value, share in shares.items()}
+        for value, count in seen.best.items():
+            shares[value] = shares.get(value, 0.0) + (count - discount) / (seen.total + _NEW)
+        rest *= left
+    return shares, rest
+
+
+def log_odds(p: float) -> float:
+    """Return the log-odds of a probability, away from 0 and 1."""
+    p = min(max(p, _LEAST), 1.0 - _LEAST)
+    return math.log(p / (1.0 - p))
+
+
+@lru_cache(maxsize=16_384)
+def _is_plain(value: str) -> bool:
+    """Whether a value can be put on a line: a placeholder cannot, such as the one left of a secret."""
+    return PLACEHOLDER.search(value) is None

@@ -1,0 +1,204 @@
+"""The ranker: probabilities that sum to one, learned from what came next, kept and moved with the memory."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+from expert_checks import query
+
+from procedural_memory import ProceduralMemoryEngine
+from procedural_memory.memory.context import SessionContext
+from procedural_memory.prediction.features import EXPERTS, FEATURES, SITUATIONS, Features, extract
+from procedural_memory.prediction.ranker import START_WEIGHTS, Ranker
+from procedural_memory.types import Command, Level
+
+STEPS = ["git status", "git pull --rebase", "vim src/orders/api.py"]
+
+
+def ask(engine: ProceduralMemoryEngine, commands: list[str]) -> Features:
+    """Return the features of a question to the memory of `engine`."""
+    question = query(engine, commands)
+    proposals = {expert.name: p for expert in engine._predictor._ranked if (p := expert.propose(question)) is not None}
+    return extract(question, proposals)
+
+
+def test_probabilities_and_none_sum_to_one(learned: ProceduralMemoryEngine) -> None:
+    """Every candidate has a probability; the rest is that it is none of them."""
+    for commands in ([], STEPS[:1], STEPS, ["never --seen before"]):
+        features = ask(learned, commands)
+        probabilities, none = Ranker().rank(features)
+        assert len(probabilities) == len(features.templates) > 0
+        assert (probabilities > 0).all()
+        assert none > 0
+        assert probabilities.sum() + none == pytest.approx(1.0)
+
+
+def test_ranking_is_pure(learned: ProceduralMemoryEngine) -> None:
+    """Asking changes nothing."""
+    ranker = Ranker()
+    before = ranker.to_bytes()
+    first, second = (ranker.rank(ask(learned, STEPS)) for _ in range(2))
+    ranker.shares(ask(learned, STEPS))
+    assert np.array_equal(first[0], second[0])
+    assert ranker.to_bytes() == before
+
+
+def test_learning_moves_towards_what_came(learned: ProceduralMemoryEngine) -> None:
+    """What came next becomes more probable, also when it was the last of the candidates; so does "none of these"."""
+    features = ask(learned, STEPS)
+    for place in (0, len(features.templates) - 1):
+        ranker = Ranker()
+        before, _ = ranker.rank(features)
+        for _ in range(5):
+            ranker.learn(features, features.templates[place])
+        after, _ = ranker.rank(features)
+        assert after[place] > before[place]
+    ranker = Ranker()
+    _, before_none = ranker.rank(features)
+    ranker.learn(features, None)
+    assert ranker.rank(features)[1] > before_none
+
+
+def test_nothing_to_choose_from_teaches_nothing() -> None:
+    """A step before anything was learned leaves the weights alone."""
+    with ProceduralMemoryEngine(embedder="lexical") as empty:
+        ranker = Ranker()
+        before = ranker.to_bytes()
+        ranker.learn(ask(empty, []), 7)
+        assert ranker.to_bytes() == before
+
+
+def test_what_was_learned_round_trips(learned: ProceduralMemoryEngine) -> None:
+    """Bytes restored give the same probabilities; bytes of another kind are refused and change nothing."""
+    features = ask(learned, STEPS)
+    ranker, other = Ranker(), Ranker()
+    for template in features.templates:
+        ranker.learn(features, template)
+    assert other.restore(ranker.to_bytes())
+    assert other.learned == ranker.learned == len(features.templates)
+    assert other.rank(features)[0] == pytest.approx(ranker.rank(features)[0], rel=1e-5)
+    for damaged in (b"", b"12345678", ranker.to_bytes()[:-9], b"12345678" + bytes(64)):
+        assert not other.restore(damaged)
+    assert other.rank(features)[0] == pytest.approx(ranker.rank(features)[0], rel=1e-5)
+
+
+def test_start_weights_name_features_and_nothing_else() -> None:
+    """The shipped file holds numbers, and no text but the names of features and situations."""
+    content = json.loads(START_WEIGHTS.read_text(encoding="utf-8"))
+    assert content["features"] == [*FEATURES, "none"]
+    assert content["situations"] == dict(SITUATIONS)
+    rows = content["weights"]
+    assert all(key.isdigit() and int(key) <= sum(SITUATIONS.values()) for key in rows)
+    assert all(len(row) == len(FEATURES) + 1 and all(isinstance(v, (int, float)) for v in row) for row in rows.values())
+    assert set(EXPERTS) <= set(FEATURES)
+
+
+def test_the_engine_learns_what_its_experts_are_worth(engine: ProceduralMemoryEngine) -> None:
+    """Where the step after `go` is what was done before it, not what is usual, the ranker comes to say so."""
+    rng = random.Random(3)
+    hits = []
+    for number in range(240):
+        with engine.session() as live:
+            first = rng.choice(["alpha", "beta", "gamma", "delta"])
+            for command in (first, "go", first):
+                if command is first and live._context.length:
+                    hits.append(live.predict(1)[0].next_command == first if number else False)
+                live.record(command)
+    assert np.mean(hits[-100:]) > 0.95
+
+
+def test_probabilities_mean_what_they_say(engine: ProceduralMemoryEngine) -> None:
+    """Of a coin with known chances the probability comes out as its chance."""
+    rng = random.Random(5)
+    seen = []
+    for _ in range(500):
+        with engine.session() as live:
+            live.record("flip")
+            best = live.predict(3, level="template")
+            live.record(rng.choices(["heads", "tails"], [0.7, 0.3])[0])
+            seen.append({p.template: p.template_probability for p in best}.get("heads", 0.0))
+    assert np.mean(seen[-200:]) == pytest.approx(0.7, abs=0.08)
+
+
+def test_ranker_is_kept_with_the_memory(tmp_path: Path) -> None:
+    """A durable memory opens with what its ranker had learned; a forgotten session leaves none of it."""
+    path = tmp_path / "m.sqlite3"
+    with ProceduralMemoryEngine(path=path, embedder="lexical") as engine:
+        engine.learn_many([["a", "b", "c", "d"]] * 8)
+        engine.learn_workflow(["a", "x", "c"], session_id="other")
+        expected = engine.predict_next_action(["a"])
+    with ProceduralMemoryEngine(path=path, embedder="lexical") as again:
+        assert again._ranker.learned > 0
+        found = again.predict_next_action(["a"])
+        assert [p.template for p in found] == [p.template for p in expected]
+        assert [p.probability for p in found] == pytest.approx([p.probability for p in expected], rel=1e-4)
+        again.forget(session_id="other")
+        forgotten = again._ranker.to_bytes()
+    with ProceduralMemoryEngine(embedder="lexical") as innocent:
+        innocent.learn_many([["a", "b", "c", "d"]] * 8)
+        assert innocent._ranker.to_bytes() == forgotten
+
+
+def test_after_a_failure_the_fix_is_likelier(engine: ProceduralMemoryEngine) -> None:
+    """How the last step ended decides what is proposed."""
+    for _ in range(12):
+        engine.learn_workflow(
+            [{"command": "make", "exit_code": 2}, {"command": "vim Makefile", "exit_code": 0}, "make clean"]
+        )
+        engine.learn_workflow(
+            [{"command": "make", "exit_code": 0}, {"command": "make install", "exit_code": 0}, "make clean"]
+        )
+    for code, expected in ((2, "vim <FILE>"), (0, "make install")):
+        best = engine.predict_next_action([{"command": "make", "exit_code": code}], top_k=1, level="template")[0]
+        assert best.template == expected
+
+
+def test_the_directory_counts(engine: ProceduralMemoryEngine) -> None:
+    """The same step goes on in one way here and in another there; the caller may say where it stands."""
+    for _ in range(12):
+        for cwd, after in (("/src/shop", "npm test"), ("/src/api", "cargo test")):
+            engine.learn_workflow([{"command": c, "cwd": cwd} for c in ("git pull", after, "git push")])
+    for cwd, after in (("/src/shop", "npm test"), ("/src/api", "cargo test")):
+        told = engine.predict_next_action([{"command": "git pull", "cwd": cwd}], top_k=1)
+        asked = engine.predict_next_action(["git pull"], top_k=1, cwd=cwd)
+        assert told[0].next_command == asked[0].next_command == after
+
+
+def test_context_is_the_same_live_and_in_a_batch(engine: ProceduralMemoryEngine) -> None:
+    """A live session and its commands handed over as a list are one context."""
+    steps = [Command("make", exit_code=2, timestamp=10.0), Command("make", exit_code=1, cwd="/w", timestamp=70.0)]
+    live = SessionContext()
+    for step in steps:
+        live.add(step)
+    assert live == SessionContext.of(steps)
+    assert (live.length, live.failures, live.exit_code, live.gap, live.cwd) == (2, 2, 1, 60.0, "/w")
+
+
+def test_a_list_is_ordered_by_its_probabilities(engine: ProceduralMemoryEngine) -> None:
+    """However lines and forms are placed, no prediction claims more than one above it."""
+    for n in range(6):
+        engine.learn_workflow(["git add .", f"git commit -m 'change {n}'", f"git tag v{n}", "git push"])
+        engine.learn_workflow(["git add .", "make", f"cat notes{n}.txt", "git push"])
+    for context in ([], ["git add ."], ["git add .", "git commit -m x"], ["make"]):
+        levels: tuple[Level, ...] = ("command", "template")
+        for level in levels:
+            found = engine.predict_next_action(context, top_k=50, level=level)
+            told = [p.probability if level == "command" else p.template_probability for p in found]
+            assert told == sorted(told, reverse=True)
+            assert 0.0 < sum(told) <= 1.0 + 1e-9
+            assert all(p.probability <= p.template_probability + 1e-12 for p in found)
+
+
+def test_a_floor_leaves_out_what_is_less_probable(engine: ProceduralMemoryEngine) -> None:
+    """``min_probability`` cuts the list where its probabilities fall below it."""
+    for n in range(4):
+        engine.learn_workflow(["git add .", f"git commit -m 'change {n}'", "git push"])
+        engine.learn_workflow(["git add .", "make", "git push"])
+    every = engine.predict_next_action(["git add ."], top_k=20)
+    some = engine.predict_next_action(["git add ."], top_k=20, min_probability=0.1)
+    assert some == [p for p in every if p.probability >= 0.1]
+    assert 0 < len(some) < len(every)
