@@ -39,7 +39,10 @@ from procedural_memory.types import Command, Outcome
 
 __all__ = ["SQLiteStore"]
 
-_SCHEMA = """
+_VERSION = 2
+"""Of the tables and of what is derived from the log; count it up when either changes: the rest is derived anew."""
+
+_LOG_SCHEMA = """
 CREATE TABLE meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE text(id INTEGER PRIMARY KEY, text TEXT NOT NULL);  -- the id is a hash of the text
 
@@ -52,8 +55,8 @@ CREATE TABLE log(
     exit_code INTEGER, cwd INTEGER, timestamp REAL, duration_ms REAL, project INTEGER, source INTEGER, actor INTEGER,
     host INTEGER, branch INTEGER);
 CREATE INDEX log_session ON log(session, step);
-
--- derived from the log
+"""
+_DERIVED_SCHEMA = """
 CREATE TABLE context(
     key INTEGER PRIMARY KEY, head INTEGER, total INTEGER NOT NULL, recent BLOB NOT NULL DEFAULT x'');
 CREATE INDEX context_head ON context(head) WHERE head IS NOT NULL;
@@ -81,6 +84,7 @@ CREATE TABLE neighbour(
     template INTEGER NOT NULL, fingerprint TEXT NOT NULL, data BLOB NOT NULL,
     PRIMARY KEY(fingerprint, template)) WITHOUT ROWID;
 """
+_LOG = ("meta", "text", "session", "log")
 _DERIVED = ("context", "follower", "value", "place", "rule", "pattern", "posting")
 _UNIGRAM = context_key(())
 _NO_VECTOR = (
@@ -143,21 +147,36 @@ class SQLiteStore:
             raise
 
     def _open(self) -> None:
-        """Make the tables of a new store; refuse the database of another program."""
-        tables = {name for (name,) in self._db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-        if tables and not tables.issuperset(("meta", "text", "session", "log")):
+        """Make the tables of a new store, or those that an older version lacks; refuse what is not ours to read."""
+        tables, version = self._tables()
+        if tables and not tables.issuperset(_LOG):
             raise StorageError(f"path {self._path!r}: the file is the database of another program; it was not changed")
         # Deleted content is overwritten: what was forgotten is not left readable in the file.
         self._db.execute("PRAGMA secure_delete = ON")
         if self._path is not None:
             self._db.execute("PRAGMA journal_mode = WAL")
-        if tables:
+        if version == _VERSION:
             return  # without a write lock, which another process may hold for long
+        if version > _VERSION:
+            raise StorageError(
+                f"path {self._path!r}: the store is of version {version}, this package reads {_VERSION}; "
+                "update omnimemory-procedural (the store was not changed)"
+            )
         self._db.execute("BEGIN IMMEDIATE")
-        if not self._db.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone():
-            for statement in _SCHEMA.split(";"):
+        tables, version = self._tables()  # another process may have been first
+        if version != _VERSION:
+            schema = _DERIVED_SCHEMA if tables else _LOG_SCHEMA + _DERIVED_SCHEMA
+            for table in tables.difference(_LOG):
+                self._db.execute(f'DROP TABLE "{table}"')
+            for statement in schema.split(";"):
                 self._db.execute(statement)
+            self._db.execute("DELETE FROM meta WHERE key = 'derived'")
+            self._db.execute(f"PRAGMA user_version = {_VERSION}")
         self._db.execute("COMMIT")
+
+    def _tables(self) -> tuple[set[str], int]:
+        names = {name for (name,) in self._db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        return names - {"sqlite_sequence"}, int(self._db.execute("PRAGMA user_version").fetchone()[0])
 
     @property
     def path(self) -> str | None:
