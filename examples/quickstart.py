@@ -94,7 +94,7 @@ def explain(engine: ProceduralMemoryEngine) -> None:
     context = ["git status", "vim src/app.ts", "npm run lint", "git stash", "git switch main"]
     explanation = engine.explain_outcome(context, limit=2)
     print(
-        f"chance to end well {explanation.base_rate:.0%}, from {explanation.sessions} sessions. "
+        f"of all {explanation.sessions} sessions with a known end {explanation.base_rate:.0%} ended well. "
         "Association, not proof of cause:"
     )
     print_influences("better", explanation.raises)

@@ -8,12 +8,13 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from procedural_memory import __version__
 from procedural_memory.errors import ProceduralMemoryError
@@ -63,6 +64,9 @@ class _Group(click.Group):
         except OSError as error:
             if error.errno == errno.EPIPE:  # click ends quietly when nobody reads on
                 raise
+            # What could not be written would be tried again when Python ends.
+            with suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise click.ClickException(f"the output cannot be written ({error})") from error
 
 
@@ -83,9 +87,13 @@ def _current_folder() -> str | None:
         return None
 
 
-def _engine(path: str | None, embedder: str) -> ProceduralMemoryEngine:
+def _engine(path: str | None, embedder: str, reading: bool = False) -> ProceduralMemoryEngine:
     from procedural_memory.engine import ProceduralMemoryEngine
 
+    # A path with a slip of the keyboard must not look like a memory that is empty.
+    given = click.get_current_context().get_parameter_source("path") is ParameterSource.COMMANDLINE
+    if reading and given and path and path != "default" and not Path(path).expanduser().exists():
+        raise click.ClickException(f"--path {path!r}: there is no memory; 'procedural-memory learn' makes one")
     if embedder.startswith(("http://", "https://")):
         return ProceduralMemoryEngine(embedder, path=path)
     return ProceduralMemoryEngine(path=path, embedder=embedder)
@@ -148,7 +156,7 @@ def demo(history: bool, as_json: bool) -> None:
         steps = []
         with engine.session(cwd=live["cwd"], project=live["project"]) as session:
             for step in live["commands"]:
-                predictions = session.predict(top_k=3)
+                predictions = session.predict(top_k=3, min_probability=0.005)  # shown in per cent
                 steps.append({"command": step["command"], "predictions": [asdict(p) for p in predictions]})
                 session.record(step)
     hits = {k: sum(s["command"] in [p["next_command"] for p in s["predictions"][:k]] for s in steps) for k in (1, 3)}
@@ -161,7 +169,7 @@ def demo(history: bool, as_json: bool) -> None:
     _demo_table(live, stats, own, steps)
     click.echo(
         f"Exactly right: {hits[1]} of {len(steps)} at first place, {hits[3]} among the first three; "
-        f"right command with other arguments included: {forms} of {len(steps)}."
+        f"among the first three, right command with other arguments included: {forms} of {len(steps)}."
     )
     if not history:
         click.echo("Your own history: procedural-memory demo --history   (nothing leaves this machine)")
@@ -292,7 +300,7 @@ def predict(
     as_json: bool,
 ) -> None:
     """Predict what follows COMMANDS, one argument each: predict -- 'git add .' 'git commit -m wip'."""
-    with _engine(path, embedder) as engine:
+    with _engine(path, embedder, reading=True) as engine:
         context = [{"command": command, "cwd": cwd} for command in commands]
         found = engine.predict_next_action(context, top_k, level=level, min_probability=min_probability)
         learned = engine.stats()["session_count"]
@@ -325,7 +333,7 @@ def _predictions_table(found: list[Prediction], level: str) -> None:
 @_json_option
 def patterns(limit: int, path: str, embedder: str, as_json: bool) -> None:
     """List the learned patterns, most frequent first."""
-    with _engine(path, embedder) as engine:
+    with _engine(path, embedder, reading=True) as engine:
         found = sorted(
             engine.patterns.values(),
             key=lambda p: (-(p.success_count + p.failure_count + p.unknown_count), -p.confidence, p.pattern_id),
@@ -355,7 +363,7 @@ def patterns(limit: int, path: str, embedder: str, as_json: bool) -> None:
 @_json_option
 def stats(path: str, embedder: str, as_json: bool) -> None:
     """Show sizes, outcome totals, and the embedder with the reason it was chosen."""
-    with _engine(path, embedder) as engine:
+    with _engine(path, embedder, reading=True) as engine:
         found = engine.stats()
     if as_json:
         _print_json(found)
@@ -372,7 +380,7 @@ def stats(path: str, embedder: str, as_json: bool) -> None:
 @_json_option
 def graph(limit: int, dot: bool, path: str, embedder: str, as_json: bool) -> None:
     """Show the workflow graph: which template follows which, how often and how well."""
-    with _engine(path, embedder) as engine:
+    with _engine(path, embedder, reading=True) as engine:
         whole = engine.workflow_graph
     edges = sorted(whole.edges(data=True), key=lambda edge: (-edge[2]["weight"], edge[0], edge[1]))[:limit]
     if as_json:

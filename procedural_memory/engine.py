@@ -9,8 +9,8 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, get_args
@@ -151,7 +151,8 @@ class ProceduralMemoryEngine:
         self._index = PatternIndex(self._store, stored)
         self._search = PatternIndex(self._store, prepared)
         self._ranker = Ranker()
-        self._kept = (0, 0)  # of the ranker in the store: its version, and how many steps it had learned
+        self._kept: tuple[int, int] = (0, 0)  # of the ranker in the store: its version, how many steps it had learned
+        self._generation: int | None = self._store.meta("generation")
         self._predictor = Predictor(
             self._store,
             (*chain_experts(), SkipExpert(), RecencyExpert()),
@@ -159,7 +160,8 @@ class ProceduralMemoryEngine:
             self._ranker,
         )
         self._deriver = Deriver(self._store, self._min_commands, self._predictor.learn)
-        self._load_ranker()
+        if self._store.path is not None:
+            self._notice_others()
         if self._vectors.missing():
             self._vectors.notify()
 
@@ -204,7 +206,7 @@ class ProceduralMemoryEngine:
             "source": source,
         }
         session = _SessionInput("", item)
-        with self._writing(), self._store.transaction():
+        with self._changing():
             pattern_id = self._learn(session)
             self._catch_up()
         return pattern_id
@@ -238,13 +240,13 @@ class ProceduralMemoryEngine:
         # Read and checked before the lock is taken: a slow source keeps nobody waiting.
         inputs = [_SessionInput(f"sessions[{i}].", item) for i, item in enumerate(sessions)]
         learned = []
-        with self._writing(), self._store.transaction():
+        with self._changing():
             self._batch = True
             try:
                 for i, session in enumerate(inputs):
                     learned.append(self._learn(session))
                     if i % _CHUNK == _CHUNK - 1:
-                        self._catch_up(watch=False)
+                        self._catch_up(all_of_it=False)
                     if progress is not None:
                         progress(i + 1)
                 self._catch_up()
@@ -285,7 +287,7 @@ class ProceduralMemoryEngine:
         defaults = {"cwd": cwd, "project": project, "source": source, "actor": actor, "host": host, "branch": branch}
         probe = as_command("session", "true", defaults=defaults)
         name = redacted("session_id", session_id) or uuid.uuid4().hex
-        with self._writing(), self._store.transaction():
+        with self._changing():
             if self._store.find_session(name) is not None:
                 raise SessionConflictError(f"session_id: {name!r} is taken; leave it out to get a fresh one")
             number = self._store.add_session(name, self._now(), probe.source)
@@ -316,7 +318,7 @@ class ProceduralMemoryEngine:
 
     def _close_session(self, number: int, outcome: Outcome) -> str | None:
         result = as_outcome(outcome)
-        with self._writing(), self._store.transaction():
+        with self._changing():
             commands = self._store.steps(number)
             if not self._store.get_session(number).closed:
                 self._store.close_session(number, result, _digest(commands, result))
@@ -329,7 +331,7 @@ class ProceduralMemoryEngine:
         """Derive everything again."""
         self._ranker.restart()
         self._deriver.rebuild()
-        self._keep_ranker()
+        self._keep_ranker(anew=True)
         self._judged.clear()
         self._vectors.reset()
 
@@ -346,7 +348,8 @@ class ProceduralMemoryEngine:
                 live._gone = not live._closed
                 continue
             steps = self._store.steps(known.id)
-            if _templates(steps[-CONTEXT_LENGTH:]) != live._context.templates:
+            same = _templates(steps[-CONTEXT_LENGTH:]) == live._context.templates
+            if not same or len(steps) != live._context.length:
                 live._context = SessionContext.of(steps, live._context.project)
                 live._context.values.judged = self._judged
 
@@ -400,7 +403,7 @@ class ProceduralMemoryEngine:
         """
         context = SessionContext.of(as_commands("current_context", current_context))
         place = None if cwd is None else as_command("cwd", "true", given={"cwd": cwd})
-        return self._predict(context, top_k, level, min_probability, place)
+        return self._predict(lambda: context, top_k, level, min_probability, place)
 
     async def apredict_next_action(
         self,
@@ -417,7 +420,12 @@ class ProceduralMemoryEngine:
         )
 
     def _predict(
-        self, context: SessionContext, top_k: int, level: Level, min_probability: float, place: Command | None
+        self,
+        context: Callable[[], SessionContext],
+        top_k: int,
+        level: Level,
+        min_probability: float,
+        place: Command | None,
     ) -> list[Prediction]:
         k = as_positive_int("top_k", top_k)
         floor = as_probability("min_probability", min_probability)
@@ -425,7 +433,7 @@ class ProceduralMemoryEngine:
             raise InvalidInputError(f"level: must be 'command' or 'template', got {shown(level)}")
         with self._reading():
             where = (place.project, place.cwd) if place else (None, None)
-            return self._predictor.predict(context, k, level, floor, where)
+            return self._predictor.predict(context(), k, level, floor, where)
 
     def similar_patterns(
         self, commands: Sequence[CommandLike], k: int = 5, threshold: float | None = None
@@ -542,7 +550,7 @@ class ProceduralMemoryEngine:
         from procedural_memory.storage.snapshot import write_snapshot
 
         with self._reading():
-            return write_snapshot(self._store, path)
+            return write_snapshot(self._store, path, self._ranker.to_bytes())
 
     def load(self, path: str | os.PathLike[str], mode: str | None = None) -> int:
         """Read a file written by `save`.
@@ -566,14 +574,16 @@ class ProceduralMemoryEngine:
             raise InvalidInputError(f"mode: must be 'replace' or 'merge', got {shown(mode)}")
         if self._store.path is not None and mode != "merge":
             raise InvalidInputError(f"mode: a durable store takes 'merge' only, got {shown(mode)}")
-        records, vectors = read_snapshot(path)
-        with self._writing(), self._store.transaction():
+        snapshot = read_snapshot(path)
+        with self._changing():
             if mode != "merge":
                 self._store.delete_sessions([row.id for row in self._store.sessions()])
                 self._after_removal()
-            added = self._take_in(records, keep_open=mode != "merge")
+            added = self._take_in(snapshot.sessions, keep_open=mode != "merge")
             self._catch_up()
-            self._vectors.restore(vectors)
+            if mode != "merge":
+                self._ranker.restore(snapshot.ranker)
+            self._vectors.restore(snapshot.vectors)
         self._settle()
         if not self._vectors.missing():
             # Every vector came with the file: what is left is quick, and predictions are at once as before.
@@ -603,8 +613,8 @@ class ProceduralMemoryEngine:
             with other._reading():
                 records = [SessionRecord("session", item) for item in sessions_of(other._store)]
         else:
-            records, _ = read_snapshot(other)
-        with self._writing(), self._store.transaction():
+            records = read_snapshot(other).sessions
+        with self._changing():
             added = self._take_in(records)
         self._settle()
         return added
@@ -689,7 +699,7 @@ class ProceduralMemoryEngine:
         if limit is None and not any(texts.values()):
             raise InvalidInputError("forget: give at least one condition, such as session_id= or containing=")
         forgotten = 0
-        with self._writing(), self._store.transaction():
+        with self._changing():
             gone = []
             for row in list(self._store.sessions()):
                 if texts["session_id"] not in (None, row.session_id) or texts["source"] not in (None, row.source):
@@ -723,7 +733,7 @@ class ProceduralMemoryEngine:
 
     def rebuild(self) -> None:
         """Derive everything again from the session log: the result is what was there."""
-        with self._writing():
+        with self._changing():
             self._after_removal()
         self._settle()
 
@@ -779,27 +789,54 @@ class ProceduralMemoryEngine:
     def _reading(self) -> _Guard:
         return _Guard(self, refresh=True)
 
-    def _catch_up(self, watch: bool = True) -> None:
-        self._load_ranker()
-        if self._deriver.catch_up(watch):
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """Change the memory in one transaction; when it fails, what is kept beside the store is as before, too."""
+        with self._writing():
+            ranker, kept = self._ranker.state(), self._kept
+            try:
+                with self._store.transaction():
+                    yield
+            except BaseException:
+                self._ranker.reset(ranker)
+                self._kept = kept
+                self._predictor.forget()
+                self._deriver.forget()
+                raise
+
+    def _catch_up(self, all_of_it: bool = True) -> None:
+        if self._store.path is not None:
+            self._notice_others()
+        if self._deriver.catch_up(all_of_it):
             self._vectors.notify()
             if self._ranker.learned - self._kept[1] >= _KEEP_AFTER:
                 self._keep_ranker()
 
-    def _load_ranker(self) -> None:
-        """Take over what another process, or an earlier one, kept of the ranker."""
-        if self._store.path is not None:
-            version = self._store.meta("ranker_version")
-            if version is not None and version != self._kept[0] and self._ranker.restore(self._store.meta("ranker")):
-                self._kept = version, self._ranker.learned
-
-    def _keep_ranker(self) -> None:
-        if self._store.path is not None:
-            with self._store.transaction():
-                version = (self._store.meta("ranker_version") or 0) + 1
-                self._store.set_meta("ranker", self._ranker.to_bytes())
-                self._store.set_meta("ranker_version", version)
+    def _notice_others(self) -> None:
+        """Take over what other processes did to the ranker, and let go of what they forgot."""
+        generation = self._store.meta("generation")
+        if generation != self._generation:
+            self._generation = generation
+            self._refresh_live()
+        version = self._store.meta("ranker_version")
+        if version not in (None, self._kept[0]):
+            # What cannot be read is left as it is here, and written anew when there is more to keep.
+            self._ranker.restore(self._store.meta("ranker"))
             self._kept = version, self._ranker.learned
+
+    def _keep_ranker(self, anew: bool = False) -> None:
+        """Keep the ranker in the store, unless another process kept its own since: of the two the first one stays."""
+        if self._store.path is None:
+            return
+        with self._store.transaction():
+            version = self._store.meta("ranker_version")
+            if version not in (None, self._kept[0]) and not anew:
+                self._notice_others()
+                return
+            version = version + 1 if isinstance(version, int) else 1
+            self._store.set_meta("ranker", self._ranker.to_bytes())
+            self._store.set_meta("ranker_version", version)
+        self._kept = version, self._ranker.learned
 
     def _now(self) -> float:
         """Return the time, later than ever before: sessions without a time keep the order in which they came."""

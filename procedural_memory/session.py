@@ -87,7 +87,7 @@ class Session:
         """Return the most probable next steps; see `ProceduralMemoryEngine.predict_next_action`."""
         self._check_open()
         place = None if cwd is None else as_command("cwd", "true", defaults=self._defaults, given={"cwd": cwd})
-        return self._engine._predict(self._context, top_k, level, min_probability, place)
+        return self._engine._predict(lambda: self._context, top_k, level, min_probability, place)
 
     def close(self, outcome: Outcome = None) -> str | None:
         """Close the session: credits the outcome and forms the pattern.

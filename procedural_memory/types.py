@@ -164,7 +164,8 @@ class Prediction:
     probability : float
         Calibrated probability that exactly this line is next; for a line with an open placeholder, that a line of
         this form is next which is not predicted itself. Orders the list at ``level="command"``, lines that can be run
-        before open ones, unless an open one is more probable than 0.4.
+        before open ones, unless an open one is more probable than 0.4; an open line behind them claims no more than
+        they do.
     template_probability : float
         The same for the template. Orders the list at ``level="template"``.
     confidence : float

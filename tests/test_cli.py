@@ -231,3 +231,13 @@ def test_errors_are_lines_not_tracebacks(run: Any) -> None:
 def test_version(run: Any) -> None:
     """The version is the package's."""
     assert run("--version").output.strip() == f"procedural-memory, version {__version__}"
+
+
+@pytest.mark.parametrize("command", [["stats"], ["patterns"], ["graph"], ["predict", "--", "ls"]])
+def test_reading_makes_no_memory(run: Any, tmp_path: Path, command: list[str]) -> None:
+    """A path at which there is nothing is an error, not an empty memory; nothing is made there."""
+    missing = tmp_path / "nothing" / "here.sqlite3"
+    result = run(command[0], "--path", str(missing), *command[1:])
+    assert result.exit_code == 1
+    assert "there is no memory" in result.output
+    assert not missing.parent.exists()

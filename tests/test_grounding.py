@@ -379,7 +379,7 @@ def test_exit_codes_count_in_every_order(engine: ProceduralMemoryEngine) -> None
     assert counts.context == ("a", "b", "c")
     assert (counts.details["successes"], counts.details["failures"]) == (1, 2)
     assert (counts.details["ended_well"], counts.details["ended_badly"]) == (2, 1)
-    assert "in 3 sessions, 2 ended well" in found.reason
+    assert "3 sessions, 2 ended well" in found.reason
 
 
 def test_confidence_of_a_bare_transition(engine: ProceduralMemoryEngine) -> None:

@@ -25,7 +25,7 @@ _ENDINGS: Final = re.compile(
     r"sqlite3?|sum|svelte|svg|swift|tar|tf|toml|tsx?|tsv|txt|vue|xml|ya?ml|zig|zip"
 )
 """Endings by which a name without a folder is taken for a file: most words with a dot in an output are code."""
-_NUMBERED: Final = re.compile(r"^\s*(\d{1,7})[:\t]", re.MULTILINE)
+_NUMBERED: Final = re.compile(r"^[ \t]{0,20}(\d{1,7})[:\t]", re.MULTILINE)
 """A line with its number: ``grep -n`` on one file, ``nl``, ``cat -n``."""
 
 

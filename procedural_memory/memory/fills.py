@@ -17,7 +17,7 @@ from procedural_memory.commands.printed import names_a_file
 from procedural_memory.storage.base import Delta, hash64
 from procedural_memory.types import Command
 
-__all__ = ["learn_fills", "line_place", "rule_keys", "value_keys"]
+__all__ = ["learn_fills", "line_place", "rule_keys", "runs_own_script", "value_keys"]
 
 _LONGEST: Final = 256
 """Longer values are not kept: scripts and messages that will not come again."""
@@ -42,11 +42,16 @@ def value_keys(place: Place, project: str | None, cwd: str | None) -> tuple[int,
     What may name files is known within its project only.
     """
     keys = [] if place.kind in _OF_A_PROJECT else [hash64("value", place.role)]
-    if project is not None:
-        keys.append(hash64("value", place.role, "project", project))
-        if cwd is not None:
+    if project is not None or place.kind == "LINE":  # a memory that knows of no projects has lines all the same
+        keys.append(hash64("value", place.role, "project", project or ""))
+        if project is not None and cwd is not None:
             keys.append(hash64("value", place.role, "project", project, "folder", cwd))
     return tuple(keys)
+
+
+def runs_own_script(analysis: Normalized) -> bool:
+    """Return whether a line runs a script by its path: one that belongs to a project."""
+    return any("/" in program for program in analysis.programs)
 
 
 def line_place(template: str) -> Place:
@@ -67,7 +72,7 @@ def learn_fills(values: SessionValues, analysis: Normalized, command: Command, w
     seen = list(zip(there, (slot.value for slot in analysis.slots), strict=True))
     if not there:
         seen.append((line_place(analysis.template), command.command))
-    elif any(program.startswith("./") for program in analysis.programs):
+    elif runs_own_script(analysis):
         seen.append((line_place(analysis.template), analysis.template))
     for place, value in seen:
         if place.kind not in UNKNOWABLE and len(value) <= _LONGEST:

@@ -21,10 +21,11 @@ from procedural_memory.types import Command
 __all__ = ["WATCHED", "Deriver"]
 
 WATCHED = 2_000
-"""Of a long tail the ranker learns from the newest steps only; counts come from all of them."""
+"""Of a long tail the ranker learns from the newest rows only; counts come from all of them."""
 
 _BATCH = 4000
-_WATCHED_BATCH = 64
+_WATCHED_BATCH = 16
+"""What the ranker learns from is what was counted before a batch: a small one keeps that near."""
 _LIVE_SESSIONS = 1024
 _COUNT, _SESSIONS, _SUCCESS, _FAILURE, _GOOD, _BAD = range(6)
 
@@ -65,8 +66,11 @@ class Deriver:
         self._live: OrderedDict[int, _State] = OrderedDict()
         self._generation: int | None = None
 
-    def catch_up(self, watch: bool = True) -> int:
-        """Learn what the log holds beyond the derived state; return the number of rows learned."""
+    def catch_up(self, all_of_it: bool = True) -> int:
+        """Learn what the log holds beyond the derived state; return the number of rows learned.
+
+        With ``all_of_it=False`` the newest `WATCHED` rows, from which the ranker learns, are left for the next time.
+        """
         learned = 0
         while (end := self._store.last_row()) > self._derived():
             try:
@@ -76,7 +80,9 @@ class Deriver:
                     if generation != self._generation:  # another process may have renumbered steps
                         self._live.clear()
                         self._generation = generation
-                    unwatched = end - self._derived() - (WATCHED if watch and self._watch else 0)
+                    unwatched = end - self._derived() - WATCHED
+                    if unwatched <= 0 and not all_of_it:
+                        break
                     rows = self._store.tail(min(_BATCH, unwatched) if unwatched > 0 else _WATCHED_BATCH)
                     learned += self._learn(rows, watched=unwatched <= 0)
             except BaseException:

@@ -16,10 +16,10 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 
 from procedural_memory.commands.ground import ANY, Guess, SessionValues, levels
-from procedural_memory.commands.normalize import render
+from procedural_memory.commands.normalize import analyze, render
 from procedural_memory.commands.places import UNKNOWABLE, Place, filling_order, places
 from procedural_memory.commands.shapes import PLACEHOLDER
-from procedural_memory.memory.fills import line_place, rule_keys, value_keys
+from procedural_memory.memory.fills import line_place, rule_keys, runs_own_script, value_keys
 from procedural_memory.storage.base import RuleCounts, Store, ValueCounts
 
 __all__ = ["FLOOR", "Grounding", "Line", "PlaceEvidence", "log_odds"]
@@ -163,7 +163,7 @@ class Grounding:
 
     def may_run(self, template: str) -> bool:
         """Return whether a template runs no script of a project, or one that was run in this project or session."""
-        if "./" not in template or template in self._values.by_form:
+        if "/" not in template or template in self._values.by_form or not runs_own_script(analyze(template)):
             return True
         place = line_place(template)
         self.read([place])

@@ -97,7 +97,7 @@ class Predictor:
         candidates = self._candidates(question.features, pooled)
         grounding = Grounding(self._store, context.values, query.project, query.cwd)
         if level == "template":
-            chosen = self._forms(candidates[:top_k], grounding)
+            chosen = self._forms(candidates, grounding, top_k)
         else:
             chosen = self._lines(candidates[: top_k + _SPARE], grounding, top_k)
         left = 1.0 - sum(_POOL[name] for name in pooled)
@@ -106,8 +106,12 @@ class Predictor:
         return [
             self._prediction(candidate, line, query, proposals, shares, grounding)
             for candidate, line in chosen[:top_k]
-            if candidate.probability * (1.0 if level == "template" else line.probability) >= min_probability
+            if (candidate.probability if level == "template" else line.probability) >= min_probability
         ]
+
+    def forget(self) -> None:
+        """Let go of what was asked: the store went back to an earlier state."""
+        self._asked.clear()
 
     def learn(self, context: SessionContext, command: Command) -> None:
         """Let the ranker learn from the step after `context`, before that step is counted."""
@@ -143,37 +147,37 @@ class Predictor:
         order = sorted(probabilities, key=lambda template: (-probabilities[template], texts[template]))
         return [Candidate(template, probabilities[template]) for template in order]
 
-    def _forms(self, candidates: Sequence[Candidate], grounding: Grounding) -> list[tuple[Candidate, Line]]:
-        """Return each template with its best line."""
-        texts = self._store.template_texts([candidate.template for candidate in candidates])
-        grounding.read(place for text in texts for place in places(text))
-        best = ((candidate, grounding.lines(text)[:1]) for candidate, text in zip(candidates, texts, strict=True))
-        return [(candidate, lines[0]) for candidate, lines in best if lines]
+    def _forms(self, candidates: Sequence[Candidate], grounding: Grounding, top_k: int) -> list[tuple[Candidate, Line]]:
+        """Return the templates that may come, each with its best line."""
+        forms: list[tuple[Candidate, Line]] = []
+        for candidate in candidates:
+            if len(forms) == top_k:
+                break
+            if lines := grounding.lines(self._store.template_text(candidate.template)):
+                forms.append((candidate, _of(candidate, lines[0])))
+        return forms
 
     def _lines(self, candidates: Sequence[Candidate], grounding: Grounding, top_k: int) -> list[tuple[Candidate, Line]]:
-        """Return the most probable lines of all templates."""
+        """Return the most probable lines of all templates, each with its own probability."""
         texts = self._store.template_texts([candidate.template for candidate in candidates])
         grounding.read(place for text in texts for place in places(text))
-        found: list[tuple[float, Candidate, Line]] = []
+        found: list[tuple[Candidate, Line]] = []
         enough = 0.0
         for candidate, text in zip(candidates, texts, strict=True):
             # A line is at most as probable as its template.
-            if candidate.probability < enough:
+            if candidate.probability <= 0.0 or candidate.probability < enough:
                 break
             lines = grounding.lines(text, enough / candidate.probability)
-            found += [(candidate.probability * line.probability, candidate, line) for line in lines]
-            runnable = heapq.nlargest(top_k, (p for p, _, line in found if line.runnable))
+            found += [(candidate, _of(candidate, line)) for line in lines]
+            runnable = heapq.nlargest(top_k, (line.probability for _, line in found if line.runnable))
             enough = runnable[-1] if len(runnable) == top_k else 0.0
-        found.sort(key=lambda item: (not item[2].runnable and item[0] < _SURE, -item[0], item[2].command))
-        ordered = []
+        found.sort(key=lambda item: (_is_late(item[1]), -item[1].probability, item[1].command))
+        # An open line behind lines that can be run claims no more than they do.
         least = 1.0
-        for p, candidate, line in found:
-            # An open line behind lines that can be run claims no more than they do.
-            if p > least:
-                line = replace(line, probability=least / candidate.probability)
-            least = min(least, p)
-            ordered.append((candidate, line))
-        return ordered
+        for place, (candidate, line) in enumerate(found):
+            least = min(least, line.probability)
+            found[place] = candidate, replace(line, probability=least)
+        return found
 
     def _prediction(
         self,
@@ -189,6 +193,8 @@ class Predictor:
         for name, proposal in proposals.items():
             if probability := proposal.probabilities.get(candidate.template, 0.0):
                 support = proposal.explain(candidate.template)
+                if not all(grounding.may_run(step) for step in support.context):
+                    continue  # what resembles the last step is a script of another project
                 weight = shares.get(name, 0.0)
                 evidence.append(Evidence(name, probability, weight, support.context, support.details))
         evidence.sort(key=lambda item: -item.weight * item.probability)
@@ -196,10 +202,10 @@ class Predictor:
         return Prediction(
             next_command=line.command,
             template=template,
-            probability=min(1.0, candidate.probability * line.probability),
+            probability=min(1.0, line.probability),
             template_probability=min(1.0, candidate.probability),
             confidence=max(patterns.get("confidence", 0.0), self._transition_confidence(candidate.template, query)),
-            reason=reason(evidence),
+            reason=reason(evidence, None if line.command == template else template),
             similar_patterns=patterns.get("pattern_ids", ()),
             auto_suggestions=self._suggestions(template, grounding),
             evidence=tuple(evidence),
@@ -224,3 +230,12 @@ class Predictor:
         texts = self._store.template_texts([row.template for row in following.followers])
         ranked = sorted(zip(following.followers, texts, strict=True), key=lambda item: (-item[0].count, item[1]))
         return tuple([text for _, text in ranked if grounding.may_run(text)][:_SUGGESTIONS])
+
+
+def _of(candidate: Candidate, line: Line) -> Line:
+    """Return a line of a template with the probability of both."""
+    return replace(line, probability=candidate.probability * line.probability)
+
+
+def _is_late(line: Line) -> bool:
+    return not line.runnable and line.probability < _SURE

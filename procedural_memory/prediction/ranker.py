@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import zlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 
@@ -37,6 +37,10 @@ _PAIRS: Final = 1 << 14
 _SHIFT: Final = np.uint64(64 - 14)
 _SPREAD, _MIX = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xD6E8FEB86659FD93)
 _SMALL: Final = 1e-3
+_MOST: Final = 2**52
+_LARGEST: Final = 100.0
+"""No weight that was learned comes near it."""
+State: TypeAlias = tuple[int, tuple["NDArray[np.float64]", ...]]
 _COLUMNS: Final = len(FEATURES) + 1  # the last one holds the scores of "none of these"
 
 
@@ -121,23 +125,36 @@ class Ranker:
     def to_bytes(self) -> bytes:
         """Return what was learned as bytes, for `restore`."""
         parts = (self._weights, self._squares, self._pairs, self._pair_squares)
-        packed = b"".join(part.astype(np.float32).tobytes() for part in parts)
+        packed = b"".join(part.tobytes() for part in parts)
         return self.learned.to_bytes(8, "little") + zlib.compress(packed, 1)
 
-    def restore(self, data: bytes) -> bool:
+    def restore(self, data: object) -> bool:
         """Take over what `to_bytes` gave; return False, and change nothing, when it is of another kind."""
+        if not isinstance(data, bytes) or int.from_bytes(data[:8], "little") > _MOST:
+            return False
         sizes = [(_CASES + 1) * _COLUMNS] * 2 + [_PAIRS] * 2
         try:
-            values = np.frombuffer(zlib.decompressobj().decompress(data[8:], 4 * sum(sizes) + 1), dtype=np.float32)
+            values = np.frombuffer(zlib.decompressobj().decompress(data[8:], 8 * sum(sizes) + 1))
         except (ValueError, zlib.error):
             return False
-        if len(values) != sum(sizes) or not np.isfinite(values).all():
+        if len(values) != sum(sizes) or not (np.abs(values) < _MOST).all():  # neither infinite nor no number
             return False
-        parts = np.split(values.astype(np.float64), np.cumsum(sizes)[:-1])
-        self._weights, self._squares = (part.reshape(_CASES + 1, _COLUMNS) for part in parts[:2])
-        self._pairs, self._pair_squares = parts[2:]
+        weights, squares, pairs, pair_squares = np.split(values.copy(), np.cumsum(sizes)[:-1])
+        if min(squares.min(), pair_squares.min()) <= 0.0 or max(np.abs(weights).max(), np.abs(pairs).max()) > _LARGEST:
+            return False
+        self._weights, self._squares = (part.reshape(_CASES + 1, _COLUMNS) for part in (weights, squares))
+        self._pairs, self._pair_squares = pairs, pair_squares
         self.learned = int.from_bytes(data[:8], "little")
         return True
+
+    def state(self) -> State:
+        """Return a copy of what was learned, for `reset`."""
+        parts = (self._weights, self._squares, self._pairs, self._pair_squares)
+        return self.learned, tuple(part.copy() for part in parts)
+
+    def reset(self, state: State) -> None:
+        """Go back to an earlier state."""
+        self.learned, (self._weights, self._squares, self._pairs, self._pair_squares) = state
 
     def start_weights(self) -> dict[str, Any]:
         """Return the weights in the form of the file they start from; the memory of pairs is left out."""

@@ -12,42 +12,54 @@ _SHOWN = 60
 _SESSIONS = frozenset({"counts", "project", "directory"})
 
 
-def reason(evidence: Sequence[Evidence]) -> str:
+def reason(evidence: Sequence[Evidence], template: str | None = None) -> str:
     """Return one sentence for what speaks most for a candidate.
 
     Parameters
     ----------
     evidence : sequence of Evidence
         Strongest contribution (weight x probability) first.
+    template : str, optional
+        What the counts are of, where the line that is predicted is only one of its form.
     """
-    # Who counts sessions and how they ended comes first; beside it the strongest of those that look at something else.
+    # Who counts sessions and how they ended comes first; beside it the strongest of those that look elsewhere.
     first = [part for item in evidence if item.expert in _SESSIONS and (part := _PARTS[item.expert](item))]
     others = [part for item in evidence if item.expert not in _SESSIONS and (part := _PARTS[item.expert](item))]
-    return "; ".join([*first[:1], *others][:2])
+    text = "; ".join([*first[:1], *others][:2])
+    return f"`{_short(template)}`: {text}" if template and text else text
 
 
 def _counts(item: Evidence) -> str:
     d = item.details
     if not d:
         return ""
-    after = f" after {_steps(item.context)}" if item.context else ""
-    if d["at_start"]:
-        after += " at the start of a session" if not item.context else ", the beginning of a session,"
-    known = d["ended_well"] + d["ended_badly"]
-    ended = ""
-    if known:
-        of_them = "" if known == d["sessions"] else f" of {known}"
-        ended = f", {d['ended_well']}{of_them} ended well"
     where = {"project": " of this project", "directory": " in this directory"}.get(item.expert, "")
-    return f"seen {_times(d['count'])}{after} in {_many(d['sessions'], 'session')}{where}{ended}".replace(",,", ",")
+    known, sessions = d["ended_well"] + d["ended_badly"], d["sessions"]
+    if known == 0:
+        ended = ""
+    elif known == sessions == 1:
+        ended = ", which ended well" if d["ended_well"] else ", which ended badly"
+    elif known == sessions:
+        ended = f", {d['ended_well']} ended well"
+    else:
+        ended = f", of {known} with a known end {d['ended_well']} ended well"
+    if d["at_start"] and not item.context:
+        return f"seen {_times(d['count'])} at the start of a session{where}{ended}"
+    among = "a session" if sessions == 1 else f"{sessions} sessions"
+    after = f" after {_steps(item.context)}" if item.context else ""
+    place = "at the start of" if d["at_start"] else "in"
+    return f"seen {_times(d['count'])}{after} {place} {among}{where}{ended}"
 
 
 def _recent(item: Evidence) -> str:
     d = item.details
-    if not d or not d.get("lately"):
+    if not d or not d["lately"] or d["lately"] == d["count"]:  # as often as ever: the counts have said it
         return ""
-    after = f" after {_steps(item.context)}" if item.context else ""
-    return f"{d['lately']} of the last {_many(d['of'], 'step')}{after}"
+    if d["at_start"]:
+        return f"{d['lately']} of the last {d['of']} sessions that began so"
+    return f"{d['lately']} of the last {d['of']} " + (
+        f"times after {_steps(item.context)}" if item.context else "steps"
+    )
 
 
 def _program(item: Evidence) -> str:

@@ -5,19 +5,21 @@ Format (version 1), the same in ``.pkl`` and ``.json``::
     {"format": "procedural-memory", "version": 1,
      "sessions": [{"session_id", "start", "outcome", "closed", "source", "commands": [{"command", …}, …]}, …],
      "checksum": of the sessions,                                  # without it damage may go unnoticed
+     "ranker": what the ranker had learned, base64,                # may be absent; then it is learned from the sessions
      "vectors": {fingerprint: {template: float32 bytes}}}          # .pkl only; a cache, may be absent
 
-The session log is all there is to keep: counts and patterns are derived from it again on load.
+Counts and patterns are derived from the sessions again on load.
 """
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import pickle
 import tempfile
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -36,7 +38,7 @@ from procedural_memory.storage.plain_pickle import load_plain
 from procedural_memory.types import Command
 from procedural_memory.validation import as_commands, as_outcome, as_text, as_timestamp, redacted
 
-__all__ = ["SessionRecord", "read_snapshot", "sessions_of", "write_snapshot"]
+__all__ = ["SessionRecord", "Snapshot", "read_snapshot", "sessions_of", "write_snapshot"]
 
 _FORMAT, _VERSION = "procedural-memory", 1
 _SUFFIXES = (".pkl", ".pickle", ".json")
@@ -79,7 +81,16 @@ def sessions_of(store: Store) -> Iterator[dict[str, Any]]:
         }
 
 
-def write_snapshot(store: Store, path: str | os.PathLike[str]) -> Path:
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What a snapshot holds; `vectors` is fingerprint -> {template: float32 bytes}."""
+
+    sessions: list[SessionRecord]
+    vectors: dict[str, dict[str, bytes]]
+    ranker: bytes
+
+
+def write_snapshot(store: Store, path: str | os.PathLike[str], ranker: bytes) -> Path:
     """Write a snapshot; the file appears whole, readable by its owner only, or not at all.
 
     Raises
@@ -95,6 +106,7 @@ def write_snapshot(store: Store, path: str | os.PathLike[str]) -> Path:
     sessions = list(sessions_of(store))
     content: dict[str, Any] = {"format": _FORMAT, "version": _VERSION, "sessions": sessions}
     content["checksum"] = _checksum(sessions)
+    content["ranker"] = base64.b64encode(ranker).decode("ascii")
     temporary: str | None = None
     try:
         # mkstemp makes the file 0600; the same folder, so that the rename is atomic.
@@ -121,14 +133,8 @@ def write_snapshot(store: Store, path: str | os.PathLike[str]) -> Path:
     return target
 
 
-def read_snapshot(path: str | os.PathLike[str]) -> tuple[list[SessionRecord], dict[str, dict[str, bytes]]]:
+def read_snapshot(path: str | os.PathLike[str]) -> Snapshot:
     """Read and check a snapshot; runs nothing that a file may hold.
-
-    Returns
-    -------
-    sessions : list of SessionRecord
-    vectors : dict
-        fingerprint -> {template: float32 bytes}
 
     Raises
     ------
@@ -168,7 +174,7 @@ def read_snapshot(path: str | os.PathLike[str]) -> tuple[list[SessionRecord], di
         records = [SessionRecord(f"sessions[{i}]", item) for i, item in enumerate(sessions)]
     except InvalidInputError as error:
         raise SnapshotError(f"load {str(target)!r}: {error}") from error
-    return records, _vectors(content.get("vectors", {}))
+    return Snapshot(records, _vectors(content.get("vectors", {})), _bytes(content.get("ranker")))
 
 
 def _checksum(sessions: list[Any]) -> str | None:
@@ -178,6 +184,14 @@ def _checksum(sessions: list[Any]) -> str | None:
     except (TypeError, ValueError, RecursionError):
         return None
     return blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def _bytes(value: Any) -> bytes:
+    """Return what a base64 text stands for; nothing where it is none: what it held can be learned again."""
+    try:
+        return base64.b64decode(value, validate=True)
+    except (TypeError, ValueError):
+        return b""
 
 
 def _vectors(value: Any) -> dict[str, dict[str, bytes]]:

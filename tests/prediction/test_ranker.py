@@ -202,3 +202,37 @@ def test_a_floor_leaves_out_what_is_less_probable(engine: ProceduralMemoryEngine
     some = engine.predict_next_action(["git add ."], top_k=20, min_probability=0.1)
     assert some == [p for p in every if p.probability >= 0.1]
     assert 0 < len(some) < len(every)
+
+
+@pytest.mark.parametrize("suffix", [".pkl", ".json"])
+def test_a_snapshot_keeps_what_the_ranker_learned(engine: ProceduralMemoryEngine, tmp_path: Path, suffix: str) -> None:
+    """After a load predictions are as probable as before the save, also where steps were learned one by one."""
+    for n in range(12):
+        with engine.session(cwd="/src") as live:
+            for command in ("git pull", "make", "make test" if n % 3 else "make clean", "git push"):
+                live.record(command, exit_code=0)
+    engine.learn_many([["git pull", "make", "git push"]] * 5)
+    engine.flush()
+    contexts = [["git pull", "make"], ["make"], []]
+    before = [[(p.next_command, p.probability) for p in engine.predict_next_action(c)] for c in contexts]
+    path = engine.save(tmp_path / f"m{suffix}")
+    with ProceduralMemoryEngine(embedder="lexical") as loaded:
+        loaded.load(path)
+        loaded.flush()
+        for context, expected in zip(contexts, before, strict=True):
+            found = loaded.predict_next_action(context)
+            assert [p.next_command for p in found] == [command for command, _ in expected]
+            assert [p.probability for p in found] == pytest.approx([p for _, p in expected], rel=1e-4)
+
+
+def test_a_damaged_ranker_in_a_snapshot_is_learned_anew(engine: ProceduralMemoryEngine, tmp_path: Path) -> None:
+    """What is no ranker is left aside; the sessions are loaded all the same."""
+    engine.learn_many([["git pull", "make", "git push"]] * 30)
+    path = engine.save(tmp_path / "m.json")
+    content = json.loads(path.read_text())
+    for value in ("no base64!", "AAAA", 7, None):
+        path.write_text(json.dumps({**content, "ranker": value}))
+        with ProceduralMemoryEngine(embedder="lexical") as loaded:
+            assert loaded.load(path) == 30
+            assert loaded._ranker.learned > 0
+            assert loaded.predict_next_action(["git pull", "make"])[0].next_command == "git push"
