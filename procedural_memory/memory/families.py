@@ -1261,7 +1261,7 @@ def _parts(tokens: list[str]) -> _Parts | None:
             words.append(token)
         else:
             rest.append(token)
-    if name == "tar" and words[:1] == arguments[:1]:  # tar xzf
+    if name == "tar" and words and words[0] == arguments[0]:  # tar xzf
         flags.append(f"-{words.pop(0)}")
     return _Parts(name, tuple(words), tuple(flags), tuple(rest), tuple(carried))
 

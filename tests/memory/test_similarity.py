@@ -648,3 +648,26 @@ def test_reading_never_fails(template: str) -> None:
 def test_long_hostile_text_is_read_in_bounded_work(opener: str) -> None:
     """A megabyte of openers: only its beginning is read."""
     assert 1 <= len(read(opener * (1_000_000 // len(opener)))) <= 4
+
+
+_TOKENS = st.sampled_from(
+    ["tar", "docker", "compose", "exec", "run", "ssh", "kubectl", "sudo", "uv", "npx", "python", "-m", "--", "-x", "|"]
+    + ["&&", "<FILE>", "<HOST>", "./x.sh", "http", "POST", "git", "push", "-", "*", ">", "<<EOF", "make", "$(", "="]
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(_TOKENS, min_size=1, max_size=6))
+def test_any_template_can_be_read(tokens: list[str]) -> None:
+    """Whatever stands in a template, reading what it does raises nothing, and reading again says the same."""
+    template = " ".join(tokens)
+    assert families.read(template) == families.read(template)
+    assert families.fold(template) == families.fold(template)
+
+
+@pytest.mark.parametrize(
+    "program", ["tar", "docker", "ssh", "kubectl", "sudo", "npx", "python", "git", "make", "-", "|"]
+)
+def test_a_bare_program_can_be_read(program: str) -> None:
+    """A program without a word, as process accounting tells of, is read like any other."""
+    assert isinstance(families.read(program), list | tuple)
