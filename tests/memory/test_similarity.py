@@ -651,8 +651,38 @@ def test_long_hostile_text_is_read_in_bounded_work(opener: str) -> None:
 
 
 _TOKENS = st.sampled_from(
-    "tar docker compose exec run ssh kubectl sudo uv npx python -m -- -x | && <FILE> <HOST> ./x.sh http POST git push"
-    " - * > <<EOF make $( =".split()
+    [
+        "tar",
+        "docker",
+        "compose",
+        "exec",
+        "run",
+        "ssh",
+        "kubectl",
+        "sudo",
+        "uv",
+        "npx",
+        "python",
+        "-m",
+        "--",
+        "-x",
+        "|",
+        "&&",
+        "<FILE>",
+        "<HOST>",
+        "./x.sh",
+        "http",
+        "POST",
+        "git",
+        "push",
+        "-",
+        "*",
+        ">",
+        "<<EOF",
+        "make",
+        "$(",
+        "=",
+    ]
 )
 
 
