@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from procedural_memory.types import Evidence
 
@@ -64,12 +65,12 @@ def _recent(item: Evidence) -> str:
 
 def _program(item: Evidence) -> str:
     d = item.details
-    return f"{d['count']} of {d['total']} times after `{d['program']}`" if d.get("program") else ""
+    return f"{_share(d)} after `{d['program']}`" if d.get("program") else ""
 
 
 def _exit(item: Evidence) -> str:
     d = item.details
-    return f"{d['count']} of {d['total']} times after `{_short(d['step'])}` {d['ended']}" if d else ""
+    return f"{_share(d)} after `{_short(d['step'])}` {d['ended']}" if d else ""
 
 
 def _skip(item: Evidence) -> str:
@@ -77,7 +78,7 @@ def _skip(item: Evidence) -> str:
     if not d:
         return ""
     what = _steps(item.context) or "the start of a session"
-    return f"{d['count']} of {d['total']} times {d['steps_back']} steps after {what}"
+    return f"{_share(d)} {d['steps_back']} steps after {what}"
 
 
 def _patterns(item: Evidence) -> str:
@@ -127,6 +128,11 @@ def _steps(templates: Sequence[str]) -> str:
 def _short(template: str) -> str:
     line = " ".join(template.split())
     return line if len(line) <= _SHOWN else line[: _SHOWN - 1] + "…"
+
+
+def _share(details: Mapping[str, Any]) -> str:
+    count, total = details["count"], details["total"]
+    return "the only time" if total == 1 else f"{count} of {total} times"
 
 
 def _times(count: int) -> str:
