@@ -806,9 +806,13 @@ class ProceduralMemoryEngine:
 
     def _catch_up(self, all_of_it: bool = True) -> None:
         if self._store.path is not None:
+            self._store.refresh()
             self._notice_others()
-        if self._deriver.catch_up(all_of_it):
-            self._vectors.notify()
+        learned = self._deriver.catch_up(all_of_it)
+        if learned.rows:
+            # A service that was down is tried again whenever something is learned.
+            if learned.news or self._vectors.problem:
+                self._vectors.notify()
             if self._ranker.learned - self._kept[1] >= _KEEP_AFTER:
                 self._keep_ranker()
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from procedural_memory.commands.parse import tokens
@@ -444,6 +445,7 @@ def _inner(words: list[str]) -> list[str]:
     return words
 
 
+@lru_cache(maxsize=4_096)
 def is_destructive(command: str) -> bool:
     """Whether a command line, or a template, can lose data or take a machine down. Never raises on a `str`.
 

@@ -48,12 +48,8 @@ def levels(place: Place, last: str) -> tuple[tuple[str, ...], ...]:
     return (place.kind,), (place.role,), (place.role, last)
 
 
-class Guess(NamedTuple):
-    """What a fill rule proposes for a place."""
-
-    rule: str
-    value: str
-
+Guess: TypeAlias = tuple[str, str]
+"""What a fill rule proposes for a place: the rule and the value."""
 
 Judged: TypeAlias = dict[tuple[str, ...], dict[str, tuple[int, int]]]
 """Level -> fill rule -> (times offered, times right)."""
@@ -170,19 +166,19 @@ class SessionValues:
         kind, role = place
         for name, values in (("role", self.by_role.get(role, ())), ("kind", self.by_kind.get(kind, ()))):
             for nth, value in enumerate(values[:-4:-1], 1):
-                yield Guess(f"{name} {nth}", value)
+                yield f"{name} {nth}", value
         if kind == "FILE":
             yield from self._files(role)
         elif kind == "TEST":
             for nth, name in enumerate(self.printed.tests[:2], 1):
-                yield Guess(f"printed {nth}", _word(name))
+                yield f"printed {nth}", _word(name)
             named = self.by_kind.get("FILE", ())
             for nth, name in enumerate(named[:-3:-1], 1):
-                yield Guess(f"file {nth}", _word(name))
+                yield f"file {nth}", _word(name)
             tests = [name for name in reversed(named) if "test" in name]
             for nth, name in enumerate(tests[:2], 1):
                 for rule, module in module_names(name):
-                    yield Guess(f"{rule} {nth}", module)
+                    yield f"{rule} {nth}", module
 
     def bound_fills(self, template: str, number: int, known: Mapping[int, str]) -> Iterator[Guess]:
         """Yield what the rules propose that look at the values of the places filled before."""
@@ -191,9 +187,9 @@ class SessionValues:
         yield from self._same_form(template, number, known)
         if known:
             if same := [value for other, value in known.items() if there[other].kind == kind]:
-                yield Guess("same line", same[0])
+                yield "same line", same[0]
             if companion := self._companion(kind, next(iter(known.values()))):
-                yield Guess("companion", companion)
+                yield "companion", companion
         if kind == "RANGE":
             file = next((value for other, value in known.items() if there[other].kind == "FILE"), "")
             yield from self._ranges(role, file)
@@ -205,7 +201,7 @@ class SessionValues:
         for number in filling_order(analysis.template):
             value = analysis.slots[number].value
             if there[number].kind not in UNKNOWABLE:
-                right = {guess.rule: guess.value == value for guess in self.fills(analysis.template, number, known)}
+                right = {rule: guess == value for rule, guess in self.fills(analysis.template, number, known)}
                 yield there[number], {ANY: any(right.values()), **right}
                 known[number] = value
 
@@ -233,7 +229,7 @@ class SessionValues:
         for values in reversed(self.by_form.get(template, ())):
             if values[place] != last and all(values[other] == value for other, value in known.items()):
                 nth, last = nth + 1, values[place]
-                yield Guess(f"form {nth}", last)
+                yield f"form {nth}", last
                 if nth == 3:
                     return
 
@@ -274,11 +270,11 @@ class SessionValues:
             ("its name", [base] if base else ()),
         ):
             if files:
-                yield Guess(name, " ".join(map(_word, files)))
+                yield name, " ".join(map(_word, files))
         if test := counterpart(base, [*named, *self.listed]):
-            yield Guess("its test", _word(test))
+            yield "its test", _word(test)
         if test := conventional_test(newest):
-            yield Guess("its test by convention", _word(test))
+            yield "its test by convention", _word(test)
 
     def _ranges(self, role: str, file: str) -> Iterator[Guess]:
         """Propose ranges of lines: after those shown last of the file, and at lines that an output named."""
@@ -286,12 +282,12 @@ class SessionValues:
         style = next(filter(None, before), LineRange(0, 0))
         if file and (shown := self._shown(file)):
             for rule, first, last in lines_after(shown):
-                yield Guess(rule, style.moved(first, last))
+                yield rule, style.moved(first, last)
         printed = [n for path, n in self.printed.lines if path in ("", file)] or [n for _, n in self.printed.lines]
         older = self.numbers.get(file, [])[-1:]
         for name, number in [("printed line", n) for n in printed[:1]] or [("older line", n) for n in older]:
             for rule, first, last in lines_at(name, number):
-                yield Guess(rule, style.moved(first, last))
+                yield rule, style.moved(first, last)
 
     def _shown(self, file: str) -> LineRange | None:
         """Return the range of lines in the newest line with that file."""

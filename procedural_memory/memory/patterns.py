@@ -219,7 +219,7 @@ class PatternIndex:
         exact = pattern_row_id(pattern_id_of(templates))
         found = list(dict.fromkeys([exact, *self._store.patterns_with(keys, candidates)]))
         ids: list[int] = []
-        parts: list[tuple[int, ...]] = []
+        parts: list[NDArray[np.int64]] = []
         size = 0
         for number, steps in self._store.pattern_templates(found):
             if len(ids) == candidates or (ids and size + len(steps) > most_steps):
@@ -229,9 +229,7 @@ class PatternIndex:
             size += len(steps)
         if not ids:
             return None
-        universe, steps_of = np.unique(
-            np.concatenate([np.array(p, dtype=np.int64) for p in parts]), return_inverse=True
-        )
+        universe, steps_of = np.unique(np.concatenate(parts), return_inverse=True)
         texts = self._store.template_texts(universe.tolist())
         return _Aligned(
             ids,

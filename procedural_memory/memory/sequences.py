@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
+from typing import NamedTuple
 
 from procedural_memory.commands.normalize import analyze
 from procedural_memory.memory.context import COUNTED, RATED, SessionContext, context_keys
@@ -18,7 +19,7 @@ from procedural_memory.memory.patterns import index_keys, pattern_id_of
 from procedural_memory.storage.base import Delta, LogRow, PatternRow, SessionRow, Store, moment
 from procedural_memory.types import Command
 
-__all__ = ["WATCHED", "Deriver"]
+__all__ = ["WATCHED", "Deriver", "Learned"]
 
 WATCHED = 2_000
 """Of a long tail the ranker learns from the newest rows only; counts come from all of them."""
@@ -45,6 +46,13 @@ class _State:
     last: float | None = None
 
 
+class Learned(NamedTuple):
+    """How many rows of the log were learned, and whether templates were seen for the first time."""
+
+    rows: int
+    news: bool
+
+
 class Deriver:
     """Keeps the derived state of a store up to its log.
 
@@ -66,12 +74,12 @@ class Deriver:
         self._live: OrderedDict[int, _State] = OrderedDict()
         self._generation: int | None = None
 
-    def catch_up(self, all_of_it: bool = True) -> int:
-        """Learn what the log holds beyond the derived state; return the number of rows learned.
+    def catch_up(self, all_of_it: bool = True) -> Learned:
+        """Learn what the log holds beyond the derived state.
 
         With ``all_of_it=False`` the newest `WATCHED` rows, from which the ranker learns, are left for the next time.
         """
-        learned = 0
+        learned = Learned(0, False)
         while (end := self._store.last_row()) > self._derived():
             try:
                 # In one transaction, so that no two processes derive the same rows.
@@ -84,7 +92,8 @@ class Deriver:
                     if unwatched <= 0 and not all_of_it:
                         break
                     rows = self._store.tail(min(_BATCH, unwatched) if unwatched > 0 else _WATCHED_BATCH)
-                    learned += self._learn(rows, watched=unwatched <= 0)
+                    news = self._learn(rows, watched=unwatched <= 0)
+                    learned = Learned(learned.rows + len(rows), learned.news or news)
             except BaseException:
                 self._live.clear()
                 raise
@@ -93,7 +102,7 @@ class Deriver:
     def _derived(self) -> int:
         return self._store.meta("derived") or 0
 
-    def _learn(self, rows: Sequence[LogRow], watched: bool) -> int:
+    def _learn(self, rows: Sequence[LogRow], watched: bool) -> bool:
         delta = Delta()
         for row in rows:
             state = self._state(row.session, row.step)
@@ -104,9 +113,7 @@ class Deriver:
             if watched and self._watch:
                 self._watch(state.context, row.command)
             self._step(state, row.command, delta)
-        if rows:
-            self._store.apply(delta, rows[-1].seq)
-        return len(rows)
+        return bool(rows) and self._store.apply(delta, rows[-1].seq)
 
     def forget(self) -> None:
         """Drop what is remembered of live sessions; it is read back from the log when needed."""

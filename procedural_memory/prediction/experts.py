@@ -7,7 +7,7 @@ contract is `Expert`; every expert passes the same ``check_*`` suite.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -37,9 +37,6 @@ ESCAPE = 1.0
 """Unseen followers that a context is given: what was seen once or twice in a row is no certainty."""
 
 _SHOWN_PATTERNS = 5
-
-FOLLOWERS = 64
-"""How many followers of a context are read, beside the recent ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +76,18 @@ class Query:
         self.keys = context_keys(context, self.project, self.cwd)
         self.ids = store.template_ids(context.templates)
         self._contexts: dict[int, Context | None] = {}
+        self.read([key for chain in self.keys.values() for key in chain])
+
+    def read(self, keys: Sequence[int]) -> None:
+        """Read what followed some contexts, in one go."""
+        if missing := [key for key in keys if key not in self._contexts]:
+            self._contexts.update(dict.fromkeys(missing))
+            self._contexts.update(self.store.contexts(missing))
 
     def followers(self, key: int) -> Context | None:
         """Return what followed a context."""
         if key not in self._contexts:
-            self._contexts[key] = self.store.context(key, FOLLOWERS)
+            self.read((key,))
         return self._contexts[key]
 
 
@@ -251,7 +255,7 @@ class PatternExpert:
     """Steps that follow the place where the context aligns with a learned pattern."""
 
     name = "patterns"
-    LENGTH, CANDIDATES, SHARPNESS, PSEUDO = 6, 48, 6.0, 0.5
+    LENGTH, CANDIDATES, SHARPNESS, PSEUDO = 6, 24, 6.0, 0.5
 
     def __init__(self, index: PatternIndex, threshold: float) -> None:
         self._index = index
@@ -311,10 +315,12 @@ class SemanticExpert:
         best: dict[int, tuple[float, int, int]] = {}
         total = 0.0
         cosines = dict(self._neighbours(last))
-        for neighbour, cosine in cosines.items():
-            if cosine < self.FLOOR:
-                break
-            context = query.followers(context_key((query.store.template_text(neighbour),)))
+        near = [neighbour for neighbour, cosine in cosines.items() if cosine >= self.FLOOR]
+        keys = dict(zip(near, (context_key((text,)) for text in query.store.template_texts(near)), strict=True))
+        query.read(list(keys.values()))
+        for neighbour, key in keys.items():
+            cosine = cosines[neighbour]
+            context = query.followers(key)
             if context is None:
                 continue
             weight = cosine**self.SHARPNESS

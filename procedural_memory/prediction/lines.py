@@ -39,6 +39,7 @@ FLOOR: Final = -6.2
 # Weights of the logistic model, fitted by `benchmarks/grounding.py` to two data sets together: sessions of a coding
 # agent and of people.
 _RULE, _NO_RULE, _PAST, _NO_PAST = 0.97, 2.81, 0.61, 2.02
+_WITHOUT_RULE, _WITHOUT_PAST = _RULE * FLOOR + _NO_RULE, _PAST * FLOOR + _NO_PAST
 _OTHER, _OTHER_PAST, _OTHER_RULES, _OTHER_BEST = -0.82, 0.25, 0.73, 0.19
 
 PRIOR: Final[Mapping[str, float]] = {
@@ -105,6 +106,41 @@ class PlaceEvidence(NamedTuple):
     no_rule_right: float
 
 
+class _Past(NamedTuple):
+    """What was seen in a place: as in `PlaceEvidence`."""
+
+    shares: dict[str, float]
+    log_rest: float
+
+
+class _Free(NamedTuple):
+    """What is known of the values of a place, whatever stands in the other places of the line.
+
+    Attributes
+    ----------
+    rules : mapping
+        As in `PlaceEvidence`.
+    pasts : mapping
+        Value -> what it gains by having stood there before.
+    best : list of (float, str, str)
+        Negative score, value and origin, best first.
+    odds : mapping
+        Value -> exponential of its score; `total` is their sum.
+    top : float
+        Log-odds of the best rule.
+    other : float
+        Score of all other values, but for what the best rule adds to it.
+    """
+
+    rules: dict[str, tuple[float, str]]
+    pasts: dict[str, float]
+    best: list[tuple[float, str, str]]
+    odds: dict[str, float]
+    total: float
+    top: float
+    other: float
+
+
 class Grounding:
     """Grounds templates in one context; what it reads of the memory is read once.
 
@@ -122,8 +158,8 @@ class Grounding:
         self._values = values
         self._project = project
         self._cwd = cwd
-        self._past: dict[Place, tuple[dict[str, float], float]] = {}
-        self._free: dict[Place, dict[str, tuple[float, str]]] = {}
+        self._past: dict[Place, _Past] = {}
+        self._free: dict[Place, _Free] = {}
         self._filled: dict[tuple[object, ...], tuple[list[tuple[str, float, str]], float]] = {}
         self._odds_of: dict[Place, dict[str, float]] = {}
         self._counts: dict[Place, list[tuple[float, RuleCounts]]] = {}
@@ -179,7 +215,8 @@ class Grounding:
         rules = self._store.rules([key for of_rules, _ in keys.values() for key in of_rules])
         seen = self._store.values([key for _, of_values in keys.values() for key in of_values])
         for place, (of_rules, of_values) in keys.items():
-            self._past[place] = _shares([seen[key] for key in of_values if key in seen])
+            shares, rest = _shares([seen[key] for key in of_values if key in seen])
+            self._past[place] = _Past(shares, math.log(rest))
             self._odds_of[place] = {}
             self._counts[place] = [
                 (weight, counts)
@@ -192,9 +229,9 @@ class Grounding:
         """Return the ways in which a template without places was written; without any, as it stands."""
         place = line_place(template)
         self.read([place])
-        shares, rest = self._past[place]
+        shares, log_rest = self._past[place]
         found = {template: 0.0, **shares}
-        found[template] += rest
+        found[template] += math.exp(log_rest)
         best = sorted(found.items(), key=lambda item: (-item[1], item[0]))[:_WIDTH]
         return [Line(line, p, "past") for line, p in best]
 
@@ -217,42 +254,67 @@ class Grounding:
         """Return what is known of the values of a place, given those of the places filled before."""
         place = places(template)[number]
         self.read([place])
-        if place not in self._free:
-            self._free[place] = self._best({}, place, self._values.free_fills(place))
-        rules = self._best(self._free[place], place, self._values.bound_fills(template, number, known))
-        shares, rest = self._past[place]
-        return PlaceEvidence(rules, shares, math.log(rest), -math.log1p(math.exp(self._odds(place, ANY))))
+        free = self._free_of(place)
+        rules = free.rules | self._best(free.rules, place, self._values.bound_fills(template, number, known))
+        return PlaceEvidence(rules, *self._past[place], -math.log1p(math.exp(self._odds(place, ANY))))
 
     def _values_of(
         self, template: str, number: int, known: Mapping[int, str]
     ) -> tuple[list[tuple[str, float, str]], float]:
-        rules, shares, log_rest, no_rule_right = self.evidence(template, number, known)
-        without_past = _PAST * FLOOR + _NO_PAST
-        without_rule = _RULE * FLOOR + _NO_RULE
-        scores = [
-            (_RULE * odds + (_PAST * log_odds(shares[value]) if value in shares else without_past), value, rule)
-            for value, (odds, rule) in rules.items()
-        ]
-        scores += [
-            (without_rule + _PAST * log_odds(share), value, "past")
-            for value, share in shares.items()
-            if value not in rules
-        ]
-        top = max((odds for odds, _ in rules.values()), default=FLOOR)
-        other = math.exp(_OTHER + _OTHER_PAST * log_rest + _OTHER_RULES * no_rule_right + _OTHER_BEST * top)
-        scores.sort(key=lambda score: (-score[0], score[1]))
-        total = other + sum(math.exp(score) for score, _, _ in scores)
-        found = [(value, math.exp(score) / total, rule) for score, value, rule in scores[:_WIDTH] if _is_plain(value)]
+        place = places(template)[number]
+        free = self._free_of(place)
+        bound = self._best(free.rules, place, self._values.bound_fills(template, number, known))
+        total, top, scores = free.total, free.top, free.best[: _WIDTH + len(bound)]
+        if bound:
+            scores = [score for score in scores if score[1] not in bound]
+            for value, (odds, rule) in bound.items():
+                score = _RULE * odds + free.pasts.get(value, _WITHOUT_PAST)
+                scores.append((-score, value, rule))
+                total += math.exp(score) - free.odds.get(value, 0.0)
+                top = max(top, odds)
+            scores.sort()
+        other = math.exp(free.other + _OTHER_BEST * top)
+        total += other
+        found = [(value, math.exp(-low) / total, rule) for low, value, rule in scores[:_WIDTH] if _is_plain(value)]
         return found, other / total
+
+    def _free_of(self, place: Place) -> _Free:
+        """Return what is known of the values of a place, whatever stands in the other places of the line."""
+        if place not in self._free:
+            rules = self._best({}, place, self._values.free_fills(place))
+            shares, log_rest = self._past[place]
+            pasts = {value: _PAST * log_odds(share) for value, share in shares.items()}
+            scores = [
+                (-_RULE * odds - pasts.get(value, _WITHOUT_PAST), value, rule) for value, (odds, rule) in rules.items()
+            ]
+            scores += [(-_WITHOUT_RULE - past, value, "past") for value, past in pasts.items() if value not in rules]
+            scores.sort()
+            odds = {value: math.exp(-low) for low, value, _ in scores}
+            no_rule_right = -math.log1p(math.exp(self._odds(place, ANY)))
+            self._free[place] = _Free(
+                rules,
+                pasts,
+                scores,
+                odds,
+                sum(odds.values()),
+                max((odds for odds, _ in rules.values()), default=FLOOR),
+                _OTHER + _OTHER_PAST * log_rest + _OTHER_RULES * no_rule_right,
+            )
+        return self._free[place]
 
     def _best(
         self, known: Mapping[str, tuple[float, str]], place: Place, guesses: Iterable[Guess]
     ) -> dict[str, tuple[float, str]]:
-        """Return, for each value that is proposed, the log-odds and the name of the best rule that proposes it."""
-        best = dict(known)
+        """Return, for each value that is proposed, the log-odds and the name of the best rule that proposes it.
+
+        Values for which a rule is `known` that is as good are left out.
+        """
+        best: dict[str, tuple[float, str]] = {}
+        odds_of = self._odds_of[place]
         for rule, value in guesses:
-            odds = self._odds(place, rule)
-            if value not in best or odds > best[value][0]:
+            odds = odds_of[rule] if rule in odds_of else self._odds(place, rule)
+            before = best.get(value) or known.get(value)
+            if before is None or odds > before[0]:
                 best[value] = odds, rule
         return best
 

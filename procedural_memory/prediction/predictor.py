@@ -6,6 +6,7 @@ import heapq
 from collections import OrderedDict
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Final
 
 from procedural_memory.commands.danger import is_destructive
@@ -224,12 +225,15 @@ class Predictor:
 
     def _suggestions(self, template: str, grounding: Grounding) -> tuple[str, ...]:
         """Return what usually follows a template, from the workflow graph."""
-        following = self._store.context(context_key((template,)), _SUGGESTIONS)
+        following = self._store.context(context_key((template,)))
         if following is None:
             return ()
-        texts = self._store.template_texts([row.template for row in following.followers])
-        ranked = sorted(zip(following.followers, texts, strict=True), key=lambda item: (-item[0].count, item[1]))
-        return tuple([text for _, text in ranked if grounding.may_run(text)][:_SUGGESTIONS])
+        best = heapq.nlargest(_SUGGESTIONS, following.followers, key=lambda row: row.count)
+        least = best[-1].count
+        tied = [row for row in following.followers if row.count >= least]
+        texts = self._store.template_texts([row.template for row in tied])
+        ranked = sorted(zip(tied, texts, strict=True), key=lambda item: (-item[0].count, item[1]))
+        return tuple(islice((text for _, text in ranked if grounding.may_run(text)), _SUGGESTIONS))
 
 
 def _of(candidate: Candidate, line: Line) -> Line:

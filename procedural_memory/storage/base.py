@@ -11,13 +11,19 @@ import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from hashlib import blake2b
-from typing import Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from procedural_memory.types import Command, Outcome
 
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
 __all__ = [
     "BEST_VALUES",
+    "FOLLOWERS",
     "RECENT",
     "START",
     "Context",
@@ -44,6 +50,9 @@ START = ""
 RECENT = 64
 """How many of the newest followers of a context are kept, for decay computed at read."""
 
+FOLLOWERS = 64
+"""How many followers of a context are read, beside the recent ones."""
+
 _MOMENT = struct.Struct(">d8sI")
 _ID = struct.Struct(">q")
 BEST_VALUES = 8
@@ -58,6 +67,7 @@ def hash64(*parts: str) -> int:
     return int.from_bytes(digest, "big", signed=True)
 
 
+@lru_cache(maxsize=65_536)
 def text_id(text: str) -> int:
     """Return the id of a text: made of its content, so that every memory and process gives it the same."""
     return hash64(text)
@@ -123,7 +133,7 @@ class LogRow:
     command: Command | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Follower:
     """How often a template followed a context.
 
@@ -140,13 +150,22 @@ class Follower:
     bad: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Context:
-    """What followed a context: its total, the newest followers (oldest first) and the most frequent ones."""
+    """What followed a context: its total, the newest followers (oldest first) and the most frequent ones.
+
+    Shared by all who ask for it, and so not to be changed.
+    """
 
     total: int
     recent: tuple[int, ...]
     followers: tuple[Follower, ...]
+    complete: bool = True
+    """Whether `followers` are all there are."""
+    by_template: dict[int, Follower] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.by_template = {row.template: row for row in self.followers}
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +253,10 @@ class Store(Protocol):
         """Run the body as one transaction, rolled back whole when it raises. Nested uses join the outer one."""
         ...
 
+    def refresh(self) -> None:
+        """Let go of what was read before another process changed it; called before each use."""
+        ...
+
     def close(self) -> None:
         """Release the store."""
         ...
@@ -292,8 +315,8 @@ class Store(Protocol):
         ...
 
     # -- derived state
-    def apply(self, delta: Delta, upto: int) -> None:
-        """Merge a delta and mark the log as derived up to row `upto`."""
+    def apply(self, delta: Delta, upto: int) -> bool:
+        """Merge a delta and mark the log as derived up to row `upto`; return whether it counts templates never seen."""
         ...
 
     def reset_derived(self) -> None:
@@ -316,8 +339,12 @@ class Store(Protocol):
         """Return templates by their ids."""
         ...
 
-    def context(self, key: int, limit: int) -> Context | None:
-        """Return what followed a context: at most `limit` followers by count, plus the recent ones."""
+    def contexts(self, keys: Sequence[int]) -> dict[int, Context]:
+        """Return what followed contexts that were seen: the `FOLLOWERS` most frequent ones, plus the recent ones."""
+        ...
+
+    def context(self, key: int) -> Context | None:
+        """Return what followed a context."""
         ...
 
     def follower(self, key: int, template: int) -> Follower | None:
@@ -344,7 +371,7 @@ class Store(Protocol):
         """Return at most `limit` ids of patterns that hold most of `keys`, rare keys weighing more, best first."""
         ...
 
-    def pattern_templates(self, ids: Sequence[int]) -> Iterator[tuple[int, tuple[int, ...]]]:
+    def pattern_templates(self, ids: Sequence[int]) -> Iterator[tuple[int, NDArray[np.int64]]]:
         """Yield (row id, template ids) of those of the patterns that are there, in order."""
         ...
 

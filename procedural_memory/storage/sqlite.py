@@ -6,19 +6,22 @@ any thread. A write runs inside ``BEGIN IMMEDIATE`` and is rolled back whole whe
 
 from __future__ import annotations
 
+import heapq
 import json
 import math
 import sqlite3
 import struct
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
-from typing import Any
+from itertools import starmap
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from procedural_memory.errors import ClosedError, StorageError
 from procedural_memory.storage.base import (
     BEST_VALUES,
+    FOLLOWERS,
     Context,
     Delta,
     Follower,
@@ -36,6 +39,10 @@ from procedural_memory.storage.base import (
     text_id,
 )
 from procedural_memory.types import Command, Outcome
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 __all__ = ["SQLiteStore"]
 
@@ -90,11 +97,17 @@ _UNIGRAM = context_key(())
 _NO_VECTOR = (
     "WHERE f.context = ? AND NOT EXISTS (SELECT 1 FROM vector v WHERE v.fingerprint = ? AND v.template = f.template)"
 )
+_T = TypeVar("_T")
 _POSTINGS_READ = 250
+_POSTINGS, _PATTERNS = 1_024, 4_096
+"""How many lists of patterns, and patterns, are kept as they were read."""
 _CACHE = 200_000
+_KEPT = 4_096
+"""How many rows of a kind are kept as they were read: those of a session come up again and again."""
 _PAIR = struct.Struct("<qf")
 _OUTCOME_CODE: dict[Outcome, int | None] = {"success": 1, "failure": 0, None: None}
 _OUTCOME: dict[int | None, Outcome] = {code: outcome for outcome, code in _OUTCOME_CODE.items()}
+_FOLLOWER = "template, count, sessions, success, failure, good, bad"
 _INTERNED = ("cwd", "project", "source", "actor", "host", "branch")
 _STEP_COLUMNS = """c.text, l.exit_code, w.text, l.timestamp, l.duration_ms, p.text, s.text, a.text, h.text, b.text"""
 _STEP_JOINS = """LEFT JOIN text c ON c.id = l.command LEFT JOIN text w ON w.id = l.cwd
@@ -112,12 +125,6 @@ def _unpack(blob: bytes) -> tuple[int, ...]:
     return struct.unpack(f"<{len(blob) // 8}q", blob)
 
 
-@lru_cache(maxsize=8_192)
-def _json(text: str) -> Any:
-    """Return what a column holds, parsed once; not to be changed."""
-    return json.loads(text)
-
-
 class SQLiteStore:
     """A store on SQLite.
 
@@ -133,6 +140,14 @@ class SQLiteStore:
         self._depth = 0
         self._written: set[int] = set()
         self._texts: dict[int, str] = {}
+        # What was read and is still so: dropped when it changes, here or in another process, or is rolled back.
+        self._contexts: dict[int, Context | None] = {}
+        self._values: dict[int, ValueCounts | None] = {}
+        self._rules: dict[int, RuleCounts | None] = {}
+        self._counted: set[int] = set()
+        self._postings: dict[int, tuple[int, tuple[int, ...]]] = {}
+        self._pattern_templates: dict[int, NDArray[np.int64]] = {}
+        self._data_version = 0
         self._scrub = False
         self._closed = False
         self._db = sqlite3.connect(path or ":memory:", check_same_thread=False, isolation_level=None, timeout=30)
@@ -194,10 +209,12 @@ class SQLiteStore:
             self._depth = 1
             try:
                 self._db.execute("BEGIN IMMEDIATE")
+                self.refresh()
                 try:
                     yield
                     self._db.execute("COMMIT")
                 except BaseException:
+                    self._drop_read()
                     if self._db.in_transaction:  # a full disk has rolled back already
                         self._db.execute("ROLLBACK")
                     raise
@@ -210,6 +227,19 @@ class SQLiteStore:
                 self._depth = 0
                 self._scrub = False
                 self._written.clear()
+
+    def refresh(self) -> None:
+        """Let go of what was read before another process changed the file."""
+        if self._path is not None:
+            (version,) = self._one("PRAGMA data_version")
+            if version != self._data_version:
+                self._data_version = version
+                self._drop_read()
+
+    def _drop_read(self) -> None:
+        kept = (self._contexts, self._values, self._rules, self._counted, self._postings, self._pattern_templates)
+        for each in kept:
+            each.clear()
 
     def close(self) -> None:
         """Close the connection."""
@@ -245,15 +275,16 @@ class SQLiteStore:
 
     def template_ids(self, templates: Iterable[str]) -> dict[str, int]:
         """Return the ids of those `templates` that were counted."""
-        ids = {text_id(text): text for text in templates}
-        known: dict[str, int] = {}
-        for chunk in _chunks(list(ids)):
-            marks = ",".join("?" * len(chunk))
-            rows = self._all(
-                f"SELECT template FROM follower WHERE context = ? AND template IN ({marks})", (_UNIGRAM, *chunk)
-            )
-            known.update((ids[number], number) for (number,) in rows)
-        return known
+        ids = {text: text_id(text) for text in templates}
+        with self._lock:
+            counted = self._counted
+            if len(counted) > _CACHE:
+                counted.clear()
+            for chunk in _chunks([number for number in dict.fromkeys(ids.values()) if number not in counted]):
+                marks = ",".join("?" * len(chunk))
+                sql = f"SELECT template FROM follower WHERE context = ? AND template IN ({marks})"
+                counted.update(number for (number,) in self._all(sql, (_UNIGRAM, *chunk)))
+            return {text: number for text, number in ids.items() if number in counted}
 
     def template_text(self, template: int) -> str:
         """Return a template by its id."""
@@ -380,6 +411,7 @@ class SQLiteStore:
     def reset_derived(self) -> None:
         """Drop the derived state, and every text and vector that the log no longer speaks of."""
         with self.transaction():
+            self._drop_read()
             for table in _DERIVED:
                 self._db.execute(f"DELETE FROM {table}")
             self.set_meta("derived", 0)
@@ -400,10 +432,14 @@ class SQLiteStore:
             self._texts.clear()
             self._scrub = True
 
-    def apply(self, delta: Delta, upto: int) -> None:
-        """Merge a delta and mark the log as derived up to row `upto`."""
+    def apply(self, delta: Delta, upto: int) -> bool:
+        """Merge a delta and mark the log as derived up to row `upto`; return whether it counts templates never seen."""
         with self.transaction():
             execute, many, intern = self._db.execute, self._db.executemany, self._intern
+            counted = {template for key, template in delta.followers if key == _UNIGRAM}
+            news = len(self.template_ids(counted)) < len(counted)
+            for key, _ in delta.followers:
+                self._contexts.pop(key, None)
             many(
                 "INSERT INTO follower VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
                 " count = count + excluded.count, sessions = sessions + excluded.sessions,"
@@ -429,7 +465,10 @@ class SQLiteStore:
             self._apply_rules(delta)
             for row in delta.patterns.values():
                 self._apply_pattern(row)
+                for key in row.keys:
+                    self._postings.pop(key, None)
             self.set_meta("derived", upto)
+            return news
 
     def _apply_values(self, delta: Delta) -> None:
         execute = self._db.execute
@@ -437,6 +476,7 @@ class SQLiteStore:
         for (key, value), (count, newest) in delta.values.items():
             total = totals.setdefault(key, [0, 0])
             total[0] += count
+            self._values.pop(key, None)
             known = execute(
                 "UPDATE value SET count = count + ?, newest = max(newest, ?) WHERE key = ? AND value = ?",
                 (count, newest, key, value),
@@ -463,6 +503,7 @@ class SQLiteStore:
                 before = merged.get(rule, (0, 0))
                 merged[rule] = before[0] + offered, before[1] + right
             self._db.execute("INSERT OR REPLACE INTO rule VALUES (?, ?)", (key, json.dumps(merged)))
+            self._rules.pop(key, None)
 
     def _apply_pattern(self, row: PatternRow) -> None:
         execute = self._db.execute
@@ -495,33 +536,61 @@ class SQLiteStore:
                 (row.newest, json.dumps(row.example), known[0]),
             )
 
-    def context(self, key: int, limit: int) -> Context | None:
-        """Return what followed a context: at most `limit` followers by count, plus the recent ones."""
+    def contexts(self, keys: Sequence[int]) -> dict[int, Context]:
+        """Return what followed contexts that were seen: the `FOLLOWERS` most frequent ones, plus the recent ones."""
+        return self._known(self._contexts, keys, self._read_contexts)
+
+    def _known(
+        self,
+        kept: dict[int, _T | None],
+        keys: Sequence[int],
+        read: Callable[[str, Sequence[int]], Iterable[tuple[int, _T]]],
+    ) -> dict[int, _T]:
+        """Return what is known under `keys`: as it was read before, or read in one go."""
         with self._lock:
-            row = self._one("SELECT total, recent FROM context WHERE key = ?", (key,))
-            if row is None:
-                return None
-            recent = tuple(recent_templates(row[1]))
-            columns = "template, count, sessions, success, failure, good, bad"
-            rows = self._all(
-                f"SELECT {columns} FROM follower WHERE context = ? ORDER BY count DESC, template DESC LIMIT ?",
-                (key, limit),
-            )
-            if len(rows) == limit:
-                missing = list(set(recent).difference(row[0] for row in rows))
+            if len(kept) >= _KEPT:
+                kept.clear()
+            for chunk in _chunks([key for key in dict.fromkeys(keys) if key not in kept]):
+                kept.update(dict.fromkeys(chunk) | dict(read(",".join("?" * len(chunk)), chunk)))
+            return {key: found for key in keys if (found := kept[key]) is not None}
+
+    def _read_contexts(self, marks: str, keys: Sequence[int]) -> Iterator[tuple[int, Context]]:
+        heads = self._all(f"SELECT key, total, recent FROM context WHERE key IN ({marks})", keys)
+        # No context has more followers than it was followed: those of small ones are read in one go.
+        small = [key for key, total, _ in heads if total < FOLLOWERS]
+        marks = ",".join("?" * len(small))
+        rows: dict[int, list[Any]] = {key: [] for key, _, _ in heads}
+        for row in self._all(f"SELECT context, {_FOLLOWER} FROM follower WHERE context IN ({marks})", small):
+            rows[row[0]].append(row[1:])
+        for key, total, blob in heads:
+            recent, complete = tuple(recent_templates(blob)), True
+            if total < FOLLOWERS:
+                rows[key].sort(key=itemgetter(1, 0), reverse=True)
+            else:
+                sql = f"SELECT {_FOLLOWER} FROM follower WHERE context = ? ORDER BY count DESC, template DESC LIMIT ?"
+                rows[key] = self._all(sql, (key, FOLLOWERS))
+                complete = len(rows[key]) < FOLLOWERS
+            if not complete:
+                missing = list(set(recent).difference(row[0] for row in rows[key]))
                 marks = ",".join("?" * len(missing))
-                rows += self._all(
-                    f"SELECT {columns} FROM follower WHERE context = ? AND template IN ({marks})", (key, *missing)
+                rows[key] += self._all(
+                    f"SELECT {_FOLLOWER} FROM follower WHERE context = ? AND template IN ({marks})", (key, *missing)
                 )
-            return Context(row[0], recent, tuple([Follower(*columns) for columns in rows]))
+            yield key, Context(total, recent, tuple(starmap(Follower, rows[key])), complete)
+
+    def context(self, key: int) -> Context | None:
+        """Return what followed a context."""
+        return self.contexts((key,)).get(key)
 
     def follower(self, key: int, template: int) -> Follower | None:
         """Return the counts of one follower of a context."""
-        row = self._one(
-            "SELECT template, count, sessions, success, failure, good, bad FROM follower"
-            " WHERE context = ? AND template = ?",
-            (key, template),
-        )
+        context = self.context(key)
+        if context is None:
+            return None
+        found = context.by_template.get(template)
+        if found is not None or context.complete:
+            return found
+        row = self._one(f"SELECT {_FOLLOWER} FROM follower WHERE context = ? AND template = ?", (key, template))
         return None if row is None else Follower(*row)
 
     def edges(self) -> Iterator[tuple[str, Follower]]:
@@ -544,45 +613,60 @@ class SQLiteStore:
 
     def values(self, keys: Sequence[int]) -> dict[int, ValueCounts]:
         """Return the values counted under those keys that are known."""
-        found: dict[int, ValueCounts] = {}
-        for chunk in _chunks(keys):
-            marks = ",".join("?" * len(chunk))
+
+        def read(marks: str, chunk: Sequence[int]) -> Iterator[tuple[int, ValueCounts]]:
             for key, total, kinds, best in self._all(f"SELECT * FROM place WHERE key IN ({marks})", chunk):
-                found[key] = ValueCounts(_json(best), total, kinds)
-        return found
+                yield key, ValueCounts(json.loads(best), total, kinds)
+
+        return self._known(self._values, keys, read)
 
     def rules(self, keys: Sequence[int]) -> dict[int, RuleCounts]:
         """Return how often each fill rule offered a value and was right, for those keys that are known."""
-        found: dict[int, RuleCounts] = {}
-        for chunk in _chunks(keys):
-            marks = ",".join("?" * len(chunk))
+
+        def read(marks: str, chunk: Sequence[int]) -> Iterator[tuple[int, RuleCounts]]:
             for key, counts in self._all(f"SELECT key, counts FROM rule WHERE key IN ({marks})", chunk):
-                found[key] = _json(counts)
-        return found
+                yield key, json.loads(counts)
+
+        return self._known(self._rules, keys, read)
 
     def patterns_with(self, keys: Sequence[int], limit: int) -> list[int]:
         """Return at most `limit` ids of patterns that hold most of `keys`, rare keys weighing more, best first."""
-        scores: dict[int, float] = {}
         # A key that more patterns share than are read says little about any of them.
         read = max(_POSTINGS_READ, 4 * limit)
+        scores: dict[int, float] = {}
         for key in dict.fromkeys(keys):
-            rows = self._all("SELECT pattern FROM posting WHERE key = ? ORDER BY pattern DESC LIMIT ?", (key, read))
+            rows = self._posting(key, read)
             weight = 1.0 / math.log(2 + len(rows))
-            for (pattern,) in rows:
+            for pattern in rows:
                 scores[pattern] = scores.get(pattern, 0.0) + weight
-        ranked = sorted([(score, pattern) for pattern, score in scores.items()], reverse=True)
-        return [pattern for _, pattern in ranked[:limit]]
+        ranked = heapq.nlargest(limit, [(score, pattern) for pattern, score in scores.items()])
+        return [pattern for _, pattern in ranked]
 
-    def pattern_templates(self, ids: Sequence[int]) -> Iterator[tuple[int, tuple[int, ...]]]:
+    def _posting(self, key: int, limit: int) -> tuple[int, ...]:
+        """Return the newest ids, as numbers, of patterns that hold a key."""
+        with self._lock:
+            known = self._postings.get(key)
+            if known is None or known[0] < limit:
+                if len(self._postings) >= _POSTINGS:
+                    self._postings.clear()
+                sql = "SELECT pattern FROM posting WHERE key = ? ORDER BY pattern DESC LIMIT ?"
+                known = self._postings[key] = limit, tuple([number for (number,) in self._all(sql, (key, limit))])
+            return known[1][:limit]
+
+    def pattern_templates(self, ids: Sequence[int]) -> Iterator[tuple[int, NDArray[np.int64]]]:
         """Yield (row id, template ids) of those of the patterns that are there, in order."""
-        found: dict[int, bytes] = {}
-        for chunk in _chunks(ids):
-            found.update(
-                self._all(f"SELECT id, templates FROM pattern WHERE id IN ({','.join('?' * len(chunk))})", chunk)
-            )
-        for number in ids:
-            if number in found:
-                yield number, _unpack(found[number])
+        import numpy as np
+
+        with self._lock:
+            known = self._pattern_templates
+            if len(known) >= _PATTERNS:
+                known.clear()
+            for chunk in _chunks([number for number in ids if number not in known]):
+                marks = ",".join("?" * len(chunk))
+                for number, blob in self._all(f"SELECT id, templates FROM pattern WHERE id IN ({marks})", chunk):
+                    known[number] = np.frombuffer(blob, dtype="<i8")
+            found = [(number, known[number]) for number in ids if number in known]
+        yield from found
 
     def pattern_counts(self, number: int) -> PatternCounts:
         """Return id and outcome counts of a pattern by row id."""

@@ -79,7 +79,7 @@ def check_deltas_commute(make: MakeStore) -> None:
         store = make()
         for delta in deltas:
             store.apply(delta, 0)
-        context = store.context(KEY, 10)
+        context = store.context(KEY)
         assert context is not None
         named = {store.template_text(row.template): row.count for row in context.followers}
         states.append((context.total, named, [store.template_text(number) for number in context.recent]))
@@ -91,7 +91,7 @@ def check_recent_followers_are_bounded(store: Store) -> None:
     """Of many followers the newest in canonical order are kept, whatever the order of learning."""
     for start in range(3 * RECENT, 0, -1):
         store.apply(counted(f"t{start}", start=float(start)), 0)
-    context = store.context(KEY, 5)
+    context = store.context(KEY)
     assert context is not None
     assert context.total == 3 * RECENT
     assert [store.template_text(n) for n in context.recent] == [f"t{i}" for i in range(2 * RECENT + 1, 3 * RECENT + 1)]
@@ -114,7 +114,7 @@ def check_failed_transaction_leaves_nothing(store: Store) -> None:
     assert store.find_session("s1") is None
     assert store.template_ids(["lost", "kept"]).keys() == {"kept"}
     store.apply(counted("new"), 0)
-    context = store.context(KEY, 10)
+    context = store.context(KEY)
     assert context is not None
     assert {store.template_text(row.template) for row in context.followers} == {"kept", "new"}
 
