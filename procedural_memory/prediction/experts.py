@@ -289,6 +289,7 @@ class PatternExpert:
                 tuple(templates),
                 {
                     "patterns": len(best),
+                    "all_looked_at": found.complete,
                     "pattern_ids": tuple(rows[number].pattern_id for number in ranked),
                     "similarity": round(best[nearest[0]], 4),
                     "confidence": best[ranked[0]] * rows[ranked[0]].confidence,

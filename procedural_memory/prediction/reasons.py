@@ -90,7 +90,8 @@ def _patterns(item: Evidence) -> str:
     if not d:
         return ""
     verb = "continues" if d["patterns"] == 1 else "continue"
-    return f"{_many(d['patterns'], 'similar workflow')} {verb} this way (best match {d['similarity']:.2f})"
+    found = f"{'' if d['all_looked_at'] else 'at least '}{_many(d['patterns'], 'similar workflow')}"
+    return f"{found} {verb} this way (best match {d['similarity']:.2f})"
 
 
 def _semantic(item: Evidence) -> str:

@@ -20,6 +20,7 @@ from procedural_memory import ProceduralMemoryEngine, normalize
 from procedural_memory.embedding.lexical import LexicalEmbedder
 from procedural_memory.memory.context import program_of
 from procedural_memory.memory.similarity import GAP, RECENCY
+from procedural_memory.prediction.reasons import reason
 from procedural_memory.samples import load_sessions
 from procedural_memory.types import Evidence, Prediction
 from procedural_memory.validation import as_command
@@ -31,6 +32,9 @@ NEWEST = 64
 
 LOOKED_AT = 6
 """How many of the last steps are held against workflows."""
+
+LOOKED_INTO = 48
+"""Of more workflows the nearest ones are looked at."""
 
 LEAST = 0.7
 """Least similarity of a workflow."""
@@ -114,6 +118,10 @@ class Asked:
         """The templates of the current session."""
         return [step.template for step in self.steps]
 
+    def workflows(self) -> set[tuple[str, ...]]:
+        """Return the workflows of the sessions that are closed."""
+        return {tuple(told.padded[1:]) for told in self.log if told.closed and len(told.steps) >= 3}
+
     def scope(self, expert: str) -> Condition:
         """Return whether a step was where the next one will run, as far as an expert looks at that."""
         if expert == "project":
@@ -181,7 +189,7 @@ class Resembling:
         """Return the workflows in which `template` follows what was done last, each with its best similarity."""
         context = asked.templates[-LOOKED_AT:]
         found: dict[tuple[str, ...], float] = {}
-        for steps in {tuple(told.padded[1:]) for told in asked.log if told.closed and len(told.steps) >= 3}:
+        for steps in asked.workflows():
             if template in steps[1:]:
                 ending = self._endings(context, steps)
                 best = max(ending[i] for i in range(len(steps) - 1) if steps[i + 1] == template)
@@ -235,8 +243,8 @@ def check_evidence(item: Evidence, template: str, asked: Asked, like: Resembling
     elif item.expert == "patterns":
         found = like.workflows(asked, template)
         assert list(item.context) == asked.templates[-LOOKED_AT:]
-        assert number_of(found, d["patterns"])
-        assert d["similarity"] == pytest.approx(max(found.values()), abs=1e-3)
+        check_workflows(found, d["patterns"], d["all_looked_at"], d["similarity"], 1e-3)
+        assert d["all_looked_at"] or len(asked.workflows()) >= LOOKED_INTO
         shown = [engine.patterns[name].templates for name in d["pattern_ids"]]
         assert len(set(shown)) == len(shown) == min(d["patterns"], 5)
         worth = [found[steps] * confidence(asked, steps) for steps in shown]
@@ -267,9 +275,15 @@ def matched(d: Mapping[str, Any], asked: Asked) -> Iterator[Condition]:
         yield after_end(d["ended"])
 
 
-def number_of(found: Mapping[Any, float], number: int) -> bool:
-    """Return whether so many are similar enough; what lies at the limit may be on either side of it."""
-    return sum(value >= LEAST + 1e-4 for value in found.values()) <= number <= len(found)
+def check_workflows(found: Mapping[Any, float], number: int, all_of_them: bool, best: float, close: float) -> None:
+    """So many are similar enough; what lies at the limit may be on either side of it."""
+    assert 1 <= number <= len(found)
+    if all_of_them:
+        assert number >= sum(value >= LEAST + 1e-4 for value in found.values())
+        assert best == pytest.approx(max(found.values()), abs=close)
+    else:
+        assert number <= LOOKED_INTO
+        assert any(best == pytest.approx(value, abs=close) for value in found.values())
 
 
 # -- reasons
@@ -292,7 +306,7 @@ FORMS = {
     "exit": rf"{SHARE} after (?P<steps>{STEPS}) (?P<how>failed|passed){BEGUN}",
     "program exit": rf"{SHARE} after (?P<programs>{ANY}) that (?P<how>failed|passed){BEGUN}",
     "skip": rf"{SHARE} (?P<back>\d+) steps after (?P<step>{QUOTED}|the start of a session)",
-    "patterns": r"(?P<many>1 similar workflow continues|\d+ similar workflows continue) this way "
+    "patterns": r"(?P<least>at least |)(?P<many>1 similar workflow continues|\d+ similar workflows continue) this way "
     r"\(best match (?P<similarity>\d\.\d\d)\)",
     "semantic": rf"followed (?P<step>{QUOTED}), which resembles the last step \((?P<similarity>\d\.\d\d)\), {TIMES}",
     "last": r"the last step of this session",
@@ -379,9 +393,8 @@ def check_part(
         assert names["step"] == [short(step)] if step else m["step"] == "the start of a session"
         check_share(m["share"], asked.counts(template, back(int(m["back"]), step)))
     elif form == "patterns":
-        workflows = like.workflows(asked, template)
-        assert number_of(workflows, int(m["many"].split()[0]))
-        assert float(m["similarity"]) == pytest.approx(max(workflows.values()), abs=0.006)
+        found = like.workflows(asked, template)
+        check_workflows(found, int(m["many"].split()[0]), not m["least"], float(m["similarity"]), 0.006)
     elif form == "semantic":
         same = {t for told in asked.log for t in told.padded[1:] if short(t) == names["step"][0]}
         counted = {t: asked.counts(template, after([t]))["count"] for t in same}
@@ -592,6 +605,19 @@ def test_reasons_are_true_of_what_became_rare(engine: ProceduralMemoryEngine) ->
     said = "\n".join(memory.reasons)
     assert re.search(r"\d of the last 64 sessions began so", said)
     assert re.search(r"\d of the last 64 steps", said)
+
+
+def test_reasons_are_true_of_many_workflows(engine: ProceduralMemoryEngine) -> None:
+    """Where more workflows continue alike than are looked at, the number is said to be the least."""
+    memory = Memory(engine)
+    for number in range(60):
+        commands = [f"tool{number} prepare", "git pull", "make", "git push"]
+        memory.learn([{"command": command} for command in commands], "success", 1e9 + 1000.0 * number)
+    memory.ask([{"command": command} for command in ("git pull", "make")])
+    found = engine.predict_next_action(["git pull", "make"], top_k=1)[0]
+    patterns = next(item for item in found.evidence if item.expert == "patterns")
+    assert (patterns.details["patterns"], patterns.details["all_looked_at"]) == (LOOKED_INTO, False)
+    assert reason([patterns]).startswith("at least 48 similar workflows continue this way")
 
 
 @pytest.mark.parametrize("name", ["agent_bash", "training_shell"])
