@@ -112,11 +112,14 @@ class Continuations:
     similarities : ndarray of float32, shape (n,)
     patterns : ndarray of int, shape (n,)
         Row id of the pattern.
+    complete : bool
+        Whether all patterns that share a tool with the context were looked at, not the nearest ones only.
     """
 
     templates: NDArray[np.int64]
     similarities: NDArray[np.float32]
     patterns: NDArray[np.int64]
+    complete: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +132,7 @@ class _Aligned:
     similarities: NDArray[np.float32]
     steps: NDArray[np.intp]
     offsets: NDArray[np.intp]
+    complete: bool
 
 
 class PatternIndex:
@@ -186,7 +190,10 @@ class PatternIndex:
         places = np.flatnonzero(scores >= max(threshold, 1e-6))
         owners = np.searchsorted(work.offsets, places, side="right") - 1
         return Continuations(
-            work.templates[work.steps[places + 1]], scores[places], np.array(work.ids, dtype=np.int64)[owners]
+            work.templates[work.steps[places + 1]],
+            scores[places],
+            np.array(work.ids, dtype=np.int64)[owners],
+            work.complete,
         )
 
     def groups(self, threshold: float) -> list[tuple[str, ...]]:
@@ -217,12 +224,15 @@ class PatternIndex:
         keys = [key for template in templates for key in index_keys(template)]
         # However many share its tools, the very same workflow is looked at first, where it is known.
         exact = pattern_row_id(pattern_id_of(templates))
-        found = list(dict.fromkeys([exact, *self._store.patterns_with(keys, candidates)]))
+        near = self._store.patterns_with(keys, candidates)
+        found = list(dict.fromkeys([exact, *near]))
+        complete = len(near) < candidates
         ids: list[int] = []
         parts: list[NDArray[np.int64]] = []
         size = 0
         for number, steps in self._store.pattern_templates(found):
             if len(ids) == candidates or (ids and size + len(steps) > most_steps):
+                complete = False
                 break
             ids.append(number)
             parts.append(steps[:most_steps])
@@ -238,4 +248,5 @@ class PatternIndex:
             self._similarity.matrix(templates, texts),
             steps_of.astype(np.intp),
             np.cumsum([0, *map(len, parts)]).astype(np.intp),
+            complete and size <= most_steps,
         )

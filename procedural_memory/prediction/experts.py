@@ -183,12 +183,17 @@ class ChainExpert:
                 return Support(matched, details)
         return Support()
 
-    def _condition(self, query: Query, place: int) -> dict[str, str]:
-        last = query.context.templates[-1] if query.context.templates else ""
-        if self._chain == "program":
-            return {"program": program_of(last) if last else ""}
-        ended = "failed" if query.context.exit_code else "passed"
-        return {"ended": ended, "step": program_of(last) if place == 0 else last}
+    def _condition(self, query: Query, place: int) -> dict[str, Any]:
+        """Return what a chain that keeps counts alone matched: the last steps or, of any arguments, their programs."""
+        length = place + (self._chain == "program")
+        steps = tuple(query.context.templates[-length:]) if length else ()
+        details: dict[str, Any] = {"at_start": length > len(query.context.templates)}
+        if self._chain == "exit":
+            details["ended"] = "failed" if query.context.exit_code else "passed"
+            if length:
+                return {**details, "steps": steps}
+            steps = tuple(query.context.templates[-1:])
+        return {**details, "programs": tuple(program_of(step) for step in steps)}
 
 
 def chain_experts() -> tuple[ChainExpert, ...]:
@@ -288,6 +293,7 @@ class PatternExpert:
                 tuple(templates),
                 {
                     "patterns": len(best),
+                    "all_looked_at": found.complete,
                     "pattern_ids": tuple(rows[number].pattern_id for number in ranked),
                     "similarity": round(best[nearest[0]], 4),
                     "confidence": best[ranked[0]] * rows[ranked[0]].confidence,

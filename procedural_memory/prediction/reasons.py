@@ -57,7 +57,7 @@ def _recent(item: Evidence) -> str:
     if not d or not d["lately"] or d["lately"] == d["count"]:  # as often as ever: the counts have said it
         return ""
     if d["at_start"]:
-        return f"{d['lately']} of the last {d['of']} sessions that began so"
+        return f"{d['lately']} of the last {d['of']} sessions {'that ' if item.context else ''}began so"
     return f"{d['lately']} of the last {d['of']} " + (
         f"times after {_steps(item.context)}" if item.context else "steps"
     )
@@ -65,12 +65,16 @@ def _recent(item: Evidence) -> str:
 
 def _program(item: Evidence) -> str:
     d = item.details
-    return f"{_share(d)} after `{d['program']}`" if d.get("program") else ""
+    return f"{_share(d)} after {_any(d['programs'])}{_from_start(d)}" if d and d["programs"] else ""
 
 
 def _exit(item: Evidence) -> str:
     d = item.details
-    return f"{_share(d)} after `{_short(d['step'])}` {d['ended']}" if d else ""
+    if not d:
+        return ""
+    # What is counted of a program holds whatever its arguments were.
+    after = _steps(d["steps"]) if "steps" in d else f"{_any(d['programs'])} that"
+    return f"{_share(d)} after {after} {d['ended']}{_from_start(d)}"
 
 
 def _skip(item: Evidence) -> str:
@@ -86,7 +90,8 @@ def _patterns(item: Evidence) -> str:
     if not d:
         return ""
     verb = "continues" if d["patterns"] == 1 else "continue"
-    return f"{_many(d['patterns'], 'similar workflow')} {verb} this way (best match {d['similarity']:.2f})"
+    found = f"{'' if d['all_looked_at'] else 'at least '}{_many(d['patterns'], 'similar workflow')}"
+    return f"{found} {verb} this way (best match {d['similarity']:.2f})"
 
 
 def _semantic(item: Evidence) -> str:
@@ -123,6 +128,14 @@ _PARTS = {
 
 def _steps(templates: Sequence[str]) -> str:
     return " then ".join(f"`{_short(template)}`" for template in templates)
+
+
+def _any(programs: Sequence[str]) -> str:
+    return " then ".join(f"any `{_short(program)}`" for program in programs)
+
+
+def _from_start(details: Mapping[str, Any]) -> str:
+    return " at the start of a session" if details["at_start"] else ""
 
 
 def _short(template: str) -> str:
