@@ -143,7 +143,7 @@ def predictors(name: str, embedder: str) -> dict[str, Callable[[], Predictor]]:
 
     def ours() -> Predictor:
         made = ProceduralMemoryEngine(embedder=embedder)
-        made._ranker.restart(without(wanted.file))
+        made._rankers.restart(without(wanted.file))
         return engine(made)
 
     makers: dict[str, Callable[[], Predictor]] = {OURS: ours}

@@ -1,8 +1,8 @@
-"""Trains the weights that the ranker starts from, and for the accuracy tables weights trained without a data set.
+"""Trains the weights that the rankers start from, and for the accuracy tables weights trained without a data set.
 
-Every session is replayed live: each step is predicted, then learned. What the ranker has come to at the end is written
-as numbers for named features; its memory of pairs, which is about single commands, is left out. The shipped weights are
-the mean over the data sets.
+Every session is replayed live: each step is predicted, then learned. What the rankers have come to at the end is
+written as numbers for named features; their memory of pairs, which is about single commands, is left out. The shipped
+weights are the mean over the data sets.
 
 Run: python benchmarks/train_weights.py [--data FOLDER] [--sessions 250]
 """
@@ -39,31 +39,37 @@ def without(name: str) -> Path:
 def trained(path: Path, most: int) -> dict[str, Any]:
     """Replay the sessions of a file; return the weights at the end."""
     with ProceduralMemoryEngine(embedder="lexical") as engine:
-        engine._ranker.restart(NEUTRAL)
+        engine._rankers.restart(NEUTRAL)
         predictor = EnginePredictor(engine)
         for session in as_sessions(read_sessions(path))[:most]:
             for step in session.steps:
-                predictor.predict(Context(session.project, step.command.cwd), "template")
+                predictor.predict(Context(session.project, step.command.cwd), "full")
                 predictor.learn(step)
             predictor.end(session.outcome)
-        return engine._ranker.start_weights()
+        return engine._rankers.start_weights()
 
 
 def mean(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return the mean of weights; a situation that a part never met counts as zero there."""
-    rows: dict[str, list[float]] = {}
-    for row in sorted({row for part in parts for row in part["weights"]}, key=int):
-        values = [part["weights"].get(row, [0.0] * len(part["features"])) for part in parts]
-        rows[row] = [round(sum(column) / len(parts), 4) for column in zip(*values, strict=True)]
-    return {**parts[0], "weights": rows}
+    """Return the mean of the weights of each ranker; a situation that a part never met counts as zero there."""
+    found = {}
+    for ranker in parts[0]:
+        of_ranker = [part[ranker] for part in parts]
+        rows: dict[str, list[float]] = {}
+        for row in sorted({row for part in of_ranker for row in part["weights"]}, key=int):
+            values = [part["weights"].get(row, [0.0] * len(part["features"])) for part in of_ranker]
+            rows[row] = [round(sum(column) / len(parts), 4) for column in zip(*values, strict=True)]
+        found[ranker] = {**of_ranker[0], "weights": rows}
+    return found
 
 
 def write(path: Path, weights: dict[str, Any]) -> None:
     """Write weights, a situation a line."""
-    lines = [f'  "{row}": {json.dumps(values)}' for row, values in weights["weights"].items()]
-    head = {name: value for name, value in weights.items() if name != "weights"}
-    text = json.dumps(head)[:-1] + ',\n "weights": {\n' + ",\n".join(lines) + "\n}}\n"
-    path.write_text(text, encoding="utf-8")
+    parts = []
+    for ranker, part in weights.items():
+        lines = [f'  "{row}": {json.dumps(values)}' for row, values in part["weights"].items()]
+        head = {name: value for name, value in part.items() if name != "weights"}
+        parts.append(f'"{ranker}": ' + json.dumps(head)[:-1] + ',\n "weights": {\n' + ",\n".join(lines) + "\n}}")
+    path.write_text("{" + ",\n".join(parts) + "}\n", encoding="utf-8")
 
 
 def main() -> None:

@@ -23,6 +23,7 @@ from procedural_memory.embedding.models import DEFAULT_MODEL, find_model
 from procedural_memory.evaluation.sessions import EvaluationSession
 from procedural_memory.prediction import predictor
 from procedural_memory.prediction.features import EXPERTS, FEATURES, SITUATIONS, Features, extract
+from procedural_memory.prediction.line_features import LEAST, LINE_EXPERTS
 
 __all__ = ["EVERYTHING", "FEATURE_GROUPS", "FILL_GROUPS", "VARIANTS", "Variant"]
 
@@ -81,7 +82,7 @@ def _without_experts(*names: str) -> Variant:
             raise ValueError(f"experts: {sorted(missing)} are not among those of the engine")
         return [
             (asked, part, tuple(expert for expert in getattr(asked, part) if expert.name not in names))
-            for part in ("_ranked", "_pooled")
+            for part in ("_ranked", "_pooled", "_liners")
         ]
 
     return Variant(change)
@@ -131,7 +132,7 @@ _REST: Final = tuple(name for name in _HINTS if name not in _GROUPED)
 
 
 def _from_neutral(engine: ProceduralMemoryEngine) -> list[Replacement]:
-    engine._ranker.restart(NEUTRAL)
+    engine._rankers.restart(NEUTRAL)
     return []
 
 
@@ -154,12 +155,17 @@ FILL_GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
 def _without_fills(beginnings: tuple[str, ...]) -> Variant:
     def kept(method: Callable[..., Iterator[Guess]]) -> Callable[..., Iterator[Guess]]:
         def fills(*arguments: Any, **named: Any) -> Iterator[Guess]:
-            return (guess for guess in method(*arguments, **named) if not guess.rule.startswith(beginnings))
+            return (guess for guess in method(*arguments, **named) if not guess[0].startswith(beginnings))
 
         return fills
 
     methods = ("free_fills", "bound_fills")
     return Variant(lambda engine: [(SessionValues, name, kept(getattr(SessionValues, name))) for name in methods])
+
+
+def _as_filled(features: Features) -> tuple[Any, float]:
+    filled = np.exp(features.matrix[:, 0].astype(np.float64)) - LEAST
+    return filled, max(0.0, 1.0 - float(filled.sum()))
 
 
 def _knows_nothing(keys: Sequence[int]) -> dict[int, Any]:
@@ -201,7 +207,8 @@ _MINILM: Final = find_model(DEFAULT_MODEL) is not None and importlib.util.find_s
 
 VARIANTS: Final[Mapping[str, Variant]] = {
     EVERYTHING: Variant(),
-    **{f"expert: {name}": _without_experts(name) for name in (*EXPERTS, "patterns", "semantic")},
+    **{f"expert: {name}": _without_experts(name) for name in (*EXPERTS, "patterns", "semantic", *LINE_EXPERTS)},
+    "experts: all on lines": _without_experts(*LINE_EXPERTS),
     "experts: patterns and semantic": _without_experts("patterns", "semantic"),
     **{f"feature: {name}": _without_columns(columns) for name, columns in FEATURE_GROUPS.items()},
     **({"feature: others": _without_columns(_REST)} if _REST else {}),
@@ -210,7 +217,11 @@ VARIANTS: Final[Mapping[str, Variant]] = {
     "situations: all": _without_situations(*SITUATIONS),
     "ranker: no memory of pairs": _altered(lambda features: replace(features, traits=np.empty(0, dtype=np.uint64))),
     "ranker: neutral start weights": Variant(_from_neutral),
-    "ranker: learns nothing": Variant(lambda engine: [(engine._ranker, "learn", _learns_nothing)]),
+    "ranker: learns nothing": Variant(lambda engine: [(engine._rankers.templates, "learn", _learns_nothing)]),
+    "ranker of lines: learns nothing": Variant(lambda engine: [(engine._rankers.lines, "learn", _learns_nothing)]),
+    "ranker of lines: probabilities of templates and fills alone": Variant(
+        lambda engine: [(engine._rankers.lines, "rank", _as_filled)]
+    ),
     **{f"fill rules: {name}": _without_fills(beginnings) for name, beginnings in FILL_GROUPS.items()},
     "fill rules: how often they were right": Variant(lambda engine: [(engine._store, "rules", _knows_nothing)]),
     "lines: values of the past": Variant(lambda engine: [(engine._store, "values", _knows_nothing)]),

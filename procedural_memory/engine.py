@@ -114,9 +114,10 @@ class ProceduralMemoryEngine:
             SemanticExpert,
             SkipExpert,
             chain_experts,
+            line_experts,
         )
         from procedural_memory.prediction.predictor import Predictor
-        from procedural_memory.prediction.ranker import Ranker
+        from procedural_memory.prediction.ranker import Rankers
         from procedural_memory.storage.sqlite import SQLiteStore
 
         self._threshold = as_probability("similarity_threshold", similarity_threshold)
@@ -150,14 +151,15 @@ class ProceduralMemoryEngine:
         prepared = CommandSimilarity(self._vectors.prepared_cosines, self._vectors.scale)
         self._index = PatternIndex(self._store, stored)
         self._search = PatternIndex(self._store, prepared)
-        self._ranker = Ranker()
+        self._rankers = Rankers()
         self._kept: tuple[int, int] = (0, 0)  # of the ranker in the store: its version, how many steps it had learned
         self._generation: int | None = self._store.meta("generation")
         self._predictor = Predictor(
             self._store,
             (*chain_experts(), SkipExpert(), RecencyExpert()),
             (PatternExpert(self._index, self._threshold), SemanticExpert(self._vectors.neighbours)),
-            self._ranker,
+            line_experts(),
+            self._rankers,
         )
         self._deriver = Deriver(self._store, self._min_commands, self._predictor.learn)
         if self._store.path is not None:
@@ -329,7 +331,7 @@ class ProceduralMemoryEngine:
 
     def _after_removal(self) -> None:
         """Derive everything again."""
-        self._ranker.restart()
+        self._rankers.restart()
         self._deriver.rebuild()
         self._keep_ranker(anew=True)
         self._judged.clear()
@@ -550,7 +552,7 @@ class ProceduralMemoryEngine:
         from procedural_memory.storage.snapshot import write_snapshot
 
         with self._reading():
-            return write_snapshot(self._store, path, self._ranker.to_bytes())
+            return write_snapshot(self._store, path, self._rankers.to_bytes())
 
     def load(self, path: str | os.PathLike[str], mode: str | None = None) -> int:
         """Read a file written by `save`.
@@ -582,7 +584,7 @@ class ProceduralMemoryEngine:
             added = self._take_in(snapshot.sessions, keep_open=mode != "merge")
             self._catch_up()
             if mode != "merge":
-                self._ranker.restore(snapshot.ranker)
+                self._rankers.restore(snapshot.ranker)
             self._vectors.restore(snapshot.vectors)
         self._settle()
         if not self._vectors.missing():
@@ -760,7 +762,7 @@ class ProceduralMemoryEngine:
                 return
             if self._batch:
                 raise InvalidInputError("close: must not be called from within learn_many")
-            if self._ranker.learned != self._kept[1]:
+            if self._rankers.learned != self._kept[1]:
                 with suppress(StorageError):  # a store that cannot be written now: only the newest habits are lost
                     self._keep_ranker()
             self._closed = True
@@ -793,12 +795,12 @@ class ProceduralMemoryEngine:
     def _changing(self) -> Iterator[None]:
         """Change the memory in one transaction; when it fails, what is kept beside the store is as before, too."""
         with self._writing():
-            ranker, kept = self._ranker.state(), self._kept
+            ranker, kept = self._rankers.state(), self._kept
             try:
                 with self._store.transaction():
                     yield
             except BaseException:
-                self._ranker.reset(ranker)
+                self._rankers.reset(ranker)
                 self._kept = kept
                 self._predictor.forget()
                 self._deriver.forget()
@@ -813,7 +815,7 @@ class ProceduralMemoryEngine:
             # A service that was down is tried again whenever something is learned.
             if learned.news or self._vectors.problem:
                 self._vectors.notify()
-            if self._ranker.learned - self._kept[1] >= _KEEP_AFTER:
+            if self._rankers.learned - self._kept[1] >= _KEEP_AFTER:
                 self._keep_ranker()
 
     def _notice_others(self) -> None:
@@ -825,8 +827,8 @@ class ProceduralMemoryEngine:
         version = self._store.meta("ranker_version")
         if version not in (None, self._kept[0]):
             # What cannot be read is left as it is here, and written anew when there is more to keep.
-            self._ranker.restore(self._store.meta("ranker"))
-            self._kept = version, self._ranker.learned
+            self._rankers.restore(self._store.meta("ranker"))
+            self._kept = version, self._rankers.learned
 
     def _keep_ranker(self, anew: bool = False) -> None:
         """Keep the ranker in the store, unless another process kept its own since: of the two the first one stays."""
@@ -838,9 +840,9 @@ class ProceduralMemoryEngine:
                 self._notice_others()
                 return
             version = version + 1 if isinstance(version, int) else 1
-            self._store.set_meta("ranker", self._ranker.to_bytes())
+            self._store.set_meta("ranker", self._rankers.to_bytes())
             self._store.set_meta("ranker_version", version)
-        self._kept = version, self._ranker.learned
+        self._kept = version, self._rankers.learned
 
     def _now(self) -> float:
         """Return the time, later than ever before: sessions without a time keep the order in which they came."""

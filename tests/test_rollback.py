@@ -29,7 +29,7 @@ def told(engine: ProceduralMemoryEngine, context: list[Any]) -> list[tuple[str, 
 def test_what_was_rolled_back_is_not_predicted(engine: ProceduralMemoryEngine) -> None:
     """A batch that fails leaves no trace, though it was read in the middle."""
     engine.learn_many([RELEASE] * 3)
-    before, ranker = told(engine, ["git status"]), engine._ranker.to_bytes()
+    before, ranker = told(engine, ["git status"]), engine._rankers.to_bytes()
 
     def progress(done: int) -> None:
         engine.predict_next_action(["git status"])
@@ -39,7 +39,7 @@ def test_what_was_rolled_back_is_not_predicted(engine: ProceduralMemoryEngine) -
     with pytest.raises(RuntimeError, match="stop"):
         engine.learn_many([["git status", "deploy secretproject", "bb"]] * 2, progress=progress)
     assert told(engine, ["git status"]) == before
-    assert engine._ranker.to_bytes() == ranker
+    assert engine._rankers.to_bytes() == ranker
     engine.learn_many([["git status", "make test", "bb"]] * 2)
     assert "deploy secretproject" not in dict(told(engine, ["git status"]))
 
@@ -48,7 +48,7 @@ def test_a_load_that_fails_changes_nothing(engine: ProceduralMemoryEngine, tmp_p
     """Neither counts nor what the ranker learned."""
     for n in range(20):
         engine.learn_workflow(RELEASE, session_id=f"s{n}")
-    before, ranker = told(engine, ["git add ."]), engine._ranker.to_bytes()
+    before, ranker = told(engine, ["git add ."]), engine._rankers.to_bytes()
     path = engine.save(tmp_path / "m.json")
     content = json.loads(path.read_text())
     del content["checksum"]
@@ -57,20 +57,20 @@ def test_a_load_that_fails_changes_nothing(engine: ProceduralMemoryEngine, tmp_p
     with pytest.raises(SessionConflictError):
         engine.load(path)
     assert told(engine, ["git add ."]) == before
-    assert engine._ranker.to_bytes() == ranker
+    assert engine._rankers.to_bytes() == ranker
 
 
 @pytest.mark.parametrize("count", [499, 500, 501, 1000])
 def test_a_batch_of_any_size_teaches_the_ranker(engine: ProceduralMemoryEngine, count: int) -> None:
     """However a batch is cut, the ranker learns from its newest steps, as a rebuild does."""
     engine.learn_many([RELEASE] * count)
-    learned = engine._ranker.learned
+    learned = engine._rankers.learned
     assert learned > 1400
     engine.flush()
     before = told(engine, ["git add ."])
     engine.rebuild()
     engine.flush()
-    assert engine._ranker.learned == learned
+    assert engine._rankers.learned == learned
     assert dict(told(engine, ["git add ."])) == pytest.approx(dict(before))
 
 
@@ -83,17 +83,17 @@ def test_an_older_engine_does_not_overwrite_what_was_learned_since(tmp_path: Pat
     with fresh(path) as second:
         second.learn_many([RELEASE] * 300)
         second.stats()
-        learned = second._ranker.learned
+        learned = second._rankers.learned
     first.close()
     with fresh(path) as again:
-        assert again._ranker.learned >= learned > 500
+        assert again._rankers.learned >= learned > 500
     first = fresh(path)
     first.learn_workflow(RELEASE)
     with fresh(path) as second:
         second.forget(before=4e9)
     first.close()
     with fresh(path) as again:
-        assert again._ranker.learned == 0
+        assert again._rankers.learned == 0
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_a_damaged_ranker_makes_no_store_unusable(tmp_path: Path, change: str) -
         engine.learn_many([RELEASE] * 30)
     with fresh(path) as engine:
         assert engine.stats()["session_count"] == 60
-        assert engine._ranker.learned > 0
+        assert engine._rankers.learned > 0
 
 
 def test_an_open_session_lets_go_of_a_forgotten_file(tmp_path: Path) -> None:

@@ -83,6 +83,8 @@ class SessionValues:
         File -> line numbers that outputs named.
     judged : dict
         Counts of the rules that need outputs. Sessions of one engine share it; it is never stored.
+    heard : int
+        How many outputs were taken in.
     cwd : str or None
         Folder in which the next command will run, as far as it is known.
     """
@@ -96,6 +98,7 @@ class SessionValues:
     printed: Printed = field(default_factory=Printed)
     listed: list[str] = field(default_factory=list)
     numbers: dict[str, list[int]] = field(default_factory=dict)
+    heard: int = 0
     cwd: str | None = None
     judged: Judged = field(default_factory=dict)
 
@@ -138,6 +141,7 @@ class SessionValues:
         """Take in what the last command printed, redacted: the paths, tests and line numbers in it."""
         if not self.steps:
             return
+        self.heard += 1
         step = self.steps[-1]
         files = [value for place, value in zip(step.places, step.values, strict=True) if place.kind == "FILE"]
         listed = files[-1] if files and step.places[-1].role.startswith("ls ") else ""

@@ -10,7 +10,7 @@ from procedural_memory.commands.normalize import analyze
 from procedural_memory.storage.base import START, context_key
 from procedural_memory.types import Command
 
-__all__ = ["COUNTED", "MAX_ORDER", "PROJECT_ORDER", "RATED", "SessionContext", "context_keys", "program_of"]
+__all__ = ["COUNTED", "LINES", "MAX_ORDER", "PROJECT_ORDER", "RATED", "SessionContext", "context_keys", "program_of"]
 
 CONTEXT_LENGTH = 64
 """How many of the newest commands of a session are looked at."""
@@ -24,11 +24,17 @@ PROJECT_ORDER = 2
 DIRECTORY_ORDER = 1
 """Longest context that is counted for each directory apart."""
 
+LINE_ORDER = 2
+"""Longest context of command lines that is counted."""
+
 SKIPS = (2, 3)
 """How far back a step may lie that is counted with what came after the steps between."""
 
 RATED = ("counts", "project", "directory")
 """Chains that keep the newest followers and the outcomes of each."""
+
+LINES = ("line", "line here", "line after")
+"""Chains whose followers are command lines, not templates; they keep the newest ones."""
 
 COUNTED = ("program", "exit", "skip")
 """Chains that keep counts alone."""
@@ -46,7 +52,7 @@ class SessionContext:
 
     Attributes
     ----------
-    templates : list of str
+    templates, lines : list of str
         Of the newest `CONTEXT_LENGTH` commands.
     length : int
         How many commands there were in all.
@@ -65,6 +71,7 @@ class SessionContext:
     """
 
     templates: list[str] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)
     length: int = 0
     values: SessionValues = field(default_factory=SessionValues)
     project: str | None = None
@@ -88,8 +95,8 @@ class SessionContext:
         analysis = analyze(command.command)
         self.values.observe(analysis, command)
         self.templates.append(analysis.template)
-        if len(self.templates) > CONTEXT_LENGTH:
-            del self.templates[0]
+        self.lines.append(command.command)
+        del self.templates[:-CONTEXT_LENGTH], self.lines[:-CONTEXT_LENGTH]
         self.length += 1
         self.exit_code = command.exit_code
         self.failures = self.failures + 1 if command.exit_code else 0
@@ -114,7 +121,8 @@ def context_keys(context: SessionContext, project: str | None, cwd: str | None) 
     dict of str to list of int
         In each chain shorter contexts come first. ``counts``, ``project``, ``directory``: the last steps, anywhere and
         in that place. ``program``: the programs of the last steps. ``exit``: the last steps and how the last one ended.
-        ``skip``: a step further back alone.
+        ``skip``: a step further back alone. ``line``, ``line here``, ``line after``: the last command lines in this
+        project, in this directory, and the last steps, before a command line of this project.
     """
     steps = context.templates[-MAX_ORDER:]
     if context.length < MAX_ORDER:
@@ -136,4 +144,14 @@ def context_keys(context: SessionContext, project: str | None, cwd: str | None) 
     keys["skip"] = [
         context_key(steps[-back : len(steps) - back + 1], f"skip {back}") for back in SKIPS[: len(steps) - 1]
     ]
+    # Lines name files, and stay in their project.
+    lines = [START, *context.lines] if context.length < LINE_ORDER else context.lines
+
+    def line_chain(most: int, scope: str) -> list[int]:
+        return [context_key(lines[len(lines) - order :], scope) for order in range(min(most, len(lines)) + 1)]
+
+    keys["line"] = line_chain(LINE_ORDER, f"line {project or ''}")
+    if cwd is not None:
+        keys["line here"] = line_chain(DIRECTORY_ORDER, f"line here {project or ''} {cwd}")
+    keys["line after"] = chain(LINE_ORDER, f"line after {project or ''}", least=1)
     return keys

@@ -17,7 +17,7 @@ from procedural_memory.commands.printed import names_a_file
 from procedural_memory.storage.base import Delta, hash64
 from procedural_memory.types import Command
 
-__all__ = ["learn_fills", "line_place", "rule_keys", "runs_own_script", "value_keys"]
+__all__ = ["learn_fills", "line_place", "may_be_kept", "rule_keys", "runs_own_script", "value_keys"]
 
 _LONGEST: Final = 256
 """Longer values are not kept: scripts and messages that will not come again."""
@@ -52,6 +52,18 @@ def value_keys(place: Place, project: str | None, cwd: str | None) -> tuple[int,
 def runs_own_script(analysis: Normalized) -> bool:
     """Return whether a line runs a script by its path: one that belongs to a project."""
     return any("/" in program for program in analysis.programs)
+
+
+def may_be_kept(analysis: Normalized, command: Command) -> bool:
+    """Return whether a command line may come again: neither a script nor one that names files of who knows where."""
+    if len(command.command) > _LONGEST or "\n" in command.command:
+        return False
+    if any(slot.kind in UNKNOWABLE for slot in analysis.slots):
+        return False
+    return command.project is not None or not any(
+        slot.kind in _OF_A_PROJECT or (slot.kind not in _ADDRESSES and names_a_file(slot.value))
+        for slot in analysis.slots
+    )
 
 
 def line_place(template: str) -> Place:

@@ -13,16 +13,19 @@ from itertools import chain
 from typing import NamedTuple
 
 from procedural_memory.commands.normalize import analyze
-from procedural_memory.memory.context import COUNTED, RATED, SessionContext, context_keys
-from procedural_memory.memory.fills import learn_fills
+from procedural_memory.memory.context import COUNTED, LINES, RATED, SessionContext, context_keys
+from procedural_memory.memory.fills import learn_fills, may_be_kept
 from procedural_memory.memory.patterns import index_keys, pattern_id_of
 from procedural_memory.storage.base import Delta, LogRow, PatternRow, SessionRow, Store, moment
 from procedural_memory.types import Command
 
-__all__ = ["WATCHED", "Deriver", "Learned"]
+__all__ = ["WATCHED", "WATCHED_LINES", "Deriver", "Learned"]
 
 WATCHED = 2_000
 """Of a long tail the ranker learns from the newest rows only; counts come from all of them."""
+
+WATCHED_LINES = 300
+"""Of these, the newest rows from which the ranker of lines learns: to put lines together takes a while."""
 
 _BATCH = 4000
 _WATCHED_BATCH = 16
@@ -62,11 +65,12 @@ class Deriver:
     min_commands : int
         A session with fewer steps forms no pattern.
     watch : callable, optional
-        Called with the context of a step and the step before it is counted: here the ranker learns.
+        Called with the context of a step and the step before it is counted: here the rankers learn. Also says whether
+        the step is among the newest `WATCHED_LINES`.
     """
 
     def __init__(
-        self, store: Store, min_commands: int, watch: Callable[[SessionContext, Command], None] | None = None
+        self, store: Store, min_commands: int, watch: Callable[[SessionContext, Command, bool], None] | None = None
     ) -> None:
         self._store = store
         self._min_commands = min_commands
@@ -88,11 +92,12 @@ class Deriver:
                     if generation != self._generation:  # another process may have renumbered steps
                         self._live.clear()
                         self._generation = generation
-                    unwatched = end - self._derived() - WATCHED
+                    left = end - self._derived()
+                    unwatched = left - WATCHED
                     if unwatched <= 0 and not all_of_it:
                         break
                     rows = self._store.tail(min(_BATCH, unwatched) if unwatched > 0 else _WATCHED_BATCH)
-                    news = self._learn(rows, watched=unwatched <= 0)
+                    news = self._learn(rows, unwatched <= 0, left <= WATCHED_LINES)
                     learned = Learned(learned.rows + len(rows), learned.news or news)
             except BaseException:
                 self._live.clear()
@@ -102,7 +107,7 @@ class Deriver:
     def _derived(self) -> int:
         return self._store.meta("derived") or 0
 
-    def _learn(self, rows: Sequence[LogRow], watched: bool) -> bool:
+    def _learn(self, rows: Sequence[LogRow], watched: bool, with_lines: bool) -> bool:
         delta = Delta()
         for row in rows:
             state = self._state(row.session, row.step)
@@ -111,7 +116,7 @@ class Deriver:
                 del self._live[row.session]
                 continue
             if watched and self._watch:
-                self._watch(state.context, row.command)
+                self._watch(state.context, row.command, with_lines)
             self._step(state, row.command, delta)
         return bool(rows) and self._store.apply(delta, rows[-1].seq)
 
@@ -162,6 +167,10 @@ class Deriver:
             state.unjudged.append((rated, template))
         for key in chain.from_iterable(keys.get(name, ()) for name in COUNTED):
             delta.follow(key, template, _COUNT)
+        if may_be_kept(analysis, command):
+            for key in chain.from_iterable(keys.get(name, ()) for name in LINES):
+                delta.follow(key, command.command, _COUNT)
+                delta.recent.setdefault(key, []).append((when, command.command))
 
         learn_fills(state.context.values, analysis, command, when, delta)
         state.context.add(command)

@@ -20,6 +20,7 @@ from procedural_memory.storage.base import Context, Follower, Store, context_key
 __all__ = [
     "ChainExpert",
     "Expert",
+    "LineExpert",
     "PatternExpert",
     "Proposal",
     "Query",
@@ -28,6 +29,7 @@ __all__ = [
     "SkipExpert",
     "Support",
     "chain_experts",
+    "line_experts",
 ]
 
 DISCOUNT = 0.75
@@ -205,6 +207,33 @@ def chain_experts() -> tuple[ChainExpert, ...]:
         ChainExpert("directory", "directory", 0.95),
         ChainExpert("program", "program", 1.0),
         ChainExpert("exit", "exit", 1.0),
+    )
+
+
+class LineExpert(ChainExpert):
+    """Counts of command lines after a chain of contexts; its candidates are lines."""
+
+    def _explain(self, query: Query, keys: list[int], template: int) -> Support:
+        for place in range(len(keys) - 1, -1, -1):
+            row = query.store.follower(keys[place], template)
+            context = query.followers(keys[place])
+            if row is not None and context is not None:
+                # The chain after templates has no context of order 0.
+                steps, order = query.context.lines, place
+                if self._chain == "line after":
+                    steps, order = query.context.templates, place + 1
+                details = {"count": row.count, "total": context.total, "at_start": order > len(steps)}
+                return Support(tuple(steps[-order:]) if order else (), details)
+        return Support()
+
+
+def line_experts() -> tuple[LineExpert, ...]:
+    """Return the experts on command lines."""
+    return (
+        LineExpert("line", "line", 1.0),
+        LineExpert("line lately", "line", 0.9),
+        LineExpert("line here", "line here", 0.95),
+        LineExpert("line after", "line after", 0.95),
     )
 
 

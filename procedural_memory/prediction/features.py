@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate, pairwise
@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from procedural_memory.memory.context import MAX_ORDER, program_of
+from procedural_memory.memory.context import MAX_ORDER, SessionContext, program_of
 from procedural_memory.prediction.experts import Proposal, Query
 from procedural_memory.storage.base import hash64
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["EXPERTS", "FEATURES", "SITUATIONS", "Features", "extract"]
+__all__ = ["EXPERTS", "FEATURES", "SITUATIONS", "Features", "ended", "extract", "flags", "position", "said"]
 
 EXPERTS: Final[Mapping[str, tuple[float, float]]] = {
     "counts": (0.4, 1e-4),
@@ -67,16 +67,16 @@ class Features:
 
     Attributes
     ----------
-    templates : list of int
-        Template ids.
-    matrix : ndarray of float32, shape (len(templates), len(FEATURES))
+    candidates : list of int
+        Their ids.
+    matrix : ndarray of float32, shape (len(candidates), columns)
     cases : tuple of int
-        The situation: one case of each of `SITUATIONS`, numbered through.
+        The situation: one case of each way of telling situations apart, numbered through.
     traits : ndarray of uint64
         Hashes of the last steps, for the ranker's memory of pairs.
     """
 
-    templates: list[int]
+    candidates: list[int]
     matrix: NDArray[np.float32]
     cases: tuple[int, ...]
     traits: NDArray[np.uint64]
@@ -91,13 +91,9 @@ def extract(query: Query, proposals: Mapping[str, Proposal]) -> Features:
             mixed[template] = mixed.get(template, 0.0) + say * p
     # Ties are broken by the id, which is made of the text.
     candidates = sorted(mixed, key=lambda template: (-mixed[template], template))[:_CANDIDATES]
-    columns = []
+    columns: list[list[float]] = []
     for name, (_, least) in EXPERTS.items():
-        if name in proposals:
-            said = proposals[name].probabilities
-            columns.append([math.log(said.get(template, 0.0) + least) for template in candidates])
-        else:
-            columns.append([0.0] * len(candidates))
+        columns.append(said(proposals.get(name), candidates, least))
     columns += _order_hints(query, candidates)
     columns += _session_hints(query, candidates)
     columns += _own_hints(query, candidates)
@@ -105,15 +101,34 @@ def extract(query: Query, proposals: Mapping[str, Proposal]) -> Features:
     return Features(candidates, matrix, _cases(query, proposals), _traits(query))
 
 
-def _flags(candidates: list[int], wanted: int | None) -> list[float]:
-    return [1.0 if template == wanted else 0.0 for template in candidates]
+def said(proposal: Proposal | None, candidates: Sequence[int], least: float) -> list[float]:
+    """Return the log-probabilities that an expert gives candidates, `least` added to each; 0 where it says nothing."""
+    if proposal is None:
+        return [0.0] * len(candidates)
+    return [math.log(proposal.probabilities.get(number, 0.0) + least) for number in candidates]
+
+
+def ended(context: SessionContext) -> int:
+    """Return a number in 0..11 for how the last steps ended."""
+    last = 0 if context.exit_code is None else 1 if context.exit_code == 0 else 2
+    return last * 4 + min(3, context.failures)
+
+
+def position(context: SessionContext) -> int:
+    """Return a number in 0..7 for how long the session is."""
+    return min(7, int(math.log2(1 + context.length)))
+
+
+def flags(candidates: Sequence[int], wanted: int | None) -> list[float]:
+    """Return 1 for the candidate that is wanted, and 0 for the others."""
+    return [1.0 if number == wanted else 0.0 for number in candidates]
 
 
 def _order_hints(query: Query, candidates: list[int]) -> list[list[float]]:
     """Return whether a candidate followed a context of each order, and whether it did so the last time."""
     keys = query.keys["counts"]
     contexts = [query.followers(keys[order]) if order < len(keys) else None for order in _ORDERS]
-    newest = [_flags(candidates, context.recent[-1] if context else None) for context in contexts]
+    newest = [flags(candidates, context.recent[-1] if context else None) for context in contexts]
     seen = []
     for context in contexts:
         those = {row.template for row in context.followers} if context else ()
@@ -121,7 +136,7 @@ def _order_hints(query: Query, candidates: list[int]) -> list[list[float]]:
     here = [query.followers(key) for key in query.keys.get("directory", [])]
     for order in range(2):
         context = here[order] if order < len(here) else None
-        seen.append(_flags(candidates, context.recent[-1] if context else None))
+        seen.append(flags(candidates, context.recent[-1] if context else None))
     return newest + seen
 
 
@@ -138,12 +153,12 @@ def _session_hints(query: Query, candidates: list[int]) -> list[list[float]]:
             both = steps[i + 2]
             break
     return [
-        _flags(candidates, followed[-1] if followed else None),
+        flags(candidates, followed[-1] if followed else None),
         [followed.count(template) / (len(followed) + 0.5) for template in candidates],
-        _flags(candidates, both),
+        flags(candidates, both),
         [-math.log(ages[template]) if template in ages else _NO_AGE for template in candidates],
         [1.0 if template in ages else 0.0 for template in candidates],
-        *[_flags(candidates, steps[-back] if back <= len(steps) else None) for back in (1, 2, 3)],
+        *[flags(candidates, steps[-back] if back <= len(steps) else None) for back in (1, 2, 3)],
     ]
 
 
@@ -168,13 +183,12 @@ def _cases(query: Query, proposals: Mapping[str, Proposal]) -> tuple[int, ...]:
     keys = query.keys["counts"]
     matched = max((order for order in range(len(keys)) if query.followers(keys[order])), default=-1)
     sure = max(proposals["recent"].probabilities.values()) if "recent" in proposals else 0.0
-    ended = 0 if context.exit_code is None else 1 if context.exit_code == 0 else 2
     gap = 0 if context.gap is None else 1 + sum(context.gap >= limit for limit in (5, 20, 60, 300))
     place = 2 * ("directory" in proposals) + ("project" in proposals)
     chosen = (
         (matched + 1) * 5 + min(4, int(sure * 5)),
-        ended * 4 + min(3, context.failures),
-        min(7, int(math.log2(1 + context.length))),
+        ended(context),
+        position(context),
         gap,
         place,
     )
@@ -183,10 +197,10 @@ def _cases(query: Query, proposals: Mapping[str, Proposal]) -> tuple[int, ...]:
 
 def _traits(query: Query) -> NDArray[np.uint64]:
     steps = query.context.templates[-3:]
-    ended = "" if query.context.exit_code is None else "failed" if query.context.exit_code else "passed"
-    traits = [hash64("ended", ended)]
+    how = "" if query.context.exit_code is None else "failed" if query.context.exit_code else "passed"
+    traits = [hash64("ended", how)]
     if steps:
-        traits += [hash64("last", steps[-1]), hash64("last", ended, steps[-1])]
+        traits += [hash64("last", steps[-1]), hash64("last", how, steps[-1])]
     if len(steps) > 1:
         traits += [hash64("pair", *steps[-2:]), hash64("before", steps[-2])]
     if len(steps) > 2:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections import OrderedDict
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Final
@@ -12,11 +12,13 @@ from typing import Final
 from procedural_memory.commands.danger import is_destructive
 from procedural_memory.commands.normalize import analyze
 from procedural_memory.commands.places import places
+from procedural_memory.commands.shapes import PLACEHOLDER
 from procedural_memory.memory.context import SessionContext
 from procedural_memory.prediction.experts import Expert, Proposal, Query
-from procedural_memory.prediction.features import Features, extract
+from procedural_memory.prediction.features import EXPERTS, Features, extract
+from procedural_memory.prediction.line_features import LINE_EXPERTS, extract_lines
 from procedural_memory.prediction.lines import Grounding, Line
-from procedural_memory.prediction.ranker import Ranker
+from procedural_memory.prediction.ranker import Rankers
 from procedural_memory.prediction.reasons import reason
 from procedural_memory.storage.base import PatternCounts, Store, context_key, text_id
 from procedural_memory.types import Command, Evidence, Level, Prediction
@@ -25,6 +27,10 @@ __all__ = ["Candidate", "Predictor"]
 
 _SUGGESTIONS = 3
 _SPARE = 10
+_LOOKED_FOR = 10
+"""So many lines are looked for at least: those that the ranker of lines learns from."""
+_FROM_EACH = 8
+"""How many lines of each expert on lines, and templates of the pool alone, are looked at."""
 _ASKED = 8
 _POOL: Final = {"patterns": 0.05, "semantic": 0.05}
 """Share of the experts that look for what resembles the context, in a linear pool with the ranker (Stone 1961).
@@ -44,16 +50,56 @@ class Candidate:
     probability: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """What is predicted: a template, a line given it, and the probability of that line."""
+
+    candidate: Candidate
+    line: Line
+    probability: float
+
+
+@dataclass(slots=True)
+class _Lines:
+    """Command lines that may come, and what the ranker of lines sees of them.
+
+    Attributes
+    ----------
+    name : tuple
+        What they hang on beside the question: the lines of the session, and how many outputs it heard.
+    most : int
+        So many were looked for.
+    runnable : dict
+        Command line -> its template, and itself given that; its probability is 0 where the template does not give it.
+    open : list
+        Template, line with an open placeholder, and the probability of both.
+    rest : float
+        What the templates leave for lines that are not runnable.
+    proposals : dict
+        What the experts on lines say.
+    features : Features
+    """
+
+    name: tuple[tuple[str, ...], int]
+    most: int
+    runnable: dict[str, tuple[int, Line]]
+    open: list[tuple[int, Line, float]]
+    rest: float
+    proposals: dict[str, Proposal]
+    features: Features
+
+
 @dataclass(slots=True)
 class _Question:
     """What the ranker's experts say of a context, and what the ranker sees of it."""
 
     proposals: dict[str, Proposal]
     features: Features
+    lines: _Lines | None = None
 
 
 class Predictor:
-    """Predicts from a store, its experts and a ranker.
+    """Predicts from a store, its experts and their rankers.
 
     Parameters
     ----------
@@ -62,20 +108,30 @@ class Predictor:
         Those that the ranker weighs.
     pooled : sequence of Expert
         Those of `_POOL`.
-    ranker : Ranker
+    liners : sequence of Expert
+        Those on command lines.
+    rankers : Rankers
     """
 
-    def __init__(self, store: Store, ranked: Sequence[Expert], pooled: Sequence[Expert], ranker: Ranker) -> None:
+    def __init__(
+        self,
+        store: Store,
+        ranked: Sequence[Expert],
+        pooled: Sequence[Expert],
+        liners: Sequence[Expert],
+        rankers: Rankers,
+    ) -> None:
         self._store = store
         self._ranked = tuple(ranked)
         self._pooled = tuple(pooled)
-        self._ranker = ranker
+        self._liners = tuple(liners)
+        self._rankers = rankers
         self._asked: OrderedDict[Hashable, _Question] = OrderedDict()
 
     @property
     def experts(self) -> tuple[Expert, ...]:
         """All experts."""
-        return (*self._ranked, *self._pooled)
+        return (*self._ranked, *self._pooled, *self._liners)
 
     def predict(
         self,
@@ -94,31 +150,46 @@ class Predictor:
         question = self._asked[name] = self._asked.get(name) or self._ask(query)
         if len(self._asked) > _ASKED:
             self._asked.popitem(last=False)
-        pooled = {expert.name: p for expert in self._pooled if (p := expert.propose(query)) is not None}
+        pooled = _proposals(self._pooled, query)
         candidates = self._candidates(question.features, pooled)
         grounding = Grounding(self._store, context.values, query.project, query.cwd)
+        left = 1.0 - sum(_POOL[name] for name in pooled)
+        shares = self._rankers.templates.shares(question.features, EXPERTS)
+        shares = {name: left * share for name, share in shares.items()} | _POOL
+        proposals = question.proposals | pooled
         if level == "template":
             chosen = self._forms(candidates, grounding, top_k)
+            liners: dict[str, Proposal] = {}
         else:
-            chosen = self._lines(candidates[: top_k + _SPARE], grounding, top_k)
-        left = 1.0 - sum(_POOL[name] for name in pooled)
-        shares = {name: left * share for name, share in self._ranker.shares(question.features).items()} | _POOL
-        proposals = question.proposals | pooled
+            lines = self._ask_lines(question, query, grounding, max(top_k, _LOOKED_FOR))
+            chosen = self._lines(lines, candidates, pooled, grounding)
+            shares |= self._rankers.lines.shares(lines.features, ("fill", *LINE_EXPERTS))
+            liners = lines.proposals
         return [
-            self._prediction(candidate, line, query, proposals, shares, grounding)
-            for candidate, line in chosen[:top_k]
-            if (candidate.probability if level == "template" else line.probability) >= min_probability
+            self._prediction(item, query, proposals, liners, shares, grounding)
+            for item in chosen[:top_k]
+            if (item.candidate if level == "template" else item).probability >= min_probability
         ]
 
     def forget(self) -> None:
         """Let go of what was asked: the store went back to an earlier state."""
         self._asked.clear()
 
-    def learn(self, context: SessionContext, command: Command) -> None:
-        """Let the ranker learn from the step after `context`, before that step is counted."""
+    def learn(self, context: SessionContext, command: Command, with_lines: bool) -> None:
+        """Let the rankers learn from the step after `context`, before that step is counted."""
         query = Query(self._store, context, command.project, command.cwd)
         question = self._asked.get(self._name(query)) or self._ask(query)
-        self._ranker.learn(question.features, text_id(analyze(command.command).template))
+        if not question.features.candidates:
+            return
+        if with_lines:
+            lines = question.lines
+            # What was shown is learned from: it may come from outputs, which the log does not have.
+            if lines is None or lines.name[0] != tuple(context.lines):
+                grounding = Grounding(self._store, context.values, query.project, query.cwd)
+                lines = self._ask_lines(question, query, grounding, _LOOKED_FOR)
+            self._rankers.lines.learn(lines.features, text_id(command.command))
+        self._rankers.templates.learn(question.features, text_id(analyze(command.command).template))
+        self._rankers.learned += 1
 
     def _name(self, query: Query) -> Hashable:
         """Return what tells a question from others: nothing was counted since, and all that is looked at is equal."""
@@ -130,16 +201,62 @@ class Predictor:
         )
 
     def _ask(self, query: Query) -> _Question:
-        proposals = {expert.name: p for expert in self._ranked if (p := expert.propose(query)) is not None}
+        proposals = _proposals(self._ranked, query)
         return _Question(proposals, extract(query, proposals))
+
+    def _ask_lines(self, question: _Question, query: Query, grounding: Grounding, most: int) -> _Lines:
+        """Return the lines that the ranked templates and the experts on lines propose."""
+        name = (tuple(query.context.lines), query.context.values.heard)
+        known = question.lines
+        if known is not None and known.name == name and known.most >= most:
+            return known
+        runnable: dict[str, tuple[int, Line]] = {}
+        filled: dict[str, float] = {}
+        opened: list[tuple[int, Line, float]] = []
+        chosen = self._candidates(question.features, {})[: most + _SPARE]
+        texts = self._store.template_texts([candidate.template for candidate in chosen])
+        grounding.read(place for text in texts for place in places(text))
+        enough = 0.0
+        for candidate, text in zip(chosen, texts, strict=True):
+            # A line is at most as probable as its template.
+            if candidate.probability <= 0.0 or candidate.probability < enough:
+                break
+            for line in grounding.lines(text, enough / candidate.probability):
+                p = candidate.probability * line.probability
+                if not line.runnable:
+                    opened.append((candidate.template, line, p))
+                elif p > filled.get(line.command, 0.0):
+                    filled[line.command] = p
+                    runnable[line.command] = candidate.template, line
+            best = heapq.nlargest(most, filled.values())
+            enough = best[-1] if len(best) == most else 0.0
+        rest = max(1.0 - sum(filled.values()), sum(p for _, _, p in opened), 1e-9)
+        proposals = _proposals(self._liners, query)
+        for command, template in self._proposed(proposals).items():
+            if command not in filled:
+                filled[command] = 0.0
+                runnable[command] = template, Line(command, 0.0, "past")
+        features = extract_lines(query, filled, proposals)
+        question.lines = _Lines(name, most, runnable, opened, rest, proposals, features)
+        return question.lines
+
+    def _proposed(self, proposals: Mapping[str, Proposal]) -> dict[str, int]:
+        """Return the lines that experts propose most and that can be run, each with its template."""
+        best: dict[int, None] = {}
+        for proposal in proposals.values():
+            said = proposal.probabilities
+            best |= dict.fromkeys(heapq.nsmallest(_FROM_EACH, said, key=lambda number: (-said[number], number)))
+        texts = [text for text in self._store.template_texts(list(best)) if not PLACEHOLDER.search(text)]
+        ids = self._store.template_ids(analyze(text).template for text in texts)
+        return {text: ids[template] for text in sorted(texts) if (template := analyze(text).template) in ids}
 
     def _candidates(self, features: Features, pooled: Mapping[str, Proposal]) -> list[Candidate]:
         """Return the templates that might come next, most probable first."""
         probabilities: dict[int, float] = {}
-        if features.templates:
+        if features.candidates:
             left = 1.0 - sum(_POOL[name] for name in pooled)
-            ranked = (left * self._ranker.rank(features)[0]).tolist()
-            probabilities = dict(zip(features.templates, ranked, strict=True))
+            ranked = (left * self._rankers.templates.rank(features)[0]).tolist()
+            probabilities = dict(zip(features.candidates, ranked, strict=True))
         for name, proposal in pooled.items():
             for template, p in proposal.probabilities.items():
                 if p > 0.0:
@@ -148,47 +265,68 @@ class Predictor:
         order = sorted(probabilities, key=lambda template: (-probabilities[template], texts[template]))
         return [Candidate(template, probabilities[template]) for template in order]
 
-    def _forms(self, candidates: Sequence[Candidate], grounding: Grounding, top_k: int) -> list[tuple[Candidate, Line]]:
+    def _forms(self, candidates: Sequence[Candidate], grounding: Grounding, top_k: int) -> list[_Chosen]:
         """Return the templates that may come, each with its best line."""
-        forms: list[tuple[Candidate, Line]] = []
+        forms: list[_Chosen] = []
         for candidate in candidates:
             if len(forms) == top_k:
                 break
             if lines := grounding.lines(self._store.template_text(candidate.template)):
-                forms.append((candidate, _of(candidate, lines[0])))
+                forms.append(_Chosen(candidate, lines[0], candidate.probability * lines[0].probability))
         return forms
 
-    def _lines(self, candidates: Sequence[Candidate], grounding: Grounding, top_k: int) -> list[tuple[Candidate, Line]]:
-        """Return the most probable lines of all templates, each with its own probability."""
-        texts = self._store.template_texts([candidate.template for candidate in candidates])
-        grounding.read(place for text in texts for place in places(text))
-        found: list[tuple[Candidate, Line]] = []
-        enough = 0.0
-        for candidate, text in zip(candidates, texts, strict=True):
-            # A line is at most as probable as its template.
-            if candidate.probability <= 0.0 or candidate.probability < enough:
-                break
-            lines = grounding.lines(text, enough / candidate.probability)
-            found += [(candidate, _of(candidate, line)) for line in lines]
-            runnable = heapq.nlargest(top_k, (line.probability for _, line in found if line.runnable))
-            enough = runnable[-1] if len(runnable) == top_k else 0.0
-        found.sort(key=lambda item: (_is_late(item[1]), -item[1].probability, item[1].command))
+    def _lines(
+        self, lines: _Lines, candidates: Sequence[Candidate], pooled: Mapping[str, Proposal], grounding: Grounding
+    ) -> list[_Chosen]:
+        """Return the most probable lines, those that can be run first."""
+        ranked, none = self._rankers.lines.rank(lines.features)
+        left = 1.0 - sum(_POOL[name] for name in pooled)
+        pool: dict[int, float] = {}
+        for name, proposal in pooled.items():
+            for template, p in proposal.probabilities.items():
+                pool[template] = pool.get(template, 0.0) + _POOL[name] * p
+        probabilities: dict[tuple[int, str], float] = {}
+        given: dict[tuple[int, str], Line] = {}
+        for (command, (template, line)), p in zip(lines.runnable.items(), ranked.tolist(), strict=True):
+            probabilities[template, command] = left * p
+            given[template, command] = line
+        # Open lines share "none of these" as their templates say.
+        for template, line, p in lines.open:
+            probabilities[template, line.command] = left * none * p / lines.rest
+            given[template, line.command] = line
+        asked = {template for template, _ in given}
+        for template in heapq.nsmallest(_FROM_EACH, pool, key=lambda number: (-pool[number], number)):
+            if template not in asked:
+                for line in grounding.lines(self._store.template_text(template)):
+                    given.setdefault((template, line.command), line)
+        for (template, command), line in given.items():
+            gain = pool.get(template, 0.0) * line.probability
+            probabilities[template, command] = probabilities.get((template, command), 0.0) + gain
+        of = {candidate.template: candidate for candidate in candidates}
+        found = []
+        for (template, command), p in probabilities.items():
+            candidate = of.get(template, Candidate(template, 0.0))
+            # What is known of a line alone may say more of its template than the templates do.
+            candidate = replace(candidate, probability=max(candidate.probability, p))
+            found.append(_Chosen(candidate, given[template, command], p))
+        found.sort(key=lambda item: (_is_late(item), -item.probability, item.line.command))
         # An open line behind lines that can be run claims no more than they do.
         least = 1.0
-        for place, (candidate, line) in enumerate(found):
-            least = min(least, line.probability)
-            found[place] = candidate, replace(line, probability=least)
+        for place, item in enumerate(found):
+            least = min(least, item.probability)
+            found[place] = replace(item, probability=least)
         return found
 
     def _prediction(
         self,
-        candidate: Candidate,
-        line: Line,
+        chosen: _Chosen,
         query: Query,
         proposals: Mapping[str, Proposal],
+        liners: Mapping[str, Proposal],
         shares: Mapping[str, float],
         grounding: Grounding,
     ) -> Prediction:
+        candidate, line = chosen.candidate, chosen.line
         template = self._store.template_text(candidate.template)
         evidence = []
         for name, proposal in proposals.items():
@@ -198,12 +336,19 @@ class Predictor:
                     continue  # what resembles the last step is a script of another project
                 weight = shares.get(name, 0.0)
                 evidence.append(Evidence(name, probability, weight, support.context, support.details))
+        number = text_id(line.command)
+        for name, proposal in liners.items():
+            if probability := proposal.probabilities.get(number, 0.0):
+                support = proposal.explain(number)
+                evidence.append(Evidence(name, probability, shares.get(name, 0.0), support.context, support.details))
+        if "fill" in shares and line.probability:
+            evidence.append(Evidence("fill", line.probability, shares["fill"], (template,), {"rule": line.origin}))
         evidence.sort(key=lambda item: -item.weight * item.probability)
         patterns = next((e.details for e in evidence if e.expert == "patterns"), {})
         return Prediction(
             next_command=line.command,
             template=template,
-            probability=min(1.0, line.probability),
+            probability=min(1.0, chosen.probability),
             template_probability=min(1.0, candidate.probability),
             confidence=max(patterns.get("confidence", 0.0), self._transition_confidence(candidate.template, query)),
             reason=reason(evidence, None if line.command == template else template),
@@ -236,10 +381,9 @@ class Predictor:
         return tuple(islice((text for _, text in ranked if grounding.may_run(text)), _SUGGESTIONS))
 
 
-def _of(candidate: Candidate, line: Line) -> Line:
-    """Return a line of a template with the probability of both."""
-    return replace(line, probability=candidate.probability * line.probability)
+def _proposals(experts: Iterable[Expert], query: Query) -> dict[str, Proposal]:
+    return {expert.name: proposal for expert in experts if (proposal := expert.propose(query)) is not None}
 
 
-def _is_late(line: Line) -> bool:
-    return not line.runnable and line.probability < _SURE
+def _is_late(item: _Chosen) -> bool:
+    return not item.line.runnable and item.probability < _SURE

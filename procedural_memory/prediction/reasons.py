@@ -112,6 +112,18 @@ def _recency(item: Evidence) -> str:
     )
 
 
+def _line(item: Evidence) -> str:
+    d = item.details
+    if not d:
+        return ""
+    after = f" after {_steps(item.context)}" if item.context else ""
+    return f"this very line {_share(d)}{after}{' at the start of a session' if d['at_start'] else ''}"
+
+
+def _silent(item: Evidence) -> str:
+    return ""
+
+
 _PARTS = {
     "counts": _counts,
     "recent": _recent,
@@ -123,6 +135,11 @@ _PARTS = {
     "patterns": _patterns,
     "semantic": _semantic,
     "recency": _recency,
+    "line": _line,
+    "line lately": _silent,
+    "line here": _silent,
+    "line after": _silent,
+    "fill": _silent,
 }
 
 

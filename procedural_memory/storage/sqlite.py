@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SQLiteStore"]
 
-_VERSION = 2
+_VERSION = 3
 """Of the tables and of what is derived from the log; count it up when either changes: the rest is derived anew."""
 
 _LOG_SCHEMA = """

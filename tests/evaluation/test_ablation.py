@@ -80,12 +80,12 @@ def test_variants_that_show_later() -> None:
     """A ranker that learns nothing stays as it began; without an embedder there are no vectors; weights are others."""
     for name in (EVERYTHING, *LATER, "ranker: neutral start weights"):
         with ProceduralMemoryEngine(embedder="lexical") as engine, VARIANTS[name].applied() as apply:
-            before = engine._ranker.to_bytes()
+            before = engine._rankers.to_bytes()
             apply(engine)
-            assert (engine._ranker.to_bytes() != before) == (name == "ranker: neutral start weights")
+            assert (engine._rankers.to_bytes() != before) == (name == "ranker: neutral start weights")
             engine.learn_many(load_sessions()[:2])
             assert (engine.flush() > 0) == (name == "embedder: none")
-            assert (engine._ranker.learned == 0) == (name == "ranker: learns nothing")
+            assert (engine._rankers.learned == 0) == (name == "ranker: learns nothing")
 
 
 def test_what_a_variant_is_not_told() -> None:

@@ -19,12 +19,18 @@ from procedural_memory.prediction.experts import (
     SkipExpert,
     chain_experts,
     decayed,
+    line_experts,
 )
+from procedural_memory.prediction.line_features import LINE_EXPERTS
 from procedural_memory.storage.base import Context, Follower
 
 
 def _chain(place: int, engine: ProceduralMemoryEngine) -> Expert:
     return chain_experts()[place]
+
+
+def _line(place: int, engine: ProceduralMemoryEngine) -> Expert:
+    return line_experts()[place]
 
 
 EXPERTS: dict[str, MakeExpert] = {
@@ -33,6 +39,7 @@ EXPERTS: dict[str, MakeExpert] = {
     "patterns": lambda engine: PatternExpert(engine._index, 0.7),
     "semantic": lambda engine: SemanticExpert(engine._vectors.neighbours),
     "recency": lambda engine: RecencyExpert(),
+    **{expert.name: partial(_line, place) for place, expert in enumerate(line_experts())},
 }
 
 
@@ -45,9 +52,9 @@ def test_expert_contract(check: Callable[..., None], name: str, learned: Procedu
 
 
 def test_every_expert_of_the_engine_is_checked(learned: ProceduralMemoryEngine) -> None:
-    """The experts in use are those checked here, and the ranker sees all but the pooled ones."""
-    pooled = {"patterns", "semantic"}
-    assert {expert.name for expert in learned._predictor.experts} == set(EXPERTS) == {*features.EXPERTS, *pooled}
+    """The experts in use are those checked here, and the rankers see all but the pooled ones."""
+    seen = {"patterns", "semantic", *features.EXPERTS, *LINE_EXPERTS}
+    assert {expert.name for expert in learned._predictor.experts} == set(EXPERTS) == seen
 
 
 def test_counts_prefer_the_longer_context(engine: ProceduralMemoryEngine) -> None:

@@ -12,8 +12,9 @@ from expert_checks import query
 
 from procedural_memory import ProceduralMemoryEngine
 from procedural_memory.memory.context import SessionContext
-from procedural_memory.prediction.features import EXPERTS, FEATURES, SITUATIONS, Features, extract
-from procedural_memory.prediction.ranker import START_WEIGHTS, Ranker
+from procedural_memory.prediction.features import EXPERTS, FEATURES, Features, extract
+from procedural_memory.prediction.line_features import LINE_EXPERTS, LINE_FEATURES
+from procedural_memory.prediction.ranker import LINES, START_WEIGHTS, TEMPLATES, Rankers
 from procedural_memory.types import Command, Level
 
 STEPS = ["git status", "git pull --rebase", "vim src/orders/api.py"]
@@ -30,8 +31,8 @@ def test_probabilities_and_none_sum_to_one(learned: ProceduralMemoryEngine) -> N
     """Every candidate has a probability; the rest is that it is none of them."""
     for commands in ([], STEPS[:1], STEPS, ["never --seen before"]):
         features = ask(learned, commands)
-        probabilities, none = Ranker().rank(features)
-        assert len(probabilities) == len(features.templates) > 0
+        probabilities, none = Rankers().templates.rank(features)
+        assert len(probabilities) == len(features.candidates) > 0
         assert (probabilities > 0).all()
         assert none > 0
         assert probabilities.sum() + none == pytest.approx(1.0)
@@ -39,10 +40,10 @@ def test_probabilities_and_none_sum_to_one(learned: ProceduralMemoryEngine) -> N
 
 def test_ranking_is_pure(learned: ProceduralMemoryEngine) -> None:
     """Asking changes nothing."""
-    ranker = Ranker()
+    ranker = Rankers()
     before = ranker.to_bytes()
-    first, second = (ranker.rank(ask(learned, STEPS)) for _ in range(2))
-    ranker.shares(ask(learned, STEPS))
+    first, second = (ranker.templates.rank(ask(learned, STEPS)) for _ in range(2))
+    ranker.templates.shares(ask(learned, STEPS), EXPERTS)
     assert np.array_equal(first[0], second[0])
     assert ranker.to_bytes() == before
 
@@ -50,51 +51,56 @@ def test_ranking_is_pure(learned: ProceduralMemoryEngine) -> None:
 def test_learning_moves_towards_what_came(learned: ProceduralMemoryEngine) -> None:
     """What came next becomes more probable, also when it was the last of the candidates; so does "none of these"."""
     features = ask(learned, STEPS)
-    for place in (0, len(features.templates) - 1):
-        ranker = Ranker()
-        before, _ = ranker.rank(features)
+    for place in (0, len(features.candidates) - 1):
+        ranker = Rankers()
+        before, _ = ranker.templates.rank(features)
         for _ in range(5):
-            ranker.learn(features, features.templates[place])
-        after, _ = ranker.rank(features)
+            ranker.templates.learn(features, features.candidates[place])
+        after, _ = ranker.templates.rank(features)
         assert after[place] > before[place]
-    ranker = Ranker()
-    _, before_none = ranker.rank(features)
-    ranker.learn(features, None)
-    assert ranker.rank(features)[1] > before_none
+    ranker = Rankers()
+    _, before_none = ranker.templates.rank(features)
+    ranker.templates.learn(features, None)
+    assert ranker.templates.rank(features)[1] > before_none
 
 
 def test_nothing_to_choose_from_teaches_nothing() -> None:
     """A step before anything was learned leaves the weights alone."""
     with ProceduralMemoryEngine(embedder="lexical") as empty:
-        ranker = Ranker()
+        ranker = Rankers()
         before = ranker.to_bytes()
-        ranker.learn(ask(empty, []), 7)
+        ranker.templates.learn(ask(empty, []), 7)
         assert ranker.to_bytes() == before
 
 
 def test_what_was_learned_round_trips(learned: ProceduralMemoryEngine) -> None:
     """Bytes restored give the same probabilities; bytes of another kind are refused and change nothing."""
     features = ask(learned, STEPS)
-    ranker, other = Ranker(), Ranker()
-    for template in features.templates:
-        ranker.learn(features, template)
+    ranker, other = Rankers(), Rankers()
+    for template in features.candidates:
+        ranker.templates.learn(features, template)
+        ranker.learned += 1
     assert other.restore(ranker.to_bytes())
-    assert other.learned == ranker.learned == len(features.templates)
-    assert other.rank(features)[0] == pytest.approx(ranker.rank(features)[0], rel=1e-5)
+    assert other.learned == ranker.learned == len(features.candidates)
+    assert other.templates.rank(features)[0] == pytest.approx(ranker.templates.rank(features)[0], rel=1e-5)
     for damaged in (b"", b"12345678", ranker.to_bytes()[:-9], b"12345678" + bytes(64)):
         assert not other.restore(damaged)
-    assert other.rank(features)[0] == pytest.approx(ranker.rank(features)[0], rel=1e-5)
+    assert other.templates.rank(features)[0] == pytest.approx(ranker.templates.rank(features)[0], rel=1e-5)
 
 
 def test_start_weights_name_features_and_nothing_else() -> None:
     """The shipped file holds numbers, and no text but the names of features and situations."""
     content = json.loads(START_WEIGHTS.read_text(encoding="utf-8"))
-    assert content["features"] == [*FEATURES, "none"]
-    assert content["situations"] == dict(SITUATIONS)
-    rows = content["weights"]
-    assert all(key.isdigit() and int(key) <= sum(SITUATIONS.values()) for key in rows)
-    assert all(len(row) == len(FEATURES) + 1 and all(isinstance(v, (int, float)) for v in row) for row in rows.values())
+    assert content.keys() == {"templates", "lines"}
+    for part, scheme in ((content["templates"], TEMPLATES), (content["lines"], LINES)):
+        assert part["features"] == [*scheme.features, "none"]
+        assert part["situations"] == dict(scheme.situations)
+        assert all(key.isdigit() and int(key) <= sum(scheme.situations.values()) for key in part["weights"])
+        for row in part["weights"].values():
+            assert len(row) == len(scheme.features) + 1
+            assert all(isinstance(value, (int, float)) for value in row)
     assert set(EXPERTS) <= set(FEATURES)
+    assert {"fill", *LINE_EXPERTS} <= set(LINE_FEATURES)
 
 
 def test_the_engine_learns_what_its_experts_are_worth(engine: ProceduralMemoryEngine) -> None:
@@ -132,15 +138,15 @@ def test_ranker_is_kept_with_the_memory(tmp_path: Path) -> None:
         engine.learn_workflow(["a", "x", "c"], session_id="other")
         expected = engine.predict_next_action(["a"])
     with ProceduralMemoryEngine(path=path, embedder="lexical") as again:
-        assert again._ranker.learned > 0
+        assert again._rankers.learned > 0
         found = again.predict_next_action(["a"])
         assert [p.template for p in found] == [p.template for p in expected]
         assert [p.probability for p in found] == pytest.approx([p.probability for p in expected], rel=1e-4)
         again.forget(session_id="other")
-        forgotten = again._ranker.to_bytes()
+        forgotten = again._rankers.to_bytes()
     with ProceduralMemoryEngine(embedder="lexical") as innocent:
         innocent.learn_many([["a", "b", "c", "d"]] * 8)
-        assert innocent._ranker.to_bytes() == forgotten
+        assert innocent._rankers.to_bytes() == forgotten
 
 
 def test_after_a_failure_the_fix_is_likelier(engine: ProceduralMemoryEngine) -> None:
@@ -234,5 +240,5 @@ def test_a_damaged_ranker_in_a_snapshot_is_learned_anew(engine: ProceduralMemory
         path.write_text(json.dumps({**content, "ranker": value}))
         with ProceduralMemoryEngine(embedder="lexical") as loaded:
             assert loaded.load(path) == 30
-            assert loaded._ranker.learned > 0
+            assert loaded._rankers.learned > 0
             assert loaded.predict_next_action(["git pull", "make"])[0].next_command == "git push"

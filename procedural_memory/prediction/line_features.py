@@ -1,0 +1,93 @@
+"""What the ranker of lines sees: how probable a line is by its template, and what was run in such a place before."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Final
+
+import numpy as np
+
+from procedural_memory.memory.context import LINE_ORDER
+from procedural_memory.prediction.experts import Proposal, Query
+from procedural_memory.prediction.features import Features, ended, flags, position, said
+from procedural_memory.storage.base import hash64, text_id
+
+__all__ = ["LEAST", "LINE_EXPERTS", "LINE_FEATURES", "LINE_SITUATIONS", "extract_lines"]
+
+LINE_EXPERTS: Final = ("line", "line lately", "line here", "line after")
+
+LINE_FEATURES: Final = (
+    "fill",
+    *LINE_EXPERTS,
+    "newest after 1",
+    "newest after 2",
+    "used in session",
+    "log age",
+    "followed last time",
+    "share of what followed",
+    "is the last",
+    "filled",
+)
+"""Columns: log-probabilities by the template and by the experts on lines, hints, and whether a template gives it."""
+
+LINE_SITUATIONS: Final[Mapping[str, int]] = {"match": LINE_ORDER + 2, "exit": 12, "position": 8, "sure": 5}
+
+LEAST: Final = 1e-3
+"""What is added to probabilities before the logarithm."""
+_NO_AGE: Final = -3.5
+
+
+def extract_lines(query: Query, filled: Mapping[str, float], proposals: Mapping[str, Proposal]) -> Features:
+    """Return the features of command lines.
+
+    Parameters
+    ----------
+    query : Query
+    filled : mapping
+        Line -> its probability by its template; 0 where no template gives it.
+    proposals : mapping
+        What the experts on lines say, by their names.
+    """
+    lines = list(filled)
+    ids = [text_id(line) for line in lines]
+    columns = [[math.log(p + LEAST) for p in filled.values()]]
+    columns += [said(proposals.get(name), ids, LEAST) for name in LINE_EXPERTS]
+    keys = query.keys["line"]
+    contexts = [query.followers(keys[order]) if order < len(keys) else None for order in range(LINE_ORDER + 1)]
+    columns += [flags(ids, context.recent[-1] if context else None) for context in contexts[1:]]
+    before = query.context.lines
+    ages = {line: len(before) - i for i, line in enumerate(before)}
+    followed = [after for line, after in pairwise(before) if line == before[-1]]
+    columns += [
+        [1.0 if line in ages else 0.0 for line in lines],
+        [-math.log(ages[line]) if line in ages else _NO_AGE for line in lines],
+        [1.0 if followed and line == followed[-1] else 0.0 for line in lines],
+        [followed.count(line) / (len(followed) + 0.5) for line in lines],
+        [1.0 if before and line == before[-1] else 0.0 for line in lines],
+        [1.0 if p else 0.0 for p in filled.values()],
+    ]
+    matrix = np.array(columns, dtype=np.float32).T.reshape(len(lines), len(LINE_FEATURES))
+    matched = max((order for order, context in enumerate(contexts) if context), default=-1)
+    chosen = (
+        matched + 1,
+        ended(query.context),
+        position(query.context),
+        min(4, int(max(filled.values(), default=0.0) * 5)),
+    )
+    cases, begin = [], 0
+    for case, size in zip(chosen, LINE_SITUATIONS.values(), strict=True):
+        cases.append(begin + case)
+        begin += size
+    return Features(ids, matrix, tuple(cases), _traits(query))
+
+
+def _traits(query: Query) -> np.ndarray[tuple[int, ...], np.dtype[np.uint64]]:
+    lines, steps = query.context.lines, query.context.templates
+    traits = [hash64("any"), hash64("directory", query.cwd or "")]
+    if lines:
+        traits += [hash64("line", lines[-1]), hash64("step", str(bool(query.context.exit_code)), steps[-1])]
+    if len(lines) > 1:
+        traits += [hash64("before", lines[-2]), hash64("two", *lines[-2:])]
+    return np.array(traits, dtype=np.int64).view(np.uint64)
