@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import ablation as script
+import numpy as np
 import pytest
 from train_weights import NAMES
 from variants import EVERYTHING, FEATURE_GROUPS, FILL_GROUPS, VARIANTS
@@ -33,7 +34,7 @@ STEPS = (
     ("cat notes.txt", 0, ""),
     ("pytest -q tests/test_api.py", 1, "src/orders/api.py:41: AssertionError\nFAILED tests/test_api.py::test_list"),
 )
-LATER = ("ranker: learns nothing", "embedder: none")
+LATER = ("ranker: learns nothing", "ranker of lines: learns nothing", "embedder: none")
 """Variants that show only in what is learned from then on."""
 AT_ONCE = [name for name, v in VARIANTS.items() if v.change is not VARIANTS[EVERYTHING].change and name not in LATER]
 
@@ -83,9 +84,13 @@ def test_variants_that_show_later() -> None:
             before = engine._rankers.to_bytes()
             apply(engine)
             assert (engine._rankers.to_bytes() != before) == (name == "ranker: neutral start weights")
+            rankers = {"ranker": engine._rankers.templates, "ranker of lines": engine._rankers.lines}
+            weights = {of: ranker.arrays for of, ranker in rankers.items()}
             engine.learn_many(load_sessions()[:2])
             assert (engine.flush() > 0) == (name == "embedder: none")
-            assert (engine._rankers.learned == 0) == (name == "ranker: learns nothing")
+            for of, ranker in rankers.items():
+                same = all(map(np.array_equal, weights[of], ranker.arrays))
+                assert same == (name == f"{of}: learns nothing")
 
 
 def test_what_a_variant_is_not_told() -> None:

@@ -16,9 +16,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from procedural_memory import ProceduralMemoryEngine, normalize
+from procedural_memory import ProceduralMemoryEngine
+from procedural_memory.commands.normalize import analyze
 from procedural_memory.embedding.lexical import LexicalEmbedder
 from procedural_memory.memory.context import program_of
+from procedural_memory.memory.fills import may_be_kept
 from procedural_memory.memory.similarity import GAP, RECENCY
 from procedural_memory.prediction.reasons import reason
 from procedural_memory.samples import load_sessions
@@ -33,7 +35,7 @@ NEWEST = 64
 LOOKED_AT = 6
 """How many of the last steps are held against workflows."""
 
-LOOKED_INTO = 48
+LOOKED_INTO = 24
 """Of more workflows the nearest ones are looked at."""
 
 LEAST = 0.7
@@ -48,6 +50,9 @@ class Step:
     exit_code: int | None
     project: str | None
     cwd: str | None
+    line: str
+    kept: bool
+    """Whether the line may come again."""
 
 
 @dataclass
@@ -76,6 +81,17 @@ def after(context: Sequence[str]) -> Condition:
     """Return whether a step comes right after some templates; an empty one is the start of the session."""
     wanted = list(context)
     return lambda told, i: told.padded[max(0, i + 1 - len(wanted)) : i + 1] == wanted
+
+
+def after_lines(context: Sequence[str]) -> Condition:
+    """As `after`, of command lines."""
+    wanted = list(context)
+
+    def holds(told: Told, i: int) -> bool:
+        lines = ["", *(step.line for step in told.steps)]
+        return lines[max(0, i + 1 - len(wanted)) : i + 1] == wanted
+
+    return holds
 
 
 def after_programs(programs: Sequence[str], at_start: bool) -> Condition:
@@ -157,6 +173,19 @@ class Asked:
             "of": len(newest),
         }
 
+    def lines(self, expert: str, line: str, context: Sequence[str]) -> tuple[int, int]:
+        """Return how often a line came after a context where the next one will run, and how many lines did."""
+        comes = after(context) if expert == "line after" else after_lines(context)
+        steps = [
+            told.steps[i]
+            for told in self.log
+            for i in range(len(told.steps))
+            if told.steps[i].kept and told.steps[i].project == self.project and comes(told, i)
+        ]
+        if expert == "line here":
+            steps = [step for step in steps if step.cwd == self.cwd]
+        return sum(step.line == line for step in steps), len(steps)
+
     def is_beginning(self, context: Sequence[str]) -> bool:
         """Return whether the current session ends with a context, or is it where that holds the start."""
         padded = ["", *self.templates]
@@ -223,9 +252,9 @@ def confidence(asked: Asked, steps: tuple[str, ...]) -> float:
 # -- evidence
 
 
-def check_evidence(item: Evidence, template: str, asked: Asked, like: Resembling, engine: Any) -> None:
+def check_evidence(item: Evidence, found: Prediction, asked: Asked, like: Resembling, engine: Any) -> None:
     """Each count of an expert is what the sessions say."""
-    d = dict(item.details)
+    d, template = dict(item.details), found.template
     if item.expert in ("counts", "recent", "project", "directory"):
         context = ("",) * d.pop("at_start") + item.context
         assert asked.is_beginning(context)
@@ -241,19 +270,28 @@ def check_evidence(item: Evidence, template: str, asked: Asked, like: Resembling
         told = asked.counts(template, back(d["steps_back"], step))
         assert (d["count"], d["total"]) == (told["count"], told["total"])
     elif item.expert == "patterns":
-        found = like.workflows(asked, template)
+        alike = like.workflows(asked, template)
         assert list(item.context) == asked.templates[-LOOKED_AT:]
-        check_workflows(found, d["patterns"], d["all_looked_at"], d["similarity"], 1e-3)
+        check_workflows(alike, d["patterns"], d["all_looked_at"], d["similarity"], 1e-3)
         assert d["all_looked_at"] or len(asked.workflows()) >= LOOKED_INTO
         shown = [engine.patterns[name].templates for name in d["pattern_ids"]]
         assert len(set(shown)) == len(shown) == min(d["patterns"], 5)
-        worth = [found[steps] * confidence(asked, steps) for steps in shown]
+        worth = [alike[steps] * confidence(asked, steps) for steps in shown]
         assert worth == pytest.approx(sorted(worth, reverse=True), abs=1e-3)
         assert d["confidence"] == pytest.approx(worth[0], abs=1e-3)
     elif item.expert == "semantic":
         told = asked.counts(template, after(item.context))
         assert d["count"] == told["count"]
         assert d["similarity"] == pytest.approx(like.cosine(item.context[0], asked.templates[-1]), abs=1e-3)
+    elif item.expert.startswith("line"):
+        context = ("",) * d["at_start"] + item.context
+        mine = asked.templates if item.expert == "line after" else [step.line for step in asked.steps]
+        assert list(context) == ["", *mine][max(0, 1 + len(mine) - len(context)) :]
+        assert (d["count"], d["total"]) == asked.lines(item.expert, found.next_command, context)
+    elif item.expert == "fill":
+        assert item.context == (template,)
+        assert 0.0 < item.probability <= 1.0
+        assert d["rule"]
     else:
         assert item.expert == "recency"
         assert d["steps_ago"] == asked.templates[::-1].index(template) + 1
@@ -310,6 +348,7 @@ FORMS = {
     r"\(best match (?P<similarity>\d\.\d\d)\)",
     "semantic": rf"followed (?P<step>{QUOTED}), which resembles the last step \((?P<similarity>\d\.\d\d)\), {TIMES}",
     "last": r"the last step of this session",
+    "line": rf"this very line {SHARE}(?: after (?P<lines>{STEPS}))?{BEGUN}",
     "recency": r"used (?P<back>\d+) steps ago in this session",
 }
 """Everything that a reason may say; quoted templates are numbered."""
@@ -330,6 +369,7 @@ def check_reason(found: Prediction, asked: Asked, like: Resembling) -> set[str]:
         text = text.removeprefix(subject)
     templates = {step.template for told in asked.log for step in told.steps} | set(asked.templates)
     known = {short(name) for template in templates for name in (template, program_of(template))}
+    known |= {short(step.line) for told in asked.log for step in told.steps} | {short(s.line) for s in asked.steps}
     quoted = sorted(known, key=lambda name: (-len(name), name))
     for number, name in enumerate(quoted):
         text = text.replace(f"`{name}`", f"«{number}»")
@@ -338,16 +378,16 @@ def check_reason(found: Prediction, asked: Asked, like: Resembling) -> set[str]:
         form, match = next((name, m) for name, form in FORMS.items() if (m := re.fullmatch(form, part)))
         groups = match.groupdict("")
         names = {key: [quoted[int(n)] for n in re.findall(r"«(\d+)»", value)] for key, value in groups.items()}
-        check_part(form, groups, names, found.template, asked, like)
+        check_part(form, groups, names, found, asked, like)
         said.add(form)
     return said
 
 
 def check_part(
-    form: str, m: dict[str, str], names: dict[str, list[str]], template: str, asked: Asked, like: Resembling
+    form: str, m: dict[str, str], names: dict[str, list[str]], about: Prediction, asked: Asked, like: Resembling
 ) -> None:
     """Count again what one part of a reason says."""
-    templates = asked.templates
+    template, templates = about.template, asked.templates
 
     def last(number: int) -> list[str]:
         return templates[len(templates) - number :]
@@ -402,6 +442,13 @@ def check_part(
             m["times"] == times(n) and abs(float(m["similarity"]) - like.cosine(t, templates[-1])) < 0.006
             for t, n in counted.items()
         )
+    elif form == "line":
+        before = [step.line for step in asked.steps][len(templates) - len(names.get("lines", [])) :]
+        assert [short(line) for line in before] == names.get("lines", [])
+        if m["begun"]:
+            assert len(before) == len(templates)
+        count, total = asked.lines("line", about.next_command, ("",) * bool(m["begun"]) + tuple(before))
+        check_share(m["share"], {"count": count, "total": total})
     elif form == "last":
         assert templates[-1] == template
     else:
@@ -442,7 +489,9 @@ def times(count: int) -> str:
 def step_of(item: Mapping[str, Any]) -> Step:
     """Return a step as the log has it: redacted, with its project."""
     command = as_command("command", item)
-    return Step(normalize(command.command), command.exit_code, command.project, command.cwd)
+    analysis = analyze(command.command)
+    kept = may_be_kept(analysis, command)
+    return Step(analysis.template, command.exit_code, command.project, command.cwd, command.command, kept)
 
 
 class Memory:
@@ -507,7 +556,7 @@ class Memory:
     def _check(self, predictions: Sequence[Prediction], asked: Asked) -> None:
         for found in predictions:
             for item in found.evidence:
-                check_evidence(item, found.template, asked, self._like, self.engine)
+                check_evidence(item, found, asked, self._like, self.engine)
                 self.experts.add(item.expert)
             self.forms |= check_reason(found, asked, self._like)
             self.reasons.append(found.reason)
@@ -581,7 +630,7 @@ def test_reasons_are_true_of_the_samples(engine: ProceduralMemoryEngine) -> None
         else:
             memory.live(session["commands"], session["outcome"], start, every=2)
     memory.ask([])
-    assert memory.experts == {expert.name for expert in engine._predictor.experts}
+    assert memory.experts == {"fill", *(expert.name for expert in engine._predictor.experts)}
     assert memory.forms == set(FORMS) - {"began"}
     said = "\n".join(memory.reasons)
     for words in (
@@ -617,7 +666,7 @@ def test_reasons_are_true_of_many_workflows(engine: ProceduralMemoryEngine) -> N
     found = engine.predict_next_action(["git pull", "make"], top_k=1)[0]
     patterns = next(item for item in found.evidence if item.expert == "patterns")
     assert (patterns.details["patterns"], patterns.details["all_looked_at"]) == (LOOKED_INTO, False)
-    assert reason([patterns]).startswith("at least 48 similar workflows continue this way")
+    assert reason([patterns]).startswith("at least 24 similar workflows continue this way")
 
 
 @pytest.mark.parametrize("name", ["agent_bash", "training_shell"])
