@@ -15,6 +15,7 @@ from procedural_memory.commands.places import places
 from procedural_memory.memory.context import SessionContext
 from procedural_memory.prediction.experts import Expert, Proposal, Query
 from procedural_memory.prediction.features import Features, extract
+from procedural_memory.prediction.feedback import Feedback
 from procedural_memory.prediction.lines import Grounding, Line
 from procedural_memory.prediction.ranker import Ranker
 from procedural_memory.prediction.reasons import reason
@@ -95,17 +96,18 @@ class Predictor:
         if len(self._asked) > _ASKED:
             self._asked.popitem(last=False)
         pooled = {expert.name: p for expert in self._pooled if (p := expert.propose(query)) is not None}
-        candidates = self._candidates(question.features, pooled)
+        feedback = Feedback(self._store, context)
+        candidates = self._candidates(question.features, pooled, feedback)
         grounding = Grounding(self._store, context.values, query.project, query.cwd)
         if level == "template":
-            chosen = self._forms(candidates, grounding, top_k)
+            chosen = self._forms(candidates, grounding, feedback, top_k)
         else:
-            chosen = self._lines(candidates[: top_k + _SPARE], grounding, top_k)
+            chosen = self._lines(candidates[: top_k + _SPARE], grounding, feedback, top_k)
         left = 1.0 - sum(_POOL[name] for name in pooled)
         shares = {name: left * share for name, share in self._ranker.shares(question.features).items()} | _POOL
         proposals = question.proposals | pooled
         return [
-            self._prediction(candidate, line, query, proposals, shares, grounding)
+            self._prediction(candidate, line, query, proposals, shares, grounding, feedback)
             for candidate, line in chosen[:top_k]
             if (candidate.probability if level == "template" else line.probability) >= min_probability
         ]
@@ -133,7 +135,7 @@ class Predictor:
         proposals = {expert.name: p for expert in self._ranked if (p := expert.propose(query)) is not None}
         return _Question(proposals, extract(query, proposals))
 
-    def _candidates(self, features: Features, pooled: Mapping[str, Proposal]) -> list[Candidate]:
+    def _candidates(self, features: Features, pooled: Mapping[str, Proposal], feedback: Feedback) -> list[Candidate]:
         """Return the templates that might come next, most probable first."""
         probabilities: dict[int, float] = {}
         if features.templates:
@@ -145,20 +147,25 @@ class Predictor:
                 if p > 0.0:
                     probabilities[template] = probabilities.get(template, 0.0) + _POOL[name] * p
         texts = dict(zip(probabilities, self._store.template_texts(list(probabilities)), strict=True))
-        order = sorted(probabilities, key=lambda template: (-probabilities[template], texts[template]))
-        return [Candidate(template, probabilities[template]) for template in order]
+        judged = feedback.templates(probabilities, texts)
+        order = sorted(judged, key=lambda template: (-judged[template], texts[template]))
+        return [Candidate(template, judged[template]) for template in order]
 
-    def _forms(self, candidates: Sequence[Candidate], grounding: Grounding, top_k: int) -> list[tuple[Candidate, Line]]:
+    def _forms(
+        self, candidates: Sequence[Candidate], grounding: Grounding, feedback: Feedback, top_k: int
+    ) -> list[tuple[Candidate, Line]]:
         """Return the templates that may come, each with its best line."""
         forms: list[tuple[Candidate, Line]] = []
         for candidate in candidates:
             if len(forms) == top_k:
                 break
-            if lines := grounding.lines(self._store.template_text(candidate.template)):
+            if lines := feedback.lines(grounding, self._store.template_text(candidate.template)):
                 forms.append((candidate, _of(candidate, lines[0])))
         return forms
 
-    def _lines(self, candidates: Sequence[Candidate], grounding: Grounding, top_k: int) -> list[tuple[Candidate, Line]]:
+    def _lines(
+        self, candidates: Sequence[Candidate], grounding: Grounding, feedback: Feedback, top_k: int
+    ) -> list[tuple[Candidate, Line]]:
         """Return the most probable lines of all templates, each with its own probability."""
         texts = self._store.template_texts([candidate.template for candidate in candidates])
         grounding.read(place for text in texts for place in places(text))
@@ -168,7 +175,7 @@ class Predictor:
             # A line is at most as probable as its template.
             if candidate.probability <= 0.0 or candidate.probability < enough:
                 break
-            lines = grounding.lines(text, enough / candidate.probability)
+            lines = feedback.lines(grounding, text, enough / candidate.probability)
             found += [(candidate, _of(candidate, line)) for line in lines]
             runnable = heapq.nlargest(top_k, (line.probability for _, line in found if line.runnable))
             enough = runnable[-1] if len(runnable) == top_k else 0.0
@@ -188,6 +195,7 @@ class Predictor:
         proposals: Mapping[str, Proposal],
         shares: Mapping[str, float],
         grounding: Grounding,
+        feedback: Feedback,
     ) -> Prediction:
         template = self._store.template_text(candidate.template)
         evidence = []
@@ -199,6 +207,8 @@ class Predictor:
                 weight = shares.get(name, 0.0)
                 evidence.append(Evidence(name, probability, weight, support.context, support.details))
         evidence.sort(key=lambda item: -item.weight * item.probability)
+        if (judged := feedback.evidence(template, line.command)) is not None:
+            evidence.append(judged)
         patterns = next((e.details for e in evidence if e.expert == "patterns"), {})
         return Prediction(
             next_command=line.command,
