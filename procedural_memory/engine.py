@@ -617,7 +617,7 @@ class ProceduralMemoryEngine:
         with self._changing():
             if mode != "merge":
                 self._store.delete_sessions([row.id for row in self._store.sessions()])
-                self._store.delete_feedback(None)
+                self._store.replace_feedback(None, ())
                 self._after_removal()
             added = self._take_in(snapshot.sessions, snapshot.feedback, keep_open=mode != "merge")
             self._catch_up()
@@ -787,8 +787,7 @@ class ProceduralMemoryEngine:
                 left = [replace(item, step=places[item.step]) for item in told if item.step in places and stays(item)]
                 if left != told:
                     changed = True
-                    self._store.delete_feedback(row.id)
-                    self._store.add_feedback(row.id, left)
+                    self._store.replace_feedback(row.id, left)
                 if len(kept) < len(commands):
                     changed = True
                     forgotten += len(commands) - len(kept)
@@ -803,8 +802,7 @@ class ProceduralMemoryEngine:
                 left = [item for item in told if stays(item)]
                 if left != told:
                     changed = True
-                    self._store.delete_feedback(None)
-                    self._store.add_feedback(None, left)
+                    self._store.replace_feedback(None, left)
             if changed or gone:
                 self._after_removal()
         self._settle()

@@ -359,8 +359,8 @@ class Store(Protocol):
         """Return the next rows of feedback, with their numbers, that are not yet part of the derived state."""
         ...
 
-    def delete_feedback(self, session: int | None) -> None:
-        """Delete the feedback of a session, or that of none; wants a `reset_derived` after it."""
+    def replace_feedback(self, session: int | None, rows: Iterable[FeedbackRow]) -> None:
+        """Replace the feedback of a session, or that of none; wants a `reset_derived` after it."""
         ...
 
     # -- derived state

@@ -462,10 +462,11 @@ class SQLiteStore:
             self._all_shown = not rows
             return [(row[0], _shown_row(row)) for row in rows]
 
-    def delete_feedback(self, session: int | None) -> None:
-        """Delete the feedback of a session, or that of none."""
+    def replace_feedback(self, session: int | None, rows: Iterable[FeedbackRow]) -> None:
+        """Replace the feedback of a session, or that of none."""
         with self.transaction():
             self._db.execute("DELETE FROM feedback WHERE session = ?", (session or 0,))
+            self.add_feedback(session, rows)
 
     # -- derived state
 
