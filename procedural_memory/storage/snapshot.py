@@ -212,7 +212,7 @@ def read_snapshot(path: str | os.PathLike[str]) -> Snapshot:
     try:
         records = [SessionRecord(f"sessions[{i}]", item) for i, item in enumerate(sessions)]
         alone = _feedback("feedback", feedback)
-    except InvalidInputError as error:
+    except (InvalidInputError, SnapshotError) as error:
         raise SnapshotError(f"load {str(target)!r}: {error}") from error
     return Snapshot(records, alone, _vectors(content.get("vectors", {})), _bytes(content.get("ranker")))
 
