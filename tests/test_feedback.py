@@ -129,7 +129,7 @@ def test_a_line_is_judged_among_the_lines_of_its_template(engine: ProceduralMemo
     """A line that is rejected gives way to another of its template, at both levels."""
     first, second = list(told(engine, CAT))[:2]
     assert {first, second} == {"vim a.py", "vim b.py"}
-    for _ in range(9):
+    for _ in range(40):
         engine.feedback(CAT, first, "rejected")
         engine.feedback(CAT, second, "accepted")
     assert next(iter(told(engine, CAT))) == second
@@ -397,11 +397,12 @@ def test_a_store_from_before_feedback_is_opened(tmp_path: Path) -> None:
     """Its log is kept, and feedback can be given; what was given is kept when its tables are made anew again."""
     path = tmp_path / "m.sqlite3"
     with fresh(path) as engine:
-        before = said(engine, ADD)
+        before, exactly = said(engine, ADD), told(engine)
     _old_store(path)
     with ProceduralMemoryEngine(path=path, embedder="lexical") as engine:
         engine.flush()
         assert said(engine, ADD) == before
+        assert told(engine) == exactly  # the ranker has not learned the same steps twice
         engine.feedback(ADD, "make lint", "rejected")
         with engine.session() as session:
             session.record("git add .")

@@ -206,7 +206,9 @@ class SQLiteStore:
                 self._db.execute(f'DROP TABLE "{table}"')
             for statement in (_LOG_SCHEMA + _DERIVED_SCHEMA).split(";"):
                 self._db.execute(statement)
-            self._db.execute("DELETE FROM meta WHERE key IN ('derived', 'derived_feedback')")
+            # The ranker learns from what is derived: kept, it would learn the same steps twice.
+            derived = "'derived', 'derived_feedback', 'ranker', 'ranker_version'"
+            self._db.execute(f"DELETE FROM meta WHERE key IN ({derived})")
             self._db.execute(f"PRAGMA user_version = {_VERSION}")
         self._db.execute("COMMIT")
 
