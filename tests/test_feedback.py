@@ -136,6 +136,31 @@ def test_a_line_is_judged_among_the_lines_of_its_template(engine: ProceduralMemo
     assert engine.predict_next_action(CAT, level="template")[0].next_command == second
 
 
+def test_a_short_list_is_the_beginning_of_a_long_one() -> None:
+    """A line that is improbable by itself and was accepted is not overlooked where few are asked for."""
+    engine = ProceduralMemoryEngine(embedder="lexical")
+    steps = ["make"] * 11 + ["vim a.py"] * 2 + ["vim b.py"]
+    engine.learn_many(
+        {
+            "session_id": f"{n} {i} {step}",
+            "project": "p",
+            "commands": [{"command": line, "timestamp": 1e9 + n} for line in ("ls", step, "pwd")],
+        }
+        for n in range(4)
+        for i, step in enumerate(steps)
+    )
+    context = [{"command": "ls", "project": "p"}]
+    for _ in range(20):
+        engine.feedback(context, "vim a.py", "accepted")
+        engine.feedback(context, "vim d.py", "rejected")
+    for _ in range(6):
+        every = engine.predict_next_action(context, top_k=20)
+        for top_k in (1, 2):
+            assert engine.predict_next_action(context, top_k=top_k) == every[:top_k]
+        engine.feedback(context, "make", "rejected")
+    assert every[0].next_command == "vim a.py"
+
+
 def test_min_probability_sees_what_feedback_did(engine: ProceduralMemoryEngine) -> None:
     """What falls below the threshold is not shown."""
     least = told(engine)["make lint"]
@@ -319,9 +344,13 @@ def test_feedback_is_forgotten(conditions: dict[str, Any], left: set[str], tmp_p
     live.feedback("make test", "accepted")
     live.record("make test", timestamp=1e9 + 3)
     live.close("success")
-    engine.forget(**conditions)
+    copy = ProceduralMemoryEngine(embedder="lexical")
+    copy.load(engine.save(tmp_path / "m.json"))
+    for each in (engine, copy):
+        each.forget(**conditions)
+    content = json.loads(copy.save(tmp_path / "m.json").read_text())
     path = engine.save(tmp_path / "m.json")
-    content = json.loads(path.read_text())
+    assert json.loads(path.read_text()) | {"ranker": ""} == content | {"ranker": ""}
     rows = [*content.get("feedback", []), *(row for item in content["sessions"] for row in item.get("feedback", []))]
     assert {row["line"] for row in rows} == left
     # What is left counts as it does in a memory that was told no more than that.
@@ -373,6 +402,19 @@ def test_a_call_that_fails_leaves_nothing(engine: ProceduralMemoryEngine) -> Non
     with pytest.raises(InvalidInputError, match="progress callback"):
         engine.learn_many([["a", "b", "c"]], progress=lambda _: engine.feedback(ADD, "make lint", "rejected"))
     assert engine.stats()["feedback_count"] == 0
+
+
+def test_a_session_that_was_closed_elsewhere_takes_no_feedback(tmp_path: Path) -> None:
+    """Its end, learned from another memory, is the end here."""
+    with fresh(tmp_path / "m.sqlite3") as one, fresh(tmp_path / "m.sqlite3") as other:
+        session = one.session(session_id="live")
+        session.record("git add .", timestamp=1e9)
+        ended = ProceduralMemoryEngine(embedder="lexical")
+        ended.learn_workflow([{"command": "git add .", "timestamp": 1e9}, "make lint", "git push"], session_id="live")
+        other.merge(ended)
+        with pytest.raises(ClosedError, match="was closed"):
+            session.feedback("make lint", "accepted")
+        assert one.stats()["feedback_count"] == 0
 
 
 def test_without_feedback_nothing_is_read(tmp_path: Path) -> None:

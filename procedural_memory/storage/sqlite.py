@@ -125,7 +125,7 @@ _STEP_JOINS = """LEFT JOIN text c ON c.id = l.command LEFT JOIN text w ON w.id =
     LEFT JOIN text p ON p.id = l.project LEFT JOIN text s ON s.id = l.source LEFT JOIN text a ON a.id = l.actor
     LEFT JOIN text h ON h.id = l.host LEFT JOIN text b ON b.id = l.branch"""
 _FEEDBACK = """SELECT f.seq, f.step, coalesce(c.text, a.text), t.text, f.verdict, f.timestamp, p.text FROM feedback f
-    LEFT JOIN log l ON l.session = f.session AND l.step = f.step - 1 AND l.step >= 0
+    LEFT JOIN log l ON l.session = f.session AND l.step = f.step - 1
     LEFT JOIN text c ON c.id = l.command LEFT JOIN text a ON a.id = f.after
     LEFT JOIN text t ON t.id = f.line LEFT JOIN text p ON p.id = f.project"""
 
