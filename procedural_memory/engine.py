@@ -11,6 +11,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, get_args
@@ -31,7 +32,7 @@ from procedural_memory.memory.context import CONTEXT_LENGTH, SessionContext
 from procedural_memory.memory.patterns import MAX_QUERY, PatternIndex, Patterns, pattern_id_of
 from procedural_memory.memory.sequences import Deriver
 from procedural_memory.session import Session
-from procedural_memory.storage.base import SessionRow, Store
+from procedural_memory.storage.base import FeedbackRow, SessionRow, Store
 from procedural_memory.types import (
     Command,
     Level,
@@ -39,6 +40,7 @@ from procedural_memory.types import (
     OutcomeExplanation,
     Prediction,
     SimilarPattern,
+    Verdict,
     WorkflowPattern,
 )
 from procedural_memory.validation import (
@@ -49,8 +51,10 @@ from procedural_memory.validation import (
     as_output,
     as_positive_int,
     as_probability,
+    as_shown,
     as_text,
     as_timestamp,
+    as_verdict,
     redacted,
 )
 
@@ -306,8 +310,7 @@ class ProceduralMemoryEngine:
         text = as_output(output)
         with self._writing():
             with self._store.transaction():
-                if self._store.get_session(live._number).closed:
-                    raise ClosedError(f"session {live.session_id!r} was closed; start a new one with engine.session()")
+                self._check_open(live)
                 step = self._store.step_count(live._number)
                 if step == 0 and command.timestamp is not None:
                     # As in a batch, a session begins with its first step.
@@ -317,6 +320,10 @@ class ProceduralMemoryEngine:
             if text is not None:
                 live._context.values.observe_output(text)
         return command
+
+    def _check_open(self, live: Session) -> None:
+        if self._store.get_session(live._number).closed:
+            raise ClosedError(f"session {live.session_id!r} was closed; start a new one with engine.session()")
 
     def _close_session(self, number: int, outcome: Outcome) -> str | None:
         result = as_outcome(outcome)
@@ -436,6 +443,38 @@ class ProceduralMemoryEngine:
         with self._reading():
             where = (place.project, place.cwd) if place else (None, None)
             return self._predictor.predict(context(), k, level, floor, where)
+
+    def feedback(self, current_context: Sequence[CommandLike], prediction: Prediction | str, verdict: Verdict) -> None:
+        """Tell what became of a prediction that was shown, where there is no live session; see `Session.feedback`.
+
+        Parameters
+        ----------
+        current_context : list of str, mapping or Command
+            For which the prediction was made. Nothing is learned from it.
+        prediction : Prediction or str
+            As `predict_next_action` returned it, or its command line.
+        verdict : {"accepted", "rejected", "ignored"}
+        """
+        commands = as_commands("current_context", current_context)
+        last = commands[-1].command if commands else None
+        project = next((command.project for command in reversed(commands) if command.project), None)
+        self._judge(None, as_shown(prediction), as_verdict(verdict), last, project)
+
+    async def afeedback(
+        self, current_context: Sequence[CommandLike], prediction: Prediction | str, verdict: Verdict
+    ) -> None:
+        """`feedback` in a thread, so that the event loop goes on."""
+        await asyncio.to_thread(self.feedback, current_context, prediction, verdict)
+
+    def _judge(
+        self, live: Session | None, line: str, verdict: Verdict, after: str | None = None, project: str | None = None
+    ) -> None:
+        with self._writing(), self._store.transaction():
+            number, step = None, 0
+            if live is not None:
+                self._check_open(live)
+                number, step, project = live._number, self._store.step_count(live._number), live._context.project
+            self._store.add_feedback(number, [FeedbackRow(step, after, line, verdict, self._now(), project)])
 
     def similar_patterns(
         self, commands: Sequence[CommandLike], k: int = 5, threshold: float | None = None
@@ -580,8 +619,9 @@ class ProceduralMemoryEngine:
         with self._changing():
             if mode != "merge":
                 self._store.delete_sessions([row.id for row in self._store.sessions()])
+                self._store.replace_feedback(None, ())
                 self._after_removal()
-            added = self._take_in(snapshot.sessions, keep_open=mode != "merge")
+            added = self._take_in(snapshot.sessions, snapshot.feedback, keep_open=mode != "merge")
             self._catch_up()
             if mode != "merge":
                 self._rankers.restore(snapshot.ranker)
@@ -614,15 +654,23 @@ class ProceduralMemoryEngine:
                 return 0
             with other._reading():
                 records = [SessionRecord("session", item) for item in sessions_of(other._store)]
+                feedback = other._store.feedback(None)
         else:
-            records = read_snapshot(other).sessions
+            snapshot = read_snapshot(other)
+            records, feedback = snapshot.sessions, snapshot.feedback
         with self._changing():
-            added = self._take_in(records)
+            added = self._take_in(records, feedback)
         self._settle()
         return added
 
-    def _take_in(self, records: Iterable[SessionRecord], keep_open: bool = False) -> int:
-        """Add sessions that are not known. Open ones are left to the memory in which they go on, unless kept open."""
+    def _take_in(
+        self, records: Iterable[SessionRecord], feedback: Iterable[FeedbackRow], keep_open: bool = False
+    ) -> int:
+        """Add sessions that are not known, and feedback that is not known, also that of known sessions.
+
+        Open sessions are left to the memory in which they go on, unless kept open.
+        """
+        self._store.add_feedback(None, feedback)
         added = 0
         moved = False
         for record in records:
@@ -640,9 +688,11 @@ class ProceduralMemoryEngine:
                     # Learned in two places without a time of its own: the earlier place holds everywhere.
                     self._store.set_start(known.id, record.start)
                     moved = True
+                self._store.add_feedback(known.id, record.feedback)
                 continue
             number = self._store.add_session(record.session_id, record.start, record.source)
             self._store.add_steps(number, 0, record.commands)
+            self._store.add_feedback(number, record.feedback)
             if record.closed:
                 self._store.close_session(number, record.outcome, digest)
             added += 1
@@ -673,6 +723,9 @@ class ProceduralMemoryEngine:
     ) -> int:
         """Forget steps, as if they had never been learned. All conditions given must hold for a step.
 
+        Feedback goes with the step that it was given after; and where its own line, project and time meet the
+        conditions, as if it were a step.
+
         Parameters
         ----------
         session_id, source : str, optional
@@ -700,7 +753,20 @@ class ProceduralMemoryEngine:
         limit = as_timestamp("before", before)
         if limit is None and not any(texts.values()):
             raise InvalidInputError("forget: give at least one condition, such as session_id= or containing=")
-        forgotten = 0
+
+        def is_meant(command: Command, when: float) -> bool:
+            return (
+                texts["template"] in (None, normalize(command.command))
+                and (texts["containing"] is None or texts["containing"] in command.command)
+                and texts["project"] in (None, command.project)
+                and (limit is None or when < limit)
+            )
+
+        def stays(row: FeedbackRow) -> bool:
+            lines = [line for line in (row.line, row.after) if line is not None]
+            return not any(is_meant(Command(line, project=row.project), row.timestamp) for line in lines)
+
+        forgotten, changed = 0, False
         with self._changing():
             gone = []
             for row in list(self._store.sessions()):
@@ -710,25 +776,36 @@ class ProceduralMemoryEngine:
                 if texts["pattern_id"] is not None and texts["pattern_id"] != pattern_id_of(_templates(commands)):
                     continue
                 kept = [
-                    command
-                    for command in commands
-                    if (texts["template"] not in (None, normalize(command.command)))
-                    or (texts["containing"] is not None and texts["containing"] not in command.command)
-                    or (texts["project"] not in (None, command.project))
-                    or (limit is not None and (row.start if command.timestamp is None else command.timestamp) >= limit)
+                    number
+                    for number, command in enumerate(commands)
+                    if not is_meant(command, row.start if command.timestamp is None else command.timestamp)
                 ]
-                if len(kept) == len(commands) and (commands or texts["session_id"] is None):
-                    continue
-                forgotten += len(commands) - len(kept)
-                if kept:
-                    self._store.replace_steps(row.id, kept, _digest(kept, row.outcome))
-                    if kept[0].timestamp is not None:
-                        # A session begins with its first step, also when that was another one before.
-                        self._store.set_start(row.id, kept[0].timestamp)
-                else:
+                if not kept and (commands or texts["session_id"] is not None):
+                    forgotten += len(commands)
                     gone.append(row.id)
+                    continue
+                told = self._store.feedback(row.id)
+                places = {0: 0} | {old + 1: new for new, old in enumerate(kept, 1)}
+                left = [replace(item, step=places[item.step]) for item in told if item.step in places and stays(item)]
+                if left != told:
+                    changed = True
+                    self._store.replace_feedback(row.id, left)
+                if len(kept) < len(commands):
+                    changed = True
+                    forgotten += len(commands) - len(kept)
+                    steps = [commands[number] for number in kept]
+                    self._store.replace_steps(row.id, steps, _digest(steps, row.outcome))
+                    if steps[0].timestamp is not None:
+                        # A session begins with its first step, also when that was another one before.
+                        self._store.set_start(row.id, steps[0].timestamp)
             self._store.delete_sessions(gone)
-            if forgotten or gone:
+            if not (texts["session_id"] or texts["pattern_id"] or texts["source"]):
+                told = self._store.feedback(None)
+                left = [item for item in told if stays(item)]
+                if left != told:
+                    changed = True
+                    self._store.replace_feedback(None, left)
+            if changed or gone:
                 self._after_removal()
         self._settle()
         return forgotten

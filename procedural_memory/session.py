@@ -6,8 +6,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn
 
 from procedural_memory.errors import ClosedError, InvalidTypeError
-from procedural_memory.types import Command, Level, Outcome, Prediction
-from procedural_memory.validation import as_command
+from procedural_memory.types import Command, Level, Outcome, Prediction, Verdict
+from procedural_memory.validation import as_command, as_shown, as_verdict
 
 if TYPE_CHECKING:
     from procedural_memory.engine import ProceduralMemoryEngine
@@ -88,6 +88,21 @@ class Session:
         self._check_open()
         place = None if cwd is None else as_command("cwd", "true", defaults=self._defaults, given={"cwd": cwd})
         return self._engine._predict(lambda: self._context, top_k, level, min_probability, place)
+
+    def feedback(self, prediction: Prediction | str, verdict: Verdict) -> None:
+        """Tell what became of a prediction that was shown after the steps recorded so far.
+
+        It moves what is predicted after such a step, here and in other sessions, and is no step itself: what was
+        accepted is learned when it is recorded, and counts once. Each call is one event.
+
+        Parameters
+        ----------
+        prediction : Prediction or str
+            As `predict` returned it, or its command line.
+        verdict : {"accepted", "rejected", "ignored"}
+        """
+        self._check_open()
+        self._engine._judge(self, as_shown(prediction), as_verdict(verdict))
 
     def close(self, outcome: Outcome = None) -> str | None:
         """Close the session: credits the outcome and forms the pattern.

@@ -17,6 +17,7 @@ __all__ = [
     "Prediction",
     "SimilarPattern",
     "StepInfluence",
+    "Verdict",
     "WorkflowPattern",
 ]
 
@@ -25,6 +26,9 @@ Outcome: TypeAlias = Literal["success", "failure"] | None
 
 Level: TypeAlias = Literal["command", "template"]
 """What a list of predictions is ranked by: exact command lines, or templates."""
+
+Verdict: TypeAlias = Literal["accepted", "rejected", "ignored"]
+"""What became of a prediction that was shown."""
 
 Actor: TypeAlias = Literal["human", "agent", "tool"]
 ACTORS: tuple[str, ...] = get_args(Actor)
@@ -133,15 +137,16 @@ class Evidence:
     Attributes
     ----------
     expert : str
-        Name of the expert.
+        Name of the expert; ``"feedback"`` for what became of this prediction when it was shown before.
     probability : float
-        What this expert alone gave the template.
+        What this expert alone gave the template; of feedback, how often it is accepted, as far as is known.
     weight : float
-        Its share in the ranker's weights in this situation.
+        Its share in the ranker's weights in this situation; 0 for feedback, which is no source of candidates.
     context : tuple of str
         The templates it matched, oldest first.
     details : mapping
-        Its counts: ``count``, ``total``, ``sessions``, ``successes``, ``failures``, ``pattern_id`` …
+        Its counts: ``count``, ``total``, ``sessions``, ``successes``, ``failures``, ``pattern_id`` …; of feedback
+        ``accepted``, ``rejected``, ``ignored`` for the template, ``line_accepted`` … for the line.
     """
 
     expert: str

@@ -13,11 +13,11 @@ import re
 from collections.abc import Iterable, Mapping, Set
 from datetime import datetime, timezone
 from functools import lru_cache
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, get_args
 
 from procedural_memory.commands.redact import redact
 from procedural_memory.errors import InvalidInputError, InvalidTypeError, shown
-from procedural_memory.types import ACTORS, Command, Outcome
+from procedural_memory.types import ACTORS, Command, Outcome, Prediction, Verdict
 
 __all__ = [
     "MAX_COMMAND",
@@ -27,7 +27,9 @@ __all__ = [
     "as_outcome",
     "as_positive_int",
     "as_probability",
+    "as_shown",
     "as_text",
+    "as_verdict",
 ]
 
 MAX_COMMAND = 4 * 1024 * 1024
@@ -103,6 +105,26 @@ def as_outcome(value: Any, prefix: str = "") -> Outcome:
     if not isinstance(value, str):
         raise InvalidTypeError(f"{rule}, not {type(value).__name__} ({shown(value)})")
     raise InvalidInputError(f"{rule}, got {shown(value)}")
+
+
+def as_verdict(value: Any, name: str = "verdict") -> Verdict:
+    """Return ``"accepted"``, ``"rejected"`` or ``"ignored"``."""
+    for verdict in get_args(Verdict):
+        if isinstance(value, str) and value == verdict:
+            return verdict  # type: ignore[no-any-return]
+    rule = f"{name}: must be 'accepted', 'rejected' or 'ignored'"
+    if not isinstance(value, str):
+        raise InvalidTypeError(f"{rule}, not {type(value).__name__} ({shown(value)})")
+    raise InvalidInputError(f"{rule}, got {shown(value)}")
+
+
+def as_shown(value: Any) -> str:
+    """Return the command line of a prediction that was shown, cleaned and redacted."""
+    if not isinstance(value, (str, Prediction)):
+        raise InvalidTypeError(
+            f"prediction: must be a Prediction or its command line, not {type(value).__name__} ({shown(value)})"
+        )
+    return redact(as_text("prediction", value.next_command if isinstance(value, Prediction) else value))
 
 
 def redacted(name: str, value: Any) -> str | None:

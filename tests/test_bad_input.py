@@ -111,6 +111,12 @@ BAD_CALLS: list[tuple[Callable[[ProceduralMemoryEngine], Any], str]] = [
     (lambda e: e.similar_patterns(GOOD, threshold=-0.1), "threshold: must lie between 0 and 1"),
     (lambda e: e.pattern_groups(threshold=2), "threshold: must lie between 0 and 1"),
     (lambda e: e.learn_workflow(GOOD, session_id=5), "session_id: must be a string"),  # type: ignore[arg-type]
+    (lambda e: e.feedback(GOOD, "ls", "liked"), "verdict: must be 'accepted', 'rejected' or 'ignored', got 'liked'"),  # type: ignore[arg-type]
+    (lambda e: e.feedback(GOOD, "ls", None), "verdict: must be 'accepted', 'rejected' or 'ignored', not NoneType"),  # type: ignore[arg-type]
+    (lambda e: e.feedback(GOOD, 5, "accepted"), "prediction: must be a Prediction or its command line, not int"),  # type: ignore[arg-type]
+    (lambda e: e.feedback(GOOD, " ", "accepted"), "prediction: must not be empty"),
+    (lambda e: e.feedback("ls", "ls", "accepted"), "current_context: must be a list of commands, not str"),
+    (lambda e: e.feedback([5], "ls", "accepted"), r"current_context\[0\]: must be a string"),  # type: ignore[list-item]
     (lambda e: e.forget(), "forget: give at least one condition"),
     (lambda e: e.forget(containing=""), "containing: must not be empty"),
     (lambda e: e.forget(before="soon"), "before: must be epoch seconds or ISO 8601"),

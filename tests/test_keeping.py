@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 import pickle
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import networkx as nx
 import pytest
@@ -23,6 +24,7 @@ from procedural_memory import (
     StorageError,
 )
 from procedural_memory.samples import load_sessions
+from procedural_memory.types import Verdict
 
 COMMANDS = ["git pull", "make", "make test", "git push", "cat a.py", "cat b.py", "vim a.py", "npm ci"]
 CONTEXTS = [[], ["git pull"], ["make", "make test"], ["cat a.py"]]
@@ -432,3 +434,107 @@ def test_samples_merge_from_two_halves() -> None:
         left.merge(right)
         same_counts(left, whole)
         assert nx.utils.graphs_equal(left.workflow_graph, whole.workflow_graph)
+
+
+def judged(items: list[dict[str, Any]], shown: list[tuple[int, int, str, Verdict]], folder: Path) -> dict[str, Any]:
+    """Record sessions live, judge what is shown in them or in none, and return what a snapshot of it holds."""
+    with fresh() as engine:
+        for number, item in enumerate(items):
+            with engine.session(session_id=item["session_id"]) as session:
+                for step, command in enumerate([*item["commands"], None]):
+                    for where, when, line, verdict in shown:
+                        if where == number and min(when, len(item["commands"])) == step:
+                            session.feedback(line, verdict)
+                    if command is not None:
+                        session.record(command)
+                session.close(item["outcome"])
+        for where, when, line, verdict in shown:
+            if where >= len(items):
+                engine.feedback(CONTEXTS[when % len(CONTEXTS)], line, verdict)
+        content: dict[str, Any] = json.loads(engine.save(folder / "all.json").read_text())
+        return content
+
+
+def snapshot_of(content: dict[str, Any], keep: Callable[[dict[str, Any]], bool], path: Path) -> Path:
+    """Write those sessions and that feedback of a snapshot that are to be kept."""
+    kept = {"format": content["format"], "version": content["version"]}
+    kept["sessions"] = [
+        {**item, "feedback": [row for row in item.get("feedback", []) if keep(row)]}
+        for item in content["sessions"]
+        if keep(item)
+    ]
+    kept["feedback"] = [row for row in content.get("feedback", []) if keep(row)]
+    path.write_text(json.dumps(kept))
+    return path
+
+
+def merged(*paths: Path) -> ProceduralMemoryEngine:
+    """Return an engine into which files were merged, one after the other."""
+    engine = fresh()
+    for path in paths:
+        engine.merge(path)
+    return engine
+
+
+feedback = st.lists(
+    st.tuples(st.integers(0, 6), st.integers(0, 6), st.sampled_from(COMMANDS), st.sampled_from(get_args(Verdict))),
+    max_size=12,
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(sessions, feedback, st.data())
+def test_merge_of_feedback_is_its_union(
+    tmp_path_factory: pytest.TempPathFactory,
+    items: list[dict[str, Any]],
+    shown: list[tuple[int, int, str, Verdict]],
+    data: st.DataObject,
+) -> None:
+    """However sessions and feedback lie in three memories, in part in several: merged in any order they are the whole.
+
+    So they are when merged two and two, merged again, saved and loaded, and rebuilt.
+    """
+    folder = tmp_path_factory.mktemp("parts")
+    content = judged(named(items), shown, folder)
+    whole = merged(snapshot_of(content, lambda _: True, folder / "whole.json"))
+    assert whole.stats()["feedback_count"] == len(shown)
+    places: dict[int, set[int]] = {}
+    some = st.sets(st.integers(0, 2), min_size=1)
+    for item in content["sessions"]:
+        places[id(item)] = data.draw(some)
+        for row in item.get("feedback", []):
+            # A memory that has feedback of a session has the session.
+            places[id(row)] = data.draw(st.sets(st.sampled_from(sorted(places[id(item)])), min_size=1))
+    for row in content.get("feedback", []):
+        places[id(row)] = data.draw(some)
+    a, b, c = (
+        snapshot_of(content, lambda item, n=n: n in places[id(item)], folder / f"{n}.json")  # type: ignore[misc]
+        for n in data.draw(st.permutations(range(3)))
+    )
+    with whole, merged(a, b, c) as left, merged(a) as right, merged(b, c, b) as two:
+        right.merge(two)
+        assert right.merge(two) == 0
+        for engine in (left, right):
+            same_counts(engine, whole)
+        two.load(right.save(folder / "again.pkl"))
+        same_counts(two, whole)
+        right.rebuild()
+        same_counts(right, whole)
+
+
+@settings(max_examples=20, deadline=None)
+@given(sessions, feedback, st.integers(0, 5))
+def test_forgetting_a_session_forgets_its_feedback(
+    tmp_path_factory: pytest.TempPathFactory,
+    items: list[dict[str, Any]],
+    shown: list[tuple[int, int, str, Verdict]],
+    number: int,
+) -> None:
+    """A memory that forgot a session is one that never had it nor the feedback in it; other feedback stays."""
+    folder = tmp_path_factory.mktemp("parts")
+    content = judged(named(items), shown, folder)
+    whole = snapshot_of(content, lambda _: True, folder / "whole.json")
+    rest = snapshot_of(content, lambda item: item.get("session_id") != f"s{number}", folder / "rest.json")
+    with merged(whole) as forgetful, merged(rest) as innocent:
+        forgetful.forget(session_id=f"s{number}")
+        same_counts(forgetful, innocent)

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from procedural_memory.commands.normalize import analyze
 from procedural_memory.memory.context import COUNTED, LINES, RATED, SessionContext, context_keys
+from procedural_memory.memory.feedback import count_feedback
 from procedural_memory.memory.fills import learn_fills, may_be_kept
 from procedural_memory.memory.patterns import index_keys, pattern_id_of
 from procedural_memory.storage.base import Delta, LogRow, PatternRow, SessionRow, Store, moment
@@ -83,6 +84,7 @@ class Deriver:
 
         With ``all_of_it=False`` the newest `WATCHED` rows, from which the ranker learns, are left for the next time.
         """
+        self._catch_up_feedback()
         learned = Learned(0, False)
         while (end := self._store.last_row()) > self._derived():
             try:
@@ -103,6 +105,12 @@ class Deriver:
                 self._live.clear()
                 raise
         return learned
+
+    def _catch_up_feedback(self) -> None:
+        while self._store.feedback_tail(1):
+            with self._store.transaction():
+                if rows := self._store.feedback_tail(_BATCH):
+                    self._store.apply_shown(count_feedback(row for _, row in rows), rows[-1][0])
 
     def _derived(self) -> int:
         return self._store.meta("derived") or 0

@@ -16,6 +16,7 @@ from procedural_memory.commands.shapes import PLACEHOLDER
 from procedural_memory.memory.context import SessionContext
 from procedural_memory.prediction.experts import Expert, Proposal, Query
 from procedural_memory.prediction.features import EXPERTS, Features, extract
+from procedural_memory.prediction.feedback import Feedback
 from procedural_memory.prediction.line_features import LINE_EXPERTS, extract_lines
 from procedural_memory.prediction.lines import Grounding, Line
 from procedural_memory.prediction.ranker import Rankers
@@ -151,22 +152,23 @@ class Predictor:
         if len(self._asked) > _ASKED:
             self._asked.popitem(last=False)
         pooled = _proposals(self._pooled, query)
-        candidates = self._candidates(question.features, pooled)
+        feedback = Feedback(self._store, context)
+        candidates = self._candidates(question.features, pooled, feedback)
         grounding = Grounding(self._store, context.values, query.project, query.cwd)
         left = 1.0 - sum(_POOL[name] for name in pooled)
         shares = self._rankers.templates.shares(question.features, EXPERTS)
         shares = {name: left * share for name, share in shares.items()} | _POOL
         proposals = question.proposals | pooled
         if level == "template":
-            chosen = self._forms(candidates, grounding, top_k)
+            chosen = self._forms(candidates, grounding, feedback, top_k)
             liners: dict[str, Proposal] = {}
         else:
             lines = self._ask_lines(question, query, grounding, max(top_k, _LOOKED_FOR))
-            chosen = self._lines(lines, candidates, pooled, grounding)
+            chosen = self._lines(lines, candidates, pooled, grounding, feedback)
             shares |= self._rankers.lines.shares(lines.features, ("fill", *LINE_EXPERTS))
             liners = lines.proposals
         return [
-            self._prediction(item, query, proposals, liners, shares, grounding)
+            self._prediction(item, query, proposals, liners, shares, grounding, feedback)
             for item in chosen[:top_k]
             if (item.candidate if level == "template" else item).probability >= min_probability
         ]
@@ -250,7 +252,9 @@ class Predictor:
         ids = self._store.template_ids(analyze(text).template for text in texts)
         return {text: ids[template] for text in sorted(texts) if (template := analyze(text).template) in ids}
 
-    def _candidates(self, features: Features, pooled: Mapping[str, Proposal]) -> list[Candidate]:
+    def _candidates(
+        self, features: Features, pooled: Mapping[str, Proposal], feedback: Feedback | None = None
+    ) -> list[Candidate]:
         """Return the templates that might come next, most probable first."""
         probabilities: dict[int, float] = {}
         if features.candidates:
@@ -262,21 +266,29 @@ class Predictor:
                 if p > 0.0:
                     probabilities[template] = probabilities.get(template, 0.0) + _POOL[name] * p
         texts = dict(zip(probabilities, self._store.template_texts(list(probabilities)), strict=True))
-        order = sorted(probabilities, key=lambda template: (-probabilities[template], texts[template]))
-        return [Candidate(template, probabilities[template]) for template in order]
+        judged = feedback.templates(probabilities, texts) if feedback else probabilities
+        order = sorted(judged, key=lambda template: (-judged[template], texts[template]))
+        return [Candidate(template, judged[template]) for template in order]
 
-    def _forms(self, candidates: Sequence[Candidate], grounding: Grounding, top_k: int) -> list[_Chosen]:
+    def _forms(
+        self, candidates: Sequence[Candidate], grounding: Grounding, feedback: Feedback, top_k: int
+    ) -> list[_Chosen]:
         """Return the templates that may come, each with its best line."""
         forms: list[_Chosen] = []
         for candidate in candidates:
             if len(forms) == top_k:
                 break
-            if lines := grounding.lines(self._store.template_text(candidate.template)):
+            if lines := feedback.lines(grounding, self._store.template_text(candidate.template)):
                 forms.append(_Chosen(candidate, lines[0], candidate.probability * lines[0].probability))
         return forms
 
     def _lines(
-        self, lines: _Lines, candidates: Sequence[Candidate], pooled: Mapping[str, Proposal], grounding: Grounding
+        self,
+        lines: _Lines,
+        candidates: Sequence[Candidate],
+        pooled: Mapping[str, Proposal],
+        grounding: Grounding,
+        feedback: Feedback,
     ) -> list[_Chosen]:
         """Return the most probable lines, those that can be run first."""
         ranked, none = self._rankers.lines.rank(lines.features)
@@ -304,7 +316,7 @@ class Predictor:
             probabilities[template, command] = probabilities.get((template, command), 0.0) + gain
         of = {candidate.template: candidate for candidate in candidates}
         found = []
-        for (template, command), p in probabilities.items():
+        for (template, command), p in feedback.lines_of_all(probabilities).items():
             candidate = of.get(template, Candidate(template, 0.0))
             # What is known of a line alone may say more of its template than the templates do.
             candidate = replace(candidate, probability=max(candidate.probability, p))
@@ -325,6 +337,7 @@ class Predictor:
         liners: Mapping[str, Proposal],
         shares: Mapping[str, float],
         grounding: Grounding,
+        feedback: Feedback,
     ) -> Prediction:
         candidate, line = chosen.candidate, chosen.line
         template = self._store.template_text(candidate.template)
@@ -344,6 +357,8 @@ class Predictor:
         if "fill" in shares and line.probability:
             evidence.append(Evidence("fill", line.probability, shares["fill"], (template,), {"rule": line.origin}))
         evidence.sort(key=lambda item: -item.weight * item.probability)
+        if (judged := feedback.evidence(template, line.command)) is not None:
+            evidence.append(judged)
         patterns = next((e.details for e in evidence if e.expert == "patterns"), {})
         return Prediction(
             next_command=line.command,

@@ -10,6 +10,7 @@ from procedural_memory.types import Evidence
 __all__ = ["reason"]
 
 _SHOWN = 60
+_VERDICTS = ("accepted", "rejected", "ignored")
 _SESSIONS = frozenset({"counts", "project", "directory"})
 
 
@@ -23,10 +24,13 @@ def reason(evidence: Sequence[Evidence], template: str | None = None) -> str:
     template : str, optional
         What the counts are of, where the line that is predicted is only one of its form.
     """
-    # Who counts sessions and how they ended comes first; beside it the strongest of those that look elsewhere.
-    first = [part for item in evidence if item.expert in _SESSIONS and (part := _PARTS[item.expert](item))]
-    others = [part for item in evidence if item.expert not in _SESSIONS and (part := _PARTS[item.expert](item))]
-    text = "; ".join([*first[:1], *others][:2])
+    # Who counts sessions and how they ended comes first; beside it the strongest of those that look elsewhere; at the
+    # end what became of it before.
+    parts = [(item.expert, part) for item in evidence if (part := _PARTS[item.expert](item))]
+    first = [part for expert, part in parts if expert in _SESSIONS]
+    others = [part for expert, part in parts if expert not in _SESSIONS and expert != "feedback"]
+    last = [part for expert, part in parts if expert == "feedback"]
+    text = "; ".join([*[*first[:1], *others][:2], *last])
     return f"`{_short(template)}`: {text}" if template and text else text
 
 
@@ -124,6 +128,17 @@ def _silent(item: Evidence) -> str:
     return ""
 
 
+def _feedback(item: Evidence) -> str:
+    d = item.details
+    # Of what is known of this very line and of all lines of its form, the former says more.
+    kind = "line_" if any(d[f"line_{name}"] for name in _VERDICTS) else ""
+    counts = {name: d[kind + name] for name in _VERDICTS}
+    verdict = next(name for name, count in counts.items() if count)
+    count, total = counts[verdict], sum(counts.values())
+    often = _times(count) if count == total else f"{count} of {total} times"
+    return f"{'this line ' if kind else ''}{verdict} {often} here"
+
+
 _PARTS = {
     "counts": _counts,
     "recent": _recent,
@@ -140,6 +155,7 @@ _PARTS = {
     "line here": _silent,
     "line after": _silent,
     "fill": _silent,
+    "feedback": _feedback,
 }
 
 

@@ -15,7 +15,7 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
-from procedural_memory.types import Command, Outcome
+from procedural_memory.types import Command, Outcome, Verdict
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,12 +28,14 @@ __all__ = [
     "START",
     "Context",
     "Delta",
+    "FeedbackRow",
     "Follower",
     "LogRow",
     "PatternCounts",
     "PatternRow",
     "RuleCounts",
     "SessionRow",
+    "ShownCounts",
     "Store",
     "ValueCounts",
     "context_key",
@@ -133,6 +135,32 @@ class LogRow:
     command: Command | None
 
 
+@dataclass(frozen=True, slots=True)
+class FeedbackRow:
+    """What became of a prediction that was shown. Two rows that are equal but for `project` are one event.
+
+    Attributes
+    ----------
+    step : int
+        After how many steps of its session; 0 where there is no session.
+    after : str or None
+        The command line before it, None at the start. Of a session it is what the log says, and is not stored.
+    line : str
+        The command line that was shown.
+    verdict : {"accepted", "rejected", "ignored"}
+    timestamp : float
+        When it was told, in seconds since the epoch.
+    project : str or None
+    """
+
+    step: int
+    after: str | None
+    line: str
+    verdict: Verdict
+    timestamp: float
+    project: str | None = None
+
+
 @dataclass(slots=True)
 class Follower:
     """How often a template followed a context.
@@ -180,6 +208,9 @@ class ValueCounts:
 
 RuleCounts: TypeAlias = Mapping[str, Sequence[int]]
 """Fill rule -> (times offered, times right)."""
+
+ShownCounts: TypeAlias = Sequence[int]
+"""Of what was shown, how often it was accepted, rejected and ignored."""
 
 
 @dataclass(slots=True)
@@ -230,6 +261,8 @@ class Delta:
     patterns: dict[str, PatternRow] = field(default_factory=dict)
     rules: dict[int, dict[str, tuple[int, int]]] = field(default_factory=dict)
     """key of a place -> fill rule -> (offered, right)"""
+    shown: dict[int, list[int]] = field(default_factory=dict)
+    """key of what was shown -> [accepted, rejected, ignored]"""
 
     def follow(self, key: int, template: str, column: int, amount: int = 1) -> None:
         """Add `amount` to one column of a follower."""
@@ -311,12 +344,32 @@ class Store(Protocol):
         ...
 
     def delete_sessions(self, sessions: Iterable[int]) -> None:
-        """Delete sessions from the log; wants a `reset_derived` after it."""
+        """Delete sessions from the log, with their feedback; wants a `reset_derived` after it."""
+        ...
+
+    def add_feedback(self, session: int | None, rows: Iterable[FeedbackRow]) -> None:
+        """Add what became of predictions, shown in a session or in none; what is there already is left as it is."""
+        ...
+
+    def feedback(self, session: int | None) -> list[FeedbackRow]:
+        """Return what became of the predictions of a session, or of those of none, in an order that is always so."""
+        ...
+
+    def feedback_tail(self, limit: int) -> list[tuple[int, FeedbackRow]]:
+        """Return the next rows of feedback, with their numbers, that are not yet part of the derived state."""
+        ...
+
+    def replace_feedback(self, session: int | None, rows: Iterable[FeedbackRow]) -> None:
+        """Replace the feedback of a session, or that of none; wants a `reset_derived` after it."""
         ...
 
     # -- derived state
     def apply(self, delta: Delta, upto: int) -> bool:
         """Merge a delta and mark the log as derived up to row `upto`; return whether it counts templates never seen."""
+        ...
+
+    def apply_shown(self, delta: Delta, upto: int) -> None:
+        """Merge `Delta.shown` and mark the feedback as derived up to row `upto`."""
         ...
 
     def reset_derived(self) -> None:
@@ -365,6 +418,10 @@ class Store(Protocol):
 
     def rules(self, keys: Sequence[int]) -> dict[int, RuleCounts]:
         """Return how often each fill rule offered a value and was right, for those keys that are known."""
+        ...
+
+    def shown(self, keys: Sequence[int]) -> dict[int, ShownCounts]:
+        """Return what became of what was shown, for those keys that are known."""
         ...
 
     def patterns_with(self, keys: Sequence[int], limit: int) -> list[int]:

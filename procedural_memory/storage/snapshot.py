@@ -3,8 +3,11 @@
 Format (version 1), the same in ``.pkl`` and ``.json``::
 
     {"format": "procedural-memory", "version": 1,
-     "sessions": [{"session_id", "start", "outcome", "closed", "source", "commands": [{"command", …}, …]}, …],
+     "sessions": [{"session_id", "start", "outcome", "closed", "source", "commands": [{"command", …}, …],
+                   "feedback": [{"step", "line", "verdict", "timestamp", "project"}, …]}, …],  # may be absent
      "checksum": of the sessions,                                  # without it damage may go unnoticed
+     "feedback": [{"after", "line", "verdict", …}, …],             # of no session; may be absent
+     "feedback_checksum": of that,
      "ranker": what the ranker had learned, base64,                # may be absent; then it is learned from the sessions
      "vectors": {fingerprint: {template: float32 bytes}}}          # .pkl only; a cache, may be absent
 
@@ -33,10 +36,10 @@ from procedural_memory.errors import (
     StorageError,
     shown,
 )
-from procedural_memory.storage.base import Store
+from procedural_memory.storage.base import FeedbackRow, Store
 from procedural_memory.storage.plain_pickle import load_plain
 from procedural_memory.types import Command
-from procedural_memory.validation import as_commands, as_outcome, as_text, as_timestamp, redacted
+from procedural_memory.validation import as_commands, as_outcome, as_text, as_timestamp, as_verdict, redacted
 
 __all__ = ["SessionRecord", "Snapshot", "read_snapshot", "sessions_of", "write_snapshot"]
 
@@ -48,7 +51,7 @@ _COMMAND_FIELDS = tuple(field.name for field in fields(Command))
 class SessionRecord:
     """A session read from a snapshot or another memory, checked and redacted."""
 
-    __slots__ = ("closed", "commands", "outcome", "session_id", "source", "start")
+    __slots__ = ("closed", "commands", "feedback", "outcome", "session_id", "source", "start")
 
     def __init__(self, name: str, item: Any) -> None:
         if not isinstance(item, dict):
@@ -62,6 +65,35 @@ class SessionRecord:
         self.closed = bool(item.get("closed", True))
         self.source: str | None = redacted(f"{name}.source", item.get("source"))
         self.commands = as_commands(f"{name}.commands", item.get("commands"))
+        self.feedback = _feedback(f"{name}.feedback", item.get("feedback", []), len(self.commands))
+
+
+def _feedback(name: str, items: Any, steps: int | None = None) -> list[FeedbackRow]:
+    """Return the feedback of a session with that many steps, or of none, checked and redacted."""
+    if not isinstance(items, list):
+        raise SnapshotError(f"{name}: must be a list, not {type(items).__name__}")
+    rows = []
+    for i, item in enumerate(items):
+        here = f"{name}[{i}]"
+        if not isinstance(item, dict):
+            raise SnapshotError(f"{here}: must be a mapping, not {type(item).__name__}")
+        step = item.get("step", 0)
+        if type(step) is not int or not 0 <= step <= (steps or 0):
+            raise SnapshotError(f"{here}.step: must be an integer from 0 to {steps or 0}, got {shown(step)}")
+        timestamp = as_timestamp(f"{here}.timestamp", item.get("timestamp"))
+        if timestamp is None:
+            raise SnapshotError(f"{here}.timestamp: must be epoch seconds, got None")
+        after = redacted(f"{here}.after", item.get("after")) if steps is None else None
+        line = redact(as_text(f"{here}.line", item.get("line")))
+        verdict = as_verdict(item.get("verdict"), f"{here}.verdict")
+        project = redacted(f"{here}.project", item.get("project"))
+        rows.append(FeedbackRow(step, after, line, verdict, timestamp, project))
+    return rows
+
+
+def _plain_feedback(rows: list[FeedbackRow], leave_out: str) -> list[dict[str, Any]]:
+    names = [field.name for field in fields(FeedbackRow) if field.name != leave_out]
+    return [{name: value for name in names if (value := getattr(row, name)) is not None} for row in rows]
 
 
 def sessions_of(store: Store) -> Iterator[dict[str, Any]]:
@@ -71,6 +103,7 @@ def sessions_of(store: Store) -> Iterator[dict[str, Any]]:
             {name: value for name in _COMMAND_FIELDS if (value := getattr(command, name)) is not None}
             for command in store.steps(row.id)
         ]
+        feedback = _plain_feedback(store.feedback(row.id), leave_out="after")  # which the steps tell
         yield {
             "session_id": row.session_id,
             "start": row.start,
@@ -78,14 +111,16 @@ def sessions_of(store: Store) -> Iterator[dict[str, Any]]:
             "closed": row.closed,
             "source": row.source,
             "commands": commands,
+            **({"feedback": feedback} if feedback else {}),
         }
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What a snapshot holds; `vectors` is fingerprint -> {template: float32 bytes}."""
+    """What a snapshot holds; `feedback` that of no session, `vectors` fingerprint -> {template: float32 bytes}."""
 
     sessions: list[SessionRecord]
+    feedback: list[FeedbackRow]
     vectors: dict[str, dict[str, bytes]]
     ranker: bytes
 
@@ -106,6 +141,8 @@ def write_snapshot(store: Store, path: str | os.PathLike[str], ranker: bytes) ->
     sessions = list(sessions_of(store))
     content: dict[str, Any] = {"format": _FORMAT, "version": _VERSION, "sessions": sessions}
     content["checksum"] = _checksum(sessions)
+    if feedback := _plain_feedback(store.feedback(None), leave_out="step"):
+        content |= {"feedback": feedback, "feedback_checksum": _checksum(feedback)}
     content["ranker"] = base64.b64encode(ranker).decode("ascii")
     temporary: str | None = None
     try:
@@ -165,22 +202,25 @@ def read_snapshot(path: str | os.PathLike[str]) -> Snapshot:
     sessions = content.get("sessions")
     if not isinstance(sessions, list):
         raise SnapshotError(f"load {str(target)!r}: 'sessions' must be a list, not {type(sessions).__name__}")
-    if "checksum" in content and content["checksum"] != _checksum(sessions):
-        raise SnapshotError(
-            f"load {str(target)!r}: the file is damaged: its sessions do not match its checksum "
-            "(to load a file that you edited, take its 'checksum' out)"
-        )
+    feedback = content.get("feedback", [])
+    for name, part, checksum in (("sessions", sessions, "checksum"), ("feedback", feedback, "feedback_checksum")):
+        if checksum in content and content[checksum] != _checksum(part):
+            raise SnapshotError(
+                f"load {str(target)!r}: the file is damaged: its {name} do not match its checksum "
+                f"(to load a file that you edited, take its {checksum!r} out)"
+            )
     try:
         records = [SessionRecord(f"sessions[{i}]", item) for i, item in enumerate(sessions)]
-    except InvalidInputError as error:
+        alone = _feedback("feedback", feedback)
+    except (InvalidInputError, SnapshotError) as error:
         raise SnapshotError(f"load {str(target)!r}: {error}") from error
-    return Snapshot(records, _vectors(content.get("vectors", {})), _bytes(content.get("ranker")))
+    return Snapshot(records, alone, _vectors(content.get("vectors", {})), _bytes(content.get("ranker")))
 
 
-def _checksum(sessions: list[Any]) -> str | None:
-    """Return a hash of the sessions; None where they are no plain values."""
+def _checksum(items: Any) -> str | None:
+    """Return a hash of sessions or feedback; None where they are no plain values."""
     try:
-        text = json.dumps(sessions)
+        text = json.dumps(items)
     except (TypeError, ValueError, RecursionError):
         return None
     return blake2b(text.encode(), digest_size=16).hexdigest()

@@ -24,12 +24,14 @@ from procedural_memory.storage.base import (
     FOLLOWERS,
     Context,
     Delta,
+    FeedbackRow,
     Follower,
     LogRow,
     PatternCounts,
     PatternRow,
     RuleCounts,
     SessionRow,
+    ShownCounts,
     ValueCounts,
     context_key,
     merge_recent,
@@ -38,7 +40,7 @@ from procedural_memory.storage.base import (
     recent_templates,
     text_id,
 )
-from procedural_memory.types import Command, Outcome
+from procedural_memory.types import Command, Outcome, Verdict
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,18 +52,22 @@ _VERSION = 3
 """Of the tables and of what is derived from the log; count it up when either changes: the rest is derived anew."""
 
 _LOG_SCHEMA = """
-CREATE TABLE meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;
-CREATE TABLE text(id INTEGER PRIMARY KEY, text TEXT NOT NULL);  -- the id is a hash of the text
+CREATE TABLE IF NOT EXISTS meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS text(id INTEGER PRIMARY KEY, text TEXT NOT NULL);  -- the id is a hash of the text
 
 -- the log: the truth
-CREATE TABLE session(
+CREATE TABLE IF NOT EXISTS session(
     id INTEGER PRIMARY KEY AUTOINCREMENT, session_id TEXT NOT NULL UNIQUE, start REAL NOT NULL, outcome INTEGER,
     closed INTEGER NOT NULL DEFAULT 0, source TEXT, digest BLOB NOT NULL DEFAULT x'');
-CREATE TABLE log(
+CREATE TABLE IF NOT EXISTS log(
     seq INTEGER PRIMARY KEY AUTOINCREMENT, session INTEGER NOT NULL, step INTEGER NOT NULL, command INTEGER,
     exit_code INTEGER, cwd INTEGER, timestamp REAL, duration_ms REAL, project INTEGER, source INTEGER, actor INTEGER,
     host INTEGER, branch INTEGER);
-CREATE INDEX log_session ON log(session, step);
+CREATE INDEX IF NOT EXISTS log_session ON log(session, step);
+CREATE TABLE IF NOT EXISTS feedback(  -- session 0: of no session, and only then `after` is not 0
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, session INTEGER NOT NULL, step INTEGER NOT NULL, after INTEGER NOT NULL,
+    line INTEGER NOT NULL, verdict INTEGER NOT NULL, timestamp REAL NOT NULL, project INTEGER,
+    UNIQUE(session, step, after, line, verdict, timestamp));
 """
 _DERIVED_SCHEMA = """
 CREATE TABLE context(
@@ -79,6 +85,8 @@ CREATE INDEX value_count ON value(key, count, newest);
 CREATE TABLE place(  -- best: JSON, the most frequent values of a key with their counts, for reading in one go
     key INTEGER PRIMARY KEY, total INTEGER NOT NULL, kinds INTEGER NOT NULL, best TEXT NOT NULL);
 CREATE TABLE rule(key INTEGER PRIMARY KEY, counts TEXT NOT NULL);  -- JSON: fill rule -> [offered, right]
+CREATE TABLE shown(
+    key INTEGER PRIMARY KEY, accepted INTEGER NOT NULL, rejected INTEGER NOT NULL, ignored INTEGER NOT NULL);
 CREATE TABLE pattern(
     id INTEGER PRIMARY KEY, pattern_id TEXT NOT NULL UNIQUE, templates BLOB NOT NULL, success INTEGER NOT NULL,
     failure INTEGER NOT NULL, unknown INTEGER NOT NULL, duration_ms INTEGER NOT NULL, timed INTEGER NOT NULL,
@@ -91,8 +99,10 @@ CREATE TABLE neighbour(
     template INTEGER NOT NULL, fingerprint TEXT NOT NULL, data BLOB NOT NULL,
     PRIMARY KEY(fingerprint, template)) WITHOUT ROWID;
 """
-_LOG = ("meta", "text", "session", "log")
-_DERIVED = ("context", "follower", "value", "place", "rule", "pattern", "posting")
+_ALWAYS = ("meta", "text", "session", "log")
+"""Tables that a store of any version has."""
+_LOG = (*_ALWAYS, "feedback")
+_DERIVED = ("context", "follower", "value", "place", "rule", "shown", "pattern", "posting")
 _UNIGRAM = context_key(())
 _NO_VECTOR = (
     "WHERE f.context = ? AND NOT EXISTS (SELECT 1 FROM vector v WHERE v.fingerprint = ? AND v.template = f.template)"
@@ -107,18 +117,28 @@ _KEPT = 4_096
 _PAIR = struct.Struct("<qf")
 _OUTCOME_CODE: dict[Outcome, int | None] = {"success": 1, "failure": 0, None: None}
 _OUTCOME: dict[int | None, Outcome] = {code: outcome for outcome, code in _OUTCOME_CODE.items()}
+_VERDICTS: tuple[Verdict, ...] = ("accepted", "rejected", "ignored")
 _FOLLOWER = "template, count, sessions, success, failure, good, bad"
 _INTERNED = ("cwd", "project", "source", "actor", "host", "branch")
 _STEP_COLUMNS = """c.text, l.exit_code, w.text, l.timestamp, l.duration_ms, p.text, s.text, a.text, h.text, b.text"""
 _STEP_JOINS = """LEFT JOIN text c ON c.id = l.command LEFT JOIN text w ON w.id = l.cwd
     LEFT JOIN text p ON p.id = l.project LEFT JOIN text s ON s.id = l.source LEFT JOIN text a ON a.id = l.actor
     LEFT JOIN text h ON h.id = l.host LEFT JOIN text b ON b.id = l.branch"""
+_FEEDBACK = """SELECT f.seq, f.step, coalesce(c.text, a.text), t.text, f.verdict, f.timestamp, p.text FROM feedback f
+    LEFT JOIN log l ON l.session = f.session AND l.step = f.step - 1
+    LEFT JOIN text c ON c.id = l.command LEFT JOIN text a ON a.id = f.after
+    LEFT JOIN text t ON t.id = f.line LEFT JOIN text p ON p.id = f.project"""
 
 
 def _chunks(numbers: Sequence[int], size: int = 500) -> Iterator[Sequence[int]]:
     """Yield parts of `numbers` that fit into one statement."""
     for start in range(0, len(numbers), size):
         yield numbers[start : start + size]
+
+
+def _shown_row(row: Sequence[Any]) -> FeedbackRow:
+    _, step, after, line, verdict, timestamp, project = row
+    return FeedbackRow(step, after, line, _VERDICTS[verdict], timestamp, project)
 
 
 def _unpack(blob: bytes) -> tuple[int, ...]:
@@ -144,6 +164,8 @@ class SQLiteStore:
         self._contexts: dict[int, Context | None] = {}
         self._values: dict[int, ValueCounts | None] = {}
         self._rules: dict[int, RuleCounts | None] = {}
+        self._shown: dict[int, ShownCounts | None] = {}
+        self._all_shown = False
         self._counted: set[int] = set()
         self._postings: dict[int, tuple[int, tuple[int, ...]]] = {}
         self._pattern_templates: dict[int, NDArray[np.int64]] = {}
@@ -164,7 +186,7 @@ class SQLiteStore:
     def _open(self) -> None:
         """Make the tables of a new store, or those that an older version lacks; refuse what is not ours to read."""
         tables, version = self._tables()
-        if tables and not tables.issuperset(_LOG):
+        if tables and not tables.issuperset(_ALWAYS):
             raise StorageError(f"path {self._path!r}: the file is the database of another program; it was not changed")
         # Deleted content is overwritten: what was forgotten is not left readable in the file.
         self._db.execute("PRAGMA secure_delete = ON")
@@ -180,12 +202,13 @@ class SQLiteStore:
         self._db.execute("BEGIN IMMEDIATE")
         tables, version = self._tables()  # another process may have been first
         if version != _VERSION:
-            schema = _DERIVED_SCHEMA if tables else _LOG_SCHEMA + _DERIVED_SCHEMA
             for table in tables.difference(_LOG):
                 self._db.execute(f'DROP TABLE "{table}"')
-            for statement in schema.split(";"):
+            for statement in (_LOG_SCHEMA + _DERIVED_SCHEMA).split(";"):
                 self._db.execute(statement)
-            self._db.execute("DELETE FROM meta WHERE key = 'derived'")
+            # The ranker learns from what is derived: kept, it would learn the same steps twice.
+            derived = "'derived', 'derived_feedback', 'ranker', 'ranker_version'"
+            self._db.execute(f"DELETE FROM meta WHERE key IN ({derived})")
             self._db.execute(f"PRAGMA user_version = {_VERSION}")
         self._db.execute("COMMIT")
 
@@ -237,9 +260,10 @@ class SQLiteStore:
                 self._drop_read()
 
     def _drop_read(self) -> None:
-        kept = (self._contexts, self._values, self._rules, self._counted, self._postings, self._pattern_templates)
-        for each in kept:
+        kept = (self._contexts, self._values, self._rules, self._shown, self._counted, self._postings)
+        for each in (*kept, self._pattern_templates):
             each.clear()
+        self._all_shown = False
 
     def close(self) -> None:
         """Close the connection."""
@@ -404,7 +428,47 @@ class SQLiteStore:
         with self.transaction():
             for session in sessions:
                 self._db.execute("DELETE FROM log WHERE session = ?", (session,))
+                self._db.execute("DELETE FROM feedback WHERE session = ?", (session,))
                 self._db.execute("DELETE FROM session WHERE id = ?", (session,))
+
+    # -- feedback, which is part of the log
+
+    def add_feedback(self, session: int | None, rows: Iterable[FeedbackRow]) -> None:
+        """Add what became of predictions; what is there already is left as it is."""
+        with self.transaction():
+            self._all_shown = False
+            self._db.executemany(
+                "INSERT OR IGNORE INTO feedback(session, step, after, line, verdict, timestamp, project)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                [(session or 0, *self._feedback_row(row, session is None)) for row in rows],
+            )
+
+    def _feedback_row(self, row: FeedbackRow, alone: bool) -> list[Any]:
+        after = self._intern(row.after) if alone and row.after is not None else 0
+        project = None if row.project is None else self._intern(row.project)
+        return [row.step, after, self._intern(row.line), _VERDICTS.index(row.verdict), row.timestamp, project]
+
+    def feedback(self, session: int | None) -> list[FeedbackRow]:
+        """Return what became of the predictions of a session, or of those of none."""
+        order = "ORDER BY f.step, f.timestamp, t.text, a.text, f.verdict"
+        rows = self._all(f"{_FEEDBACK} WHERE f.session = ? {order}", (session or 0,))
+        return [_shown_row(row) for row in rows]
+
+    def feedback_tail(self, limit: int) -> list[tuple[int, FeedbackRow]]:
+        """Return the next rows of feedback that are not yet part of the derived state."""
+        with self._lock:
+            if self._all_shown:
+                return []
+            upto = "coalesce((SELECT value FROM meta WHERE key = 'derived_feedback'), 0)"
+            rows = self._all(f"{_FEEDBACK} WHERE f.seq > {upto} ORDER BY f.seq LIMIT ?", (limit,))
+            self._all_shown = not rows
+            return [(row[0], _shown_row(row)) for row in rows]
+
+    def replace_feedback(self, session: int | None, rows: Iterable[FeedbackRow]) -> None:
+        """Replace the feedback of a session, or that of none."""
+        with self.transaction():
+            self._db.execute("DELETE FROM feedback WHERE session = ?", (session or 0,))
+            self.add_feedback(session, rows)
 
     # -- derived state
 
@@ -415,12 +479,15 @@ class SQLiteStore:
             for table in _DERIVED:
                 self._db.execute(f"DELETE FROM {table}")
             self.set_meta("derived", 0)
+            self.set_meta("derived_feedback", 0)
             self.set_meta("generation", (self.meta("generation") or 0) + 1)
 
     def drop_unused(self) -> None:
         """Drop texts, vectors and neighbours that neither the log nor the derived state refers to."""
         with self.transaction():
-            used = " UNION ".join(f"SELECT {c} FROM log WHERE {c} NOT NULL" for c in ("command", *_INTERNED))
+            columns = [(c, "log") for c in ("command", *_INTERNED)]
+            columns += [(c, "feedback") for c in ("after", "line", "project")]
+            used = " UNION ".join(f"SELECT {c} FROM {table} WHERE {c} NOT NULL" for c, table in columns)
             self._db.execute(
                 f"DELETE FROM text WHERE id NOT IN ({used} UNION SELECT template FROM follower"
                 " UNION SELECT head FROM context WHERE head NOT NULL)"
@@ -469,6 +536,19 @@ class SQLiteStore:
                     self._postings.pop(key, None)
             self.set_meta("derived", upto)
             return news
+
+    def apply_shown(self, delta: Delta, upto: int) -> None:
+        """Merge what was shown and mark the feedback as derived up to row `upto`."""
+        with self.transaction():
+            self._db.executemany(
+                "INSERT INTO shown VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
+                " accepted = accepted + excluded.accepted, rejected = rejected + excluded.rejected,"
+                " ignored = ignored + excluded.ignored",
+                ((key, *counts) for key, counts in delta.shown.items()),
+            )
+            for key in delta.shown:
+                self._shown.pop(key, None)
+            self.set_meta("derived_feedback", upto)
 
     def _apply_values(self, delta: Delta) -> None:
         execute = self._db.execute
@@ -629,6 +709,15 @@ class SQLiteStore:
 
         return self._known(self._rules, keys, read)
 
+    def shown(self, keys: Sequence[int]) -> dict[int, ShownCounts]:
+        """Return what became of what was shown, for those keys that are known."""
+
+        def read(marks: str, chunk: Sequence[int]) -> Iterator[tuple[int, ShownCounts]]:
+            for key, *counts in self._all(f"SELECT * FROM shown WHERE key IN ({marks})", chunk):
+                yield key, counts
+
+        return self._known(self._shown, keys, read)
+
     def patterns_with(self, keys: Sequence[int], limit: int) -> list[int]:
         """Return at most `limit` ids of patterns that hold most of `keys`, rare keys weighing more, best first."""
         # A key that more patterns share than are read says little about any of them.
@@ -710,6 +799,7 @@ class SQLiteStore:
             "graph_edge_count": (
                 "SELECT count(*) FROM follower f JOIN context c ON c.key = f.context WHERE c.head NOT NULL"
             ),
+            "feedback_count": "SELECT count(*) FROM feedback",
             "total_successes": "SELECT count(*) FROM session WHERE outcome = 1",
             "total_failures": "SELECT count(*) FROM session WHERE outcome = 0",
             "causal_chain_count": (

@@ -7,7 +7,16 @@ from collections.abc import Callable
 
 import pytest
 
-from procedural_memory.storage.base import BEST_VALUES, RECENT, Delta, PatternRow, Store, context_key, moment
+from procedural_memory.storage.base import (
+    BEST_VALUES,
+    RECENT,
+    Delta,
+    FeedbackRow,
+    PatternRow,
+    Store,
+    context_key,
+    moment,
+)
 from procedural_memory.types import Command
 
 MakeStore = Callable[[], Store]
@@ -173,6 +182,80 @@ def check_rules_add_up(store: Store) -> None:
     assert found.keys() == {7}
     counts = {rule: tuple(pair) for rule, pair in found[7].items()}
     assert counts == {"role 1": (5, 3), "only 3": (1, 0), "only 2": (1, 0)}
+
+
+def check_feedback_round_trips(store: Store) -> None:
+    """Feedback comes back as it was, each event once, and goes with its session; of a session the log has the step."""
+    number = store.add_session("s1", 5.0, None)
+    store.add_steps(number, 0, STEPS)
+    store.close_session(number, None, b"")
+    rows = [
+        FeedbackRow(0, None, "ls", "ignored", 1e9, "p"),
+        FeedbackRow(1, STEPS[0].command, "ünïcödé 🎉", "rejected", 1e9),
+        FeedbackRow(2, STEPS[1].command, "ls", "accepted", 1e9 + 1),
+    ]
+    alone = [FeedbackRow(0, None, "ls", "ignored", 1e9), FeedbackRow(0, "a", "b", "accepted", 2e9, "p")]
+    for _ in range(2):  # the second time it is all there
+        store.add_feedback(number, reversed(rows))
+        store.add_feedback(None, reversed(alone))
+    assert store.feedback(number) == rows
+    assert store.feedback(None) == alone
+    assert store.totals()["feedback_count"] == 5
+    store.drop_unused()
+    assert store.feedback(number) == rows
+    assert store.feedback(None) == alone
+    store.replace_feedback(number, rows[1:])
+    store.replace_feedback(None, alone[:1])
+    assert store.feedback(number) == rows[1:]
+    assert store.feedback(None) == alone[:1]
+    store.delete_sessions([number])
+    assert store.feedback(number) == []
+    assert store.feedback(None) == alone[:1]
+
+
+def check_feedback_tail_is_what_was_not_derived(store: Store) -> None:
+    """The tail holds feedback in the order it came, until it is applied; its counts add up, each key apart."""
+    assert store.feedback_tail(5) == []
+    assert store.shown([1, 2, 3]) == {}
+    rows = [FeedbackRow(0, None, line, "ignored", 1e9) for line in "abc"]
+    store.add_feedback(None, rows)
+    tail = store.feedback_tail(2)
+    assert [row for _, row in tail] == rows[:2]
+    for counts in ([1, 0, 2], [0, 3, 1]):
+        delta = Delta()
+        delta.shown = {1: counts, 2: [sum(counts), 0, 0]}
+        store.apply_shown(delta, tail[-1][0])
+    assert {key: tuple(counts) for key, counts in store.shown([1, 2, 3]).items()} == {1: (1, 3, 3), 2: (7, 0, 0)}
+    assert [row for _, row in store.feedback_tail(5)] == rows[2:]
+    store.apply_shown(Delta(), store.feedback_tail(5)[-1][0])
+    assert store.feedback_tail(5) == []
+    store.add_feedback(None, [FeedbackRow(0, None, "d", "ignored", 1e9)])
+    assert [row.line for _, row in store.feedback_tail(5)] == ["d"]
+    store.reset_derived()
+    assert store.shown([1, 2, 3]) == {}
+    assert len(store.feedback_tail(5)) == 4
+
+
+def check_failed_feedback_leaves_nothing(store: Store) -> None:
+    """Counts and rows of a transaction that fails are gone, though they were read in between."""
+    delta = Delta()
+    delta.shown[1] = [1, 0, 0]
+
+    def fail() -> None:
+        with store.transaction():
+            store.add_feedback(None, [FeedbackRow(0, None, "a", "ignored", 1e9)])
+            assert store.feedback_tail(5)
+            store.apply_shown(delta, store.feedback_tail(5)[-1][0])
+            assert store.shown([1])
+            assert not store.feedback_tail(5)
+            raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"):
+        fail()
+    assert store.shown([1]) == {}
+    assert store.feedback(None) == []
+    store.add_feedback(None, [FeedbackRow(0, None, "a", "ignored", 1e9)])
+    assert len(store.feedback_tail(5)) == 1
 
 
 def check_vectors_are_kept_apart_by_space(store: Store) -> None:
