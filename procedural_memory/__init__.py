@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     )
     from procedural_memory.session import Session
     from procedural_memory.types import (
+        UNASKED_PROBABILITY,
         Command,
         Evidence,
         OutcomeExplanation,
@@ -55,6 +56,7 @@ _MODULES = {
     "Session": "session",
     "normalize": "commands.normalize",
     "redact": "commands.redact",
+    "UNASKED_PROBABILITY": "types",
     "Command": "types",
     "Evidence": "types",
     "OutcomeExplanation": "types",
@@ -83,6 +85,7 @@ _MODULES = {
 }
 
 __all__ = [
+    "UNASKED_PROBABILITY",
     "ClosedError",
     "Command",
     "Embedder",

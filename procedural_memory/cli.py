@@ -18,6 +18,7 @@ from click.core import ParameterSource
 
 from procedural_memory import __version__
 from procedural_memory.errors import ProceduralMemoryError
+from procedural_memory.types import UNASKED_PROBABILITY
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -286,6 +287,7 @@ def _bar(name: str, total: int) -> Iterator[Callable[[int], None]]:
 @click.option("-k", "--top-k", default=5, show_default=True, type=click.IntRange(1), help="How many predictions.")
 @click.option("--level", type=click.Choice(["command", "template"]), default="command", show_default=True)
 @click.option("--min-probability", default=0.0, show_default=True, type=click.FloatRange(0, 1))
+@click.option("--unasked", is_flag=True, help=f"Only what may be shown unasked: from {UNASKED_PROBABILITY} on.")
 @click.option("--cwd", default=_current_folder, help="Working directory of the commands.  [default: the current one]")
 @_store_options
 @_json_option
@@ -294,6 +296,7 @@ def predict(
     top_k: int,
     level: Any,
     min_probability: float,
+    unasked: bool,
     cwd: str | None,
     path: str,
     embedder: str,
@@ -302,7 +305,8 @@ def predict(
     """Predict what follows COMMANDS, one argument each: predict -- 'git add .' 'git commit -m wip'."""
     with _engine(path, embedder, reading=True) as engine:
         context = [{"command": command, "cwd": cwd} for command in commands]
-        found = engine.predict_next_action(context, top_k, level=level, min_probability=min_probability)
+        least = max(min_probability, UNASKED_PROBABILITY) if unasked else min_probability
+        found = engine.predict_next_action(context, top_k, level=level, min_probability=least)
         learned = engine.stats()["session_count"]
     if as_json:
         _print_json({"predictions": [asdict(prediction) for prediction in found]})

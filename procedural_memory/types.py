@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Final, Literal, TypeAlias, get_args
 
 __all__ = [
     "ACTORS",
+    "UNASKED_PROBABILITY",
     "Actor",
     "Command",
     "Evidence",
@@ -32,6 +33,13 @@ Verdict: TypeAlias = Literal["accepted", "rejected", "ignored"]
 
 Actor: TypeAlias = Literal["human", "agent", "tool"]
 ACTORS: tuple[str, ...] = get_args(Actor)
+
+
+UNASKED_PROBABILITY: Final = 0.5
+"""Least `Prediction.probability` of a line that is shown without being asked for: ghost text, hints of a shell, hooks.
+
+Chosen from data, as the least tenth at which what is shown was right three times of four on every data set;
+``benchmarks/RESULTS.md`` has the share that was right, and how often something was shown, at each threshold."""
 
 
 @dataclass(frozen=True, slots=True)

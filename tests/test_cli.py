@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 import procedural_memory
-from procedural_memory import __version__
+from procedural_memory import UNASKED_PROBABILITY, __version__
 from procedural_memory.cli import main
 
 SESSION = {"commands": ["git add .", "git commit -m 'fix'", "git push"], "outcome": "success"}
@@ -136,6 +136,9 @@ def test_learn_then_predict(run: Any) -> None:
     form = parsed(run("predict", "--json", "--level", "template", "--", "git add ."))["predictions"][0]
     assert form["template"] == "git commit -m <STR>"
     assert parsed(run("predict", "--json", "--min-probability", "0.99", "--", "git add ."))["predictions"] == []
+    unasked = parsed(run("predict", "--json", "--unasked", "-k", "50", "--", "git add ."))["predictions"]
+    every = parsed(run("predict", "--json", "-k", "50", "--", "git add ."))["predictions"]
+    assert unasked == [p for p in every if p["probability"] >= UNASKED_PROBABILITY]
 
 
 @pytest.mark.parametrize(

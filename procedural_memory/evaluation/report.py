@@ -14,10 +14,13 @@ from procedural_memory.evaluation.metrics import Bools
 from procedural_memory.evaluation.predictors import TOP
 from procedural_memory.evaluation.prequential import BLOCK, LevelTrace, Trace
 from procedural_memory.evaluation.sessions import LEVELS, EvaluationLevel
+from procedural_memory.types import UNASKED_PROBABILITY
 
-__all__ = ["NOTES", "SURE", "Table", "best_peer", "markdown", "summary", "tables"]
+__all__ = ["NOTES", "SURE", "THRESHOLDS", "Table", "best_peer", "markdown", "summary", "tables"]
 
 SURE = 0.7
+THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+"""Least probabilities for which it is reported how often something would be shown, and how often that is right."""
 """From this probability on a prediction is called sure, and its precision reported."""
 
 BINS = 15
@@ -96,12 +99,18 @@ def _measures(trace: Trace, level: LevelTrace, part: Bools) -> dict[str, Any]:
         "log loss": mean(level.log_loss[part]),
         "Brier": mean(level.brier[part]),
         "ECE": metrics.calibration_error(first[claims], top[claims], BINS),
+        "shown from": {str(least): _shown(first, top, least) for least in THRESHOLDS},
         f"right at p>={SURE}": precision,
         f"share at p>={SURE}": coverage,
         "p50 ms": float(np.percentile(level.seconds[part], 50) * 1e3),
         "p99 ms": float(np.percentile(level.seconds[part], 99) * 1e3),
     }
     return {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in found.items()}
+
+
+def _shown(first: metrics.Floats, top: metrics.Floats, least: float) -> dict[str, float | None]:
+    right, share = metrics.precision_and_coverage(first, top, least)
+    return {"share": share, "right": None if math.isnan(right) else right}
 
 
 _RANKS = ("hit@1", _INTERVAL, "hit@3", "hit@5", f"MRR@{TOP}", "coverage")
@@ -132,7 +141,21 @@ def tables(summaries: Mapping[str, Mapping[str, Any]]) -> list[Table]:
             _overall(f"{level}: probabilities and times", level, _PROBABILITIES, summaries),
             _by_kind(name, level, summaries),
         ]
-    return found
+    return [*found, _silence(name, own["levels"]["full"]["overall"]["shown from"])]
+
+
+def _silence(name: str, shown: Mapping[str, Mapping[str, float | None]]) -> Table:
+    rows = [
+        (
+            least + " (`UNASKED_PROBABILITY`)" * (float(least) == UNASKED_PROBABILITY),
+            _cell(at, "share"),
+            _cell(at, "right"),
+        )
+        for least, at in shown.items()
+    ]
+    return Table(
+        f"full: the first line, where it is probable enough: {name}", ("from", "#shown", "#right"), tuple(rows)
+    )
 
 
 def _overall(
