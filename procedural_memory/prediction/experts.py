@@ -92,6 +92,14 @@ class Query:
             self.read((key,))
         return self._contexts[key]
 
+    def follower(self, key: int, followed: int) -> Follower | None:
+        """Return the counts of one follower of a context."""
+        context = self.followers(key)
+        if context is None:
+            return None
+        row = context.by_template.get(followed)
+        return row if row is not None or context.complete else self.store.follower(key, followed)
+
 
 class Expert(Protocol):
     """Proposes candidates. Pure: the same memory and context give the same answer, and neither is changed."""
@@ -171,7 +179,7 @@ class ChainExpert:
     def _explain(self, query: Query, keys: list[int], template: int) -> Support:
         """Return the counts of the longest context that this candidate followed."""
         for place in range(len(keys) - 1, -1, -1):
-            row = query.store.follower(keys[place], template)
+            row = query.follower(keys[place], template)
             if row is not None:
                 context = query.followers(keys[place])
                 total = context.total if context else row.count
@@ -215,7 +223,7 @@ class LineExpert(ChainExpert):
 
     def _explain(self, query: Query, keys: list[int], template: int) -> Support:
         for place in range(len(keys) - 1, -1, -1):
-            row = query.store.follower(keys[place], template)
+            row = query.follower(keys[place], template)
             context = query.followers(keys[place])
             if row is not None and context is not None:
                 # The chain after templates has no context of order 0.

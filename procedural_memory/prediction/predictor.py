@@ -27,7 +27,7 @@ from procedural_memory.types import Command, Evidence, Level, Prediction
 __all__ = ["Candidate", "Predictor"]
 
 _SUGGESTIONS = 3
-_SPARE = 10
+_SPARE = 4
 _LOOKED_FOR = 10
 """So many lines are looked for at least: those that the ranker of lines learns from."""
 _FROM_EACH = 8
@@ -377,7 +377,7 @@ class Predictor:
     def _transition_confidence(self, template: int, query: Query) -> float:
         """Return the confidence of the bare transition: a pattern of two steps with similarity 1."""
         keys = query.keys["counts"]
-        if len(keys) < 2 or (row := self._store.follower(keys[1], template)) is None:
+        if len(keys) < 2 or (row := query.follower(keys[1], template)) is None:
             return 0.0
         if row.good + row.bad == 0:  # sessions that go on have exit codes only
             return PatternCounts("", row.success, row.failure).confidence

@@ -190,10 +190,14 @@ class Context:
     followers: tuple[Follower, ...]
     complete: bool = True
     """Whether `followers` are all there are."""
-    by_template: dict[int, Follower] = field(init=False)
+    _by_template: dict[int, Follower] | None = None
 
-    def __post_init__(self) -> None:
-        self.by_template = {row.template: row for row in self.followers}
+    @property
+    def by_template(self) -> Mapping[int, Follower]:
+        """Template -> its counts, of those that were read."""
+        if self._by_template is None:
+            self._by_template = {row.template: row for row in self.followers}
+        return self._by_template
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,7 +108,7 @@ _NO_VECTOR = (
     "WHERE f.context = ? AND NOT EXISTS (SELECT 1 FROM vector v WHERE v.fingerprint = ? AND v.template = f.template)"
 )
 _T = TypeVar("_T")
-_POSTINGS_READ = 250
+_POSTINGS_READ = 100
 _POSTINGS, _PATTERNS = 1_024, 4_096
 """How many lists of patterns, and patterns, are kept as they were read."""
 _CACHE = 200_000

@@ -242,3 +242,40 @@ def test_a_damaged_ranker_in_a_snapshot_is_learned_anew(engine: ProceduralMemory
             assert loaded.load(path) == 30
             assert loaded._rankers.learned > 0
             assert loaded.predict_next_action(["git pull", "make"])[0].next_command == "git push"
+
+
+def test_a_line_follows_the_line_before_it(engine: ProceduralMemoryEngine) -> None:
+    """Where the templates are the same, the line that was run decides which comes next, in its project alone."""
+    for number in range(24):
+        branch, after = [("main", "git pull"), ("dev", "make lint")][number % 2]
+        with engine.session(project="shop") as live:
+            for command in ("git fetch", f"git checkout {branch}", after):
+                live.predict(3)
+                live.record(command)
+    for branch, after in (("main", "git pull"), ("dev", "make lint")):
+        context = [{"command": c, "project": "shop"} for c in ("git fetch", f"git checkout {branch}")]
+        first = engine.predict_next_action(context, top_k=1)[0]
+        assert first.next_command == after
+        (counted,) = [item for item in first.evidence if item.expert == "line"]
+        assert counted.context == ("git fetch", f"git checkout {branch}")
+        assert (counted.details["count"], counted.details["total"]) == (12, 12)
+        elsewhere = [{**command, "project": "other"} for command in context]
+        evidence = [item for found in engine.predict_next_action(elsewhere, top_k=20) for item in found.evidence]
+        assert not any(item.expert.startswith("line") for item in evidence)
+
+
+def test_lines_learn_from_what_is_recorded_unasked(engine: ProceduralMemoryEngine) -> None:
+    """The ranker of lines learns from the log, whether or not a step was predicted."""
+    before = engine._rankers.lines.arrays[0].copy()
+    engine.learn_many([["git add .", "git commit -m wip", "git push"]] * 5)
+    assert not np.array_equal(engine._rankers.lines.arrays[0], before)
+
+
+def test_a_line_with_a_secret_is_never_offered(engine: ProceduralMemoryEngine) -> None:
+    """A line that lost its secret cannot be run, and comes back through no expert."""
+    for _ in range(6):
+        steps = ["make", "curl -H 'Authorization: Bearer abcdef0123456789abcdef0123456789' localhost", "make"]
+        engine.learn_workflow([{"command": command, "cwd": "/src/a"} for command in steps])
+    found = engine.predict_next_action([{"command": "make", "cwd": "/src/a"}], top_k=30)
+    assert found
+    assert not any("<SECRET>" in p.next_command and p.runnable for p in found)

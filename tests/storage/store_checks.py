@@ -128,6 +128,38 @@ def check_failed_transaction_leaves_nothing(store: Store) -> None:
     assert {store.template_text(row.template) for row in context.followers} == {"kept", "new"}
 
 
+def check_what_was_read_is_not_outdated(store: Store) -> None:
+    """What was read before is read again once it has changed, and after a change that was undone."""
+    unigram = context_key(())
+    assert store.apply(counted("x"), 0)
+    x = store.template_ids(["x"])["x"]
+
+    def seen() -> tuple[int, int, list[int], list[str]]:
+        context, row = store.context(KEY), store.follower(KEY, x)
+        assert context is not None
+        assert row is not None
+        known = sorted(store.template_ids(["x", "y", "z"]))
+        return context.total, row.count, [f.count for f in context.followers], known
+
+    assert store.contexts([KEY, 5]).keys() == {KEY}
+    assert seen() == (1, 1, [1], ["x"])
+    assert store.apply(counted("x", "y", start=2.0), 0)
+    assert seen() == (3, 2, [2, 1], ["x", "y"])
+    assert not store.apply(counted("x", start=3.0), 0)
+
+    def fail() -> None:
+        with store.transaction():
+            store.apply(counted("x", "z", start=4.0), 0)
+            assert seen() == (6, 4, [4, 1, 1], ["x", "y", "z"])
+            raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"):
+        fail()
+    assert seen() == (4, 3, [3, 1], ["x", "y"])
+    store.reset_derived()
+    assert (store.context(KEY), store.context(unigram), store.template_ids(["x"])) == (None, None, {})
+
+
 def check_patterns_add_up(store: Store) -> None:
     """Counts of a pattern add up; the newest example stays; rare keys find it first."""
     for when, line in ((2.0, "newer"), (1.0, "older")):

@@ -10,7 +10,7 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from store_checks import CHECKS
+from store_checks import CHECKS, KEY, counted
 
 from procedural_memory import StorageError
 from procedural_memory.storage.base import Store
@@ -57,3 +57,23 @@ def test_the_database_of_another_program_is_refused(tmp_path: Path, table: str) 
     with pytest.raises(StorageError, match=r"places\.sqlite.*database of another program; it was not changed"):
         SQLiteStore(str(path))
     assert path.read_bytes() == before
+
+
+def test_another_store_on_the_file_is_noticed(tmp_path: Path) -> None:
+    """What was read before another process wrote is read again after a refresh, and within a transaction."""
+    path = str(tmp_path / "m.sqlite3")
+    with closing(SQLiteStore(path)) as one, closing(SQLiteStore(path)) as two:
+        one.apply(counted("x"), 0)
+        two.refresh()
+        before, after = two.context(KEY), counted("y", start=2.0)
+        one.apply(after, 0)
+        assert two.context(KEY) == before
+        two.refresh()
+        now = two.context(KEY)
+        assert now is not None
+        assert now.total == 2
+        one.apply(counted("z", start=3.0), 0)
+        with two.transaction():
+            now = two.context(KEY)
+        assert now is not None
+        assert now.total == 3
