@@ -315,16 +315,20 @@ class PatternExpert:
         votes = np.bincount(which, weights=found.similarities.astype(np.float64) ** self.SHARPNESS)
         shares = votes / (votes.sum() + self.PSEUDO)
 
+        nearest_of: dict[int, dict[int, float]] = {}
+
         def explain(template: int) -> Support:
-            best: dict[int, float] = {}
-            for place in np.flatnonzero(found.templates == template):
-                number = int(found.patterns[place])
-                best[number] = max(best.get(number, 0.0), float(found.similarities[place]))
-            if not best:
+            if not nearest_of:
+                columns = (found.templates, found.patterns, found.similarities)
+                for step, number, similarity in zip(*(column.tolist() for column in columns), strict=True):
+                    patterns = nearest_of.setdefault(step, {})
+                    patterns[number] = max(patterns.get(number, 0.0), similarity)
+            best = nearest_of.get(template)
+            if best is None:
                 return Support()
             # Similarity first: counts are read only for the patterns that can be shown.
             nearest = heapq.nsmallest(_SHOWN_PATTERNS, best, key=lambda number: (-best[number], number))
-            rows = {number: query.store.pattern_counts(number) for number in nearest}
+            rows = query.store.pattern_counts(nearest)
             ranked = sorted(rows, key=lambda n: (-best[n] * rows[n].confidence, rows[n].pattern_id))
             return Support(
                 tuple(templates),

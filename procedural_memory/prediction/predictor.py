@@ -31,7 +31,7 @@ _SPARE = 4
 _LOOKED_FOR = 10
 """So many lines are looked for at least: those that the ranker of lines learns from."""
 _FROM_EACH = 8
-"""How many lines of each expert on lines, and templates of the pool alone, are looked at."""
+"""How many lines of each expert on lines are looked at."""
 _ASKED = 8
 _POOL: Final = {"patterns": 0.05, "semantic": 0.05}
 """Share of the experts that look for what resembles the context, in a linear pool with the ranker (Stone 1961).
@@ -307,10 +307,10 @@ class Predictor:
             probabilities[template, line.command] = left * none * p / lines.rest
             given[template, line.command] = line
         asked = {template for template, _ in given}
-        for template in heapq.nsmallest(_FROM_EACH, pool, key=lambda number: (-pool[number], number)):
-            if template not in asked:
-                for line in grounding.lines(self._store.template_text(template)):
-                    given.setdefault((template, line.command), line)
+        for candidate in candidates[:_LOOKED_FOR]:
+            if candidate.template not in asked:
+                for line in grounding.lines(self._store.template_text(candidate.template)):
+                    given.setdefault((candidate.template, line.command), line)
         for (template, command), line in given.items():
             gain = pool.get(template, 0.0) * line.probability
             probabilities[template, command] = probabilities.get((template, command), 0.0) + gain

@@ -57,6 +57,7 @@ FOLLOWERS = 64
 
 _MOMENT = struct.Struct(">d8sI")
 _ID = struct.Struct(">q")
+_RECENT_ID = struct.Struct(f">{_MOMENT.size}xq")
 BEST_VALUES = 8
 """How many of the values seen in a place are kept at hand."""
 
@@ -109,7 +110,7 @@ def merge_recent(blob: bytes, entries: Iterable[bytes]) -> bytes:
 
 def recent_templates(blob: bytes) -> list[int]:
     """Return the template ids of a packed list of followers, oldest first."""
-    return [_ID.unpack_from(blob, i)[0] for i in range(_MOMENT.size, len(blob), ENTRY)]
+    return [number for (number,) in _RECENT_ID.iter_unpack(blob)]
 
 
 @dataclass(slots=True)
@@ -436,8 +437,8 @@ class Store(Protocol):
         """Yield (row id, template ids) of those of the patterns that are there, in order."""
         ...
 
-    def pattern_counts(self, number: int) -> PatternCounts:
-        """Return id and outcome counts of a pattern by row id."""
+    def pattern_counts(self, ids: Sequence[int]) -> dict[int, PatternCounts]:
+        """Return id and outcome counts of patterns by row id."""
         ...
 
     def pattern(self, key: int | str) -> PatternRow | None:

@@ -168,6 +168,7 @@ class SQLiteStore:
         self._all_shown = False
         self._counted: set[int] = set()
         self._postings: dict[int, tuple[int, tuple[int, ...]]] = {}
+        self._pattern_counts: dict[int, PatternCounts | None] = {}
         self._pattern_templates: dict[int, NDArray[np.int64]] = {}
         self._data_version = 0
         self._scrub = False
@@ -261,7 +262,7 @@ class SQLiteStore:
 
     def _drop_read(self) -> None:
         kept = (self._contexts, self._values, self._rules, self._shown, self._counted, self._postings)
-        for each in (*kept, self._pattern_templates):
+        for each in (*kept, self._pattern_counts, self._pattern_templates):
             each.clear()
         self._all_shown = False
 
@@ -587,6 +588,7 @@ class SQLiteStore:
 
     def _apply_pattern(self, row: PatternRow) -> None:
         execute = self._db.execute
+        self._pattern_counts.pop(pattern_row_id(row.pattern_id), None)
         known = execute("SELECT id, newest FROM pattern WHERE pattern_id = ?", (row.pattern_id,)).fetchone()
         counts = (row.success, row.failure, row.unknown, row.duration_ms, row.timed)
         if known is None:
@@ -757,9 +759,15 @@ class SQLiteStore:
             found = [(number, known[number]) for number in ids if number in known]
         yield from found
 
-    def pattern_counts(self, number: int) -> PatternCounts:
-        """Return id and outcome counts of a pattern by row id."""
-        return PatternCounts(*self._one("SELECT pattern_id, success, failure FROM pattern WHERE id = ?", (number,)))
+    def pattern_counts(self, ids: Sequence[int]) -> dict[int, PatternCounts]:
+        """Return id and outcome counts of patterns by row id."""
+
+        def read(marks: str, chunk: Sequence[int]) -> Iterator[tuple[int, PatternCounts]]:
+            sql = f"SELECT id, pattern_id, success, failure FROM pattern WHERE id IN ({marks})"
+            for number, *row in self._all(sql, chunk):
+                yield number, PatternCounts(*row)
+
+        return self._known(self._pattern_counts, ids, read)
 
     def pattern(self, key: int | str) -> PatternRow | None:
         """Return a pattern by row id or pattern id."""

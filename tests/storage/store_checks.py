@@ -178,7 +178,7 @@ def check_patterns_add_up(store: Store) -> None:
     assert row.example == ("newer", "b", "c")
     assert store.pattern_ids() == ["p0", "p1"]
     best = store.patterns_with([1, 2], 5)
-    assert [store.pattern_counts(number).pattern_id for number in best] == ["p1", "p0"]
+    assert [row.pattern_id for row in store.pattern_counts(best).values()] == ["p1", "p0"]
     texts = [[store.template_text(t) for t in templates] for _, templates in store.pattern_templates(best)]
     assert texts == [["a", "b", "c"], ["a", "c"]]
     assert store.pattern("p9") is None
