@@ -20,6 +20,7 @@ from procedural_memory.errors import ClosedError, StorageError
 from procedural_memory.storage.base import (
     BEST_VALUES,
     Context,
+    Course,
     Delta,
     Follower,
     LogRow,
@@ -39,7 +40,7 @@ from procedural_memory.types import Command, Outcome
 
 __all__ = ["SQLiteStore"]
 
-_VERSION = 2
+_VERSION = 3
 """Of the tables and of what is derived from the log; count it up when either changes: the rest is derived anew."""
 
 _LOG_SCHEMA = """
@@ -72,6 +73,7 @@ CREATE INDEX value_count ON value(key, count, newest);
 CREATE TABLE place(  -- best: JSON, the most frequent values of a key with their counts, for reading in one go
     key INTEGER PRIMARY KEY, total INTEGER NOT NULL, kinds INTEGER NOT NULL, best TEXT NOT NULL);
 CREATE TABLE rule(key INTEGER PRIMARY KEY, counts TEXT NOT NULL);  -- JSON: fill rule -> [offered, right]
+CREATE TABLE course(moment BLOB PRIMARY KEY, success INTEGER NOT NULL, steps BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE pattern(
     id INTEGER PRIMARY KEY, pattern_id TEXT NOT NULL UNIQUE, templates BLOB NOT NULL, success INTEGER NOT NULL,
     failure INTEGER NOT NULL, unknown INTEGER NOT NULL, duration_ms INTEGER NOT NULL, timed INTEGER NOT NULL,
@@ -85,7 +87,7 @@ CREATE TABLE neighbour(
     PRIMARY KEY(fingerprint, template)) WITHOUT ROWID;
 """
 _LOG = ("meta", "text", "session", "log")
-_DERIVED = ("context", "follower", "value", "place", "rule", "pattern", "posting")
+_DERIVED = ("context", "follower", "value", "place", "rule", "course", "pattern", "posting")
 _UNIGRAM = context_key(())
 _NO_VECTOR = (
     "WHERE f.context = ? AND NOT EXISTS (SELECT 1 FROM vector v WHERE v.fingerprint = ? AND v.template = f.template)"
@@ -338,11 +340,11 @@ class SQLiteStore:
         for (number,) in self._all("SELECT id FROM session ORDER BY start, session_id"):
             yield self.get_session(number)
 
-    def steps(self, session: int) -> list[Command]:
-        """Return the steps of a session in order."""
+    def steps(self, session: int, first: int = 0) -> list[Command]:
+        """Return the steps of a session in order, from number `first` on."""
         rows = self._all(
-            f"SELECT {_STEP_COLUMNS} FROM log l {_STEP_JOINS} WHERE l.session = ? AND l.step >= 0 ORDER BY l.step",
-            (session,),
+            f"SELECT {_STEP_COLUMNS} FROM log l {_STEP_JOINS} WHERE l.session = ? AND l.step >= ? ORDER BY l.step",
+            (session, first),
         )
         return [Command(*row) for row in rows]
 
@@ -383,7 +385,8 @@ class SQLiteStore:
             for table in _DERIVED:
                 self._db.execute(f"DELETE FROM {table}")
             self.set_meta("derived", 0)
-            self.set_meta("generation", (self.meta("generation") or 0) + 1)
+            for counter in ("generation", "courses"):
+                self.set_meta(counter, (self.meta(counter) or 0) + 1)
 
     def drop_unused(self) -> None:
         """Drop texts, vectors and neighbours that neither the log nor the derived state refers to."""
@@ -427,6 +430,7 @@ class SQLiteStore:
                 )
             self._apply_values(delta)
             self._apply_rules(delta)
+            self._apply_courses(delta)
             for row in delta.patterns.values():
                 self._apply_pattern(row)
             self.set_meta("derived", upto)
@@ -454,6 +458,14 @@ class SQLiteStore:
                 " total = total + excluded.total, kinds = kinds + excluded.kinds, best = excluded.best",
                 (key, count, kinds, json.dumps(dict(best))),
             )
+
+    def _apply_courses(self, delta: Delta) -> None:
+        if delta.courses:
+            self._db.executemany(
+                "INSERT OR REPLACE INTO course VALUES (?, ?, ?)",
+                ((when, course.success, course.steps) for when, course in delta.courses.items()),
+            )
+            self.set_meta("courses", (self.meta("courses") or 0) + 1)
 
     def _apply_rules(self, delta: Delta) -> None:
         stored = self.rules(list(delta.rules))
@@ -559,6 +571,16 @@ class SQLiteStore:
             for key, counts in self._all(f"SELECT key, counts FROM rule WHERE key IN ({marks})", chunk):
                 found[key] = _json(counts)
         return found
+
+    def courses(self, limit: int) -> list[Course]:
+        """Return the newest `limit` courses, oldest first."""
+        rows = self._all("SELECT success, steps FROM course ORDER BY moment DESC LIMIT ?", (limit,))
+        return [Course(bool(success), steps) for success, steps in reversed(rows)]
+
+    def outcome_totals(self) -> tuple[int, int]:
+        """Return how many sessions ended in success, and how many in failure."""
+        good, bad = self._one("SELECT coalesce(sum(outcome = 1), 0), coalesce(sum(outcome = 0), 0) FROM session")
+        return int(good), int(bad)
 
     def patterns_with(self, keys: Sequence[int], limit: int) -> list[int]:
         """Return at most `limit` ids of patterns that hold most of `keys`, rare keys weighing more, best first."""
