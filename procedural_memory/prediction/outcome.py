@@ -30,7 +30,7 @@ from procedural_memory.types import OutcomePrediction
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["OutcomeModel", "OutcomePredictor"]
+__all__ = ["OutcomeModel", "OutcomePredictor", "fit_logistic"]
 
 SESSIONS: Final = 1_000
 """The newest sessions, from which the weights are fitted."""
@@ -130,7 +130,7 @@ class OutcomeModel:
         if not looks:
             return empty
         rows = np.array([empty._row(beginnings[place], length) for place, length in looks])
-        weights, covariance = _fit(rows, right, shares, precisions)
+        weights, covariance = fit_logistic(rows, right, shares, precisions)
         return cls(columns, mean, deviation, least, most, weights, covariance)
 
     def estimate(self, steps: bytes) -> tuple[float, float, float]:
@@ -178,10 +178,21 @@ def _telling(courses: Sequence[Course], beginnings: Sequence[_Beginning]) -> lis
     return [trait for _, trait in sorted(pairs)[:_PAIRS]] + [trait for _, trait in sorted(templates)[:_TEMPLATES]]
 
 
-def _fit(
+def fit_logistic(
     rows: NDArray[np.float64], right: NDArray[np.float64], shares: NDArray[np.float64], precisions: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the posterior mode of the weights, by Newton's method, and the covariance there."""
+    """Return the posterior mode of the weights of a logistic regression, by Newton's method, and the covariance there.
+
+    Parameters
+    ----------
+    rows : ndarray of float64, shape (n, d)
+    right : ndarray of float64, shape (n,)
+        1.0 for a success, 0.0 for a failure.
+    shares : ndarray of float64, shape (n,)
+        How much each row counts.
+    precisions : ndarray of float64, shape (d,)
+        Of the normal prior of each weight, whose mean is zero.
+    """
     weights = np.zeros(rows.shape[1])
     covariance = np.diag(1.0 / precisions)
     for _ in range(_ROUNDS):
