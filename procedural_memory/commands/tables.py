@@ -870,7 +870,9 @@ WRITING_FLAGS: Final = _words(
 )
 """Flags whose value is a file that the program writes."""
 
-TEST_RUNNERS: Final = _words("pytest tox nox jest vitest mocha ava rspec phpunit pest ctest unittest nose2 trial busted bats")
+TEST_RUNNERS: Final = _words(
+    "pytest tox nox jest vitest mocha ava rspec phpunit pest ctest unittest nose2 trial busted bats"
+)
 """Programs that run tests; others do when ``test`` or ``spec`` is a word of their name or sub-command."""
 
 BUILD_TOOLS: Final = _words("make gmake ninja just task rake gradle gradlew mvn mvnw sbt ant scons")

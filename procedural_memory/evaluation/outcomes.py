@@ -105,7 +105,7 @@ class Yardstick:
             return float((right.sum() + 1.0) / (len(right) + 2.0))
         mean, deviation = numbers.mean(), numbers.std() + 1e-9
         rows = np.column_stack([np.ones(len(right)), (numbers - mean) / deviation])
-        weights, _ = fit_logistic(rows, right, np.ones(len(right)), np.array([0.25, 1.0]))
+        weights, _ = fit_logistic(rows, right, np.ones(len(right)), (1,))
         # A number that never varied says nothing, however far the next one is from it.
         value = float(np.clip((self._number(commands) - mean) / deviation, -5.0, 5.0)) if deviation > 1e-6 else 0.0
         return 1.0 / (1.0 + math.exp(-float(weights @ [1.0, value])))

@@ -2,9 +2,10 @@
 
 Each learned session is looked at after 5, 10, 20, … steps and at its end, so that the model knows sessions that are
 under way; a session counts once, however often it is looked at. What is looked at: a few counts, which programs came
-after which, and templates that alone tell success from failure. The weights have a normal prior; the interval is that
-of the normal approximation at their posterior mode (Laplace; MacKay, 1992), and so is the probability, which is drawn
-towards one half where the weights are unsure.
+after which, and templates that alone tell success from failure. The weights have normal priors, as wide as the
+sessions learned say they should be: where nothing tells, the weights stay near zero. The interval is that of the normal
+approximation at their posterior mode, and so is the probability, which is drawn towards one half where the weights are
+unsure (MacKay, 1992: "The evidence framework applied to classification networks").
 
 The fit reads the newest sessions in canonical order and nothing else, so that neither the order in which they were
 learned nor what was asked before matters.
@@ -15,9 +16,9 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -36,7 +37,7 @@ SESSIONS: Final = 1_000
 """The newest sessions, from which the weights are fitted."""
 
 _POINTS: Final = (5, 10, 20, 40, 80, 160, 320)
-_COUNTS: Final = 7
+_COUNTS: Final = 9
 _PAIRS: Final = 64
 _TEMPLATES: Final = 32
 _LEAST: Final = 5
@@ -44,10 +45,14 @@ _LEAST: Final = 5
 _SURE: Final = 3.0
 """Standard errors by which the log odds of a template must differ from zero. There are many templates, and some go
 together with an outcome by chance; what is left is what tells by itself."""
-_PRECISIONS: Final = (0.25, 40.0, 20.0)
-"""Of the priors: of the intercept (before anything is known, anything is possible), the counts, pairs and templates."""
-_ROUNDS: Final = 25
-_SMALL: Final = 1e-9
+_INTERCEPT: Final = 0.25
+"""Precision of the prior of the intercept: before anything is known, nearly anything is possible."""
+_SHAPE, _RATE = 1.0, 0.2
+"""Of the gamma prior of the other precisions: it only matters while there are few sessions."""
+_WIDEST, _NARROWEST, _FIRST = 1.0, 200.0, 20.0
+"""Precisions of the other priors: the least, the most, and where the search for them begins."""
+_ROUNDS: Final = 20
+_SETTLED: Final = 1e-4
 _Z95: Final = 1.959963984540054
 
 
@@ -69,10 +74,13 @@ class _Beginning:
         """Return the counts after `length` steps."""
         steps = self.steps[:length]
         tests = [step for step in steps if step.tested]
+        failed = sum(step.failed for step in steps)
         in_a_row = next((n for n, step in enumerate(reversed(steps)) if not step.failed), length)
         return [
             math.log1p(length),
-            math.log1p(sum(step.failed for step in steps)),
+            math.log1p(failed),
+            failed / max(length, 1),
+            float(in_a_row > 0),
             min(in_a_row, 3),
             math.log1p(sum(step.wrote for step in steps)),
             len(tests) / max(length, 1),
@@ -96,9 +104,9 @@ class OutcomeModel:
     ----------
     columns : dict
         Of the traits: ``(template,)`` or ``(program, program)`` by id -> its column after the counts.
-    mean, deviation, least, most : ndarray of float64, shape (7,)
+    mean, deviation, least, most : ndarray of float64, shape (9,)
         Of the counts in the sessions learned. Counts beyond what was seen are taken for the least or most seen.
-    weights : ndarray of float64, shape (1 + 7 + len(columns),)
+    weights : ndarray of float64, shape (1 + 9 + len(columns),)
     covariance : ndarray of float64, shape (len(weights), len(weights))
     """
 
@@ -119,19 +127,19 @@ class OutcomeModel:
         counts = np.array([beginnings[place].counts(length) for place, length in looks]).reshape(-1, _COUNTS)
         right = np.array([float(courses[place].success) for place, _ in looks])
         shares = np.array([1.0 / len(beginnings[place].points()) for place, _ in looks])
-        precisions = np.repeat(_PRECISIONS, (1, _COUNTS, len(columns)))
         if looks:
             # A count that hardly varies must not become a strong one by being scaled up.
             mean, deviation = counts.mean(0), counts.std(0) + 0.1
             least, most = counts.min(0), counts.max(0)
         else:
             mean, deviation, least, most = np.zeros(_COUNTS), np.ones(_COUNTS), np.zeros(_COUNTS), np.zeros(_COUNTS)
-        empty = cls(columns, mean, deviation, least, most, np.zeros(len(precisions)), np.diag(1.0 / precisions))
-        if not looks:
-            return empty
-        rows = np.array([empty._row(beginnings[place], length) for place, length in looks])
-        weights, covariance = fit_logistic(rows, right, shares, precisions)
-        return cls(columns, mean, deviation, least, most, weights, covariance)
+        groups = (_COUNTS, len(columns))
+        frame = cls(columns, mean, deviation, least, most, np.zeros(0), np.zeros((0, 0)))
+        rows = np.zeros((len(looks), 1 + sum(groups)))
+        for number, (place, length) in enumerate(looks):
+            rows[number] = frame._row(beginnings[place], length)
+        weights, covariance = fit_logistic(rows, right, shares, groups)
+        return replace(frame, weights=weights, covariance=covariance)
 
     def estimate(self, steps: bytes) -> tuple[float, float, float]:
         """Return the probability that a course ends in success, and the ends of its 95 % interval."""
@@ -179,30 +187,47 @@ def _telling(courses: Sequence[Course], beginnings: Sequence[_Beginning]) -> lis
 
 
 def fit_logistic(
-    rows: NDArray[np.float64], right: NDArray[np.float64], shares: NDArray[np.float64], precisions: NDArray[np.float64]
+    rows: NDArray[np.float64], right: NDArray[np.float64], shares: NDArray[np.float64], groups: Sequence[int]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the posterior mode of the weights of a logistic regression, by Newton's method, and the covariance there.
+    """Return the posterior mode of the weights of a logistic regression, and the covariance there.
+
+    Newton's steps and MacKay's (1992) updates of the priors' precisions, in turn.
 
     Parameters
     ----------
-    rows : ndarray of float64, shape (n, d)
+    rows : ndarray of float64, shape (n, 1 + sum(groups))
+        The first column is 1.
     right : ndarray of float64, shape (n,)
         1.0 for a success, 0.0 for a failure.
     shares : ndarray of float64, shape (n,)
         How much each row counts.
-    precisions : ndarray of float64, shape (d,)
-        Of the normal prior of each weight, whose mean is zero.
+    groups : sequence of int
+        How many of the other columns, from left to right, share one prior.
+
+    Returns
+    -------
+    weights : ndarray of float64, shape (1 + sum(groups),)
+    covariance : ndarray of float64, shape (1 + sum(groups), 1 + sum(groups))
     """
     weights = np.zeros(rows.shape[1])
-    covariance = np.diag(1.0 / precisions)
+    precisions = np.full(len(weights), _FIRST)
+    precisions[0] = _INTERCEPT
+    ends = [*accumulate(groups, initial=1)]
+    parts = [slice(first, last) for first, last in pairwise(ends) if first < last]
     for _ in range(_ROUNDS):
         said = 1.0 / (1.0 + np.exp(-(rows @ weights)))
         curvature = (rows * (shares * said * (1.0 - said))[:, None]).T @ rows + np.diag(precisions)
-        covariance = np.linalg.inv(curvature)
+        covariance = np.asarray(np.linalg.inv(curvature), dtype=np.float64)
         step = covariance @ (rows.T @ (shares * (right - said)) - precisions * weights)
         weights = weights + step
-        if float(np.abs(step).max()) < _SMALL:
+        if float(np.abs(step).max()) < _SETTLED:
             break
+        for part in parts:
+            own = weights[part]
+            # How many of the weights the data determine, rather than their prior.
+            told = len(own) - float(precisions[part] @ covariance.diagonal()[part])
+            precision = (told + 2.0 * _SHAPE) / (float(own @ own) + 2.0 * _RATE)
+            precisions[part] = min(max(precision, _WIDEST), _NARROWEST)
     return weights, covariance
 
 
