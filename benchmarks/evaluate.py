@@ -26,7 +26,7 @@ from peers import make_peers, missing
 from train_weights import DATA, without
 
 from procedural_memory import ProceduralMemoryEngine, __version__
-from procedural_memory.evaluation import report
+from procedural_memory.evaluation import outcomes, report
 from procedural_memory.evaluation.plot import plot
 from procedural_memory.evaluation.predictors import EnginePredictor, HeldOutEnginePredictor, Predictor
 from procedural_memory.evaluation.prequential import Trace, evaluate
@@ -159,6 +159,15 @@ def measure(job: tuple[str, str, Options]) -> Trace:
     return evaluate(sessions, make, per_user=wanted.per_user, warm_up=wanted.warm_up, online=wanted.online)
 
 
+def foresee(name: str, options: Options) -> dict[str, outcomes.OutcomeTrace]:
+    """Evaluate how well outcomes are foreseen; nothing where they are not known, or only part of the sessions count."""
+    wanted = DATA_SETS[name]
+    if wanted.warm_up:
+        return {}
+    makers = outcomes.forecasters(lambda: ProceduralMemoryEngine(embedder="lexical"))
+    return outcomes.evaluate_outcomes(load(name, options), makers, per_user=wanted.per_user)
+
+
 def targets(name: str, summaries: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Return the table of a data set's targets and what was reached."""
     rows = []
@@ -188,7 +197,12 @@ def _target_row(
     return what, shown, f"{least:g}{unit}", f"{aim:g}{unit}", met, against
 
 
-def section(name: str, traces: Mapping[str, Trace], options: Options) -> list[str]:
+def section(
+    name: str,
+    traces: Mapping[str, Trace],
+    options: Options,
+    foreseen: Mapping[str, outcomes.OutcomeTrace] | None = None,
+) -> list[str]:
     """Return the section of a data set."""
     summaries = {predictor: report.summary(trace) for predictor, trace in traces.items()}
     command = shlex.join(["python", "benchmarks/evaluate.py", *sys.argv[1:]])
@@ -206,6 +220,9 @@ def section(name: str, traces: Mapping[str, Trace], options: Options) -> list[st
         "",
         *report.markdown(report.tables(summaries)),
     ]
+    if foreseen:
+        told = {look: trace.summary() for look, trace in foreseen.items()}
+        lines += ["", *report.markdown(outcomes.tables(told)), "", outcomes.NOTES]
     return lines
 
 
@@ -237,10 +254,11 @@ def main() -> None:
     jobs = [(name, predictor, options) for name in names for predictor in predictors(name, options.embedder)]
     with ProcessPoolExecutor(chosen_options.processes) as pool:
         results = pool.map(measure, jobs)
+        forecasts = {name: pool.submit(foresee, name, options) for name in names}
         # A data set is written as soon as it is done: what was measured is kept when a run is cut short.
         for name in names:
             traces = {predictor: next(results) for where, predictor, _ in jobs if where == name}
-            lines = section(name, traces, options)
+            lines = section(name, traces, options, forecasts[name].result())
             print("\n".join(lines), flush=True)
             if chosen_options.write:
                 old = RESULTS.read_text(encoding="utf-8") if RESULTS.exists() else ""

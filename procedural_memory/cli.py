@@ -437,8 +437,11 @@ def evaluate(
     embedder: str,
     as_json: bool,
 ) -> None:
-    """Measure predictions on the sessions of DATA (as for learn): predict each step, then learn it. Stores nothing."""
-    from procedural_memory.evaluation import report
+    """Measure predictions on the sessions of DATA (as for learn): predict each step, then learn it.
+
+    Where outcomes are known, also how well they are foreseen. Stores nothing.
+    """
+    from procedural_memory.evaluation import outcomes, report
     from procedural_memory.evaluation.peers import load_peers
     from procedural_memory.evaluation.plot import check_plot, plot
     from procedural_memory.evaluation.predictors import EnginePredictor, Predictor
@@ -466,15 +469,25 @@ def evaluate(
         with _bar(name, sum(len(session.steps) for session in sessions)) as progress:
             traces[name] = measure(sessions, make, per_user=per_user, progress=progress)
     summaries = {name: report.summary(trace) for name, trace in traces.items()}
+    foreseen = {}
+    if outcomes.has_both(sessions):
+        makers = outcomes.forecasters(lambda: _engine(None, "lexical"))  # no embedding takes part
+        with _bar("outcomes", sum(len(session.steps) for session in sessions)) as progress:
+            found_of = outcomes.evaluate_outcomes(sessions, makers, per_user=per_user, progress=progress)
+        foreseen = {look: trace.summary() for look, trace in found_of.items()}
     if plot_to is not None:
         plot(traces, plot_to, "your own history" if data is None else data.name)
     if as_json:
         told = {"data": "history" if data is None else str(data), "embedder": used, "predictors": summaries}
+        if foreseen:
+            told["outcomes"] = foreseen
         _print_json(told)
         return
-    for table in report.tables(summaries):
+    for table in [*report.tables(summaries), *outcomes.tables(foreseen)]:
         _table(table.title, table.columns, table.rows)
     click.echo(f"{report.NOTES} Embedder: {used['fingerprint']}.")
+    if foreseen:
+        click.echo(outcomes.NOTES)
 
 
 def _raw_sessions(data: Path | None) -> list[dict[str, Any]]:

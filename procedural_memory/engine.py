@@ -29,6 +29,7 @@ from procedural_memory.errors import (
     shown,
 )
 from procedural_memory.memory.context import CONTEXT_LENGTH, SessionContext
+from procedural_memory.memory.courses import LONGEST, course_of
 from procedural_memory.memory.patterns import MAX_QUERY, PatternIndex, Patterns, pattern_id_of
 from procedural_memory.memory.sequences import Deriver
 from procedural_memory.session import Session
@@ -38,6 +39,7 @@ from procedural_memory.types import (
     Level,
     Outcome,
     OutcomeExplanation,
+    OutcomePrediction,
     Prediction,
     SimilarPattern,
     Verdict,
@@ -120,6 +122,7 @@ class ProceduralMemoryEngine:
             chain_experts,
             line_experts,
         )
+        from procedural_memory.prediction.outcome import OutcomePredictor
         from procedural_memory.prediction.predictor import Predictor
         from procedural_memory.prediction.ranker import Rankers
         from procedural_memory.storage.sqlite import SQLiteStore
@@ -165,6 +168,7 @@ class ProceduralMemoryEngine:
             line_experts(),
             self._rankers,
         )
+        self._outcomes = OutcomePredictor(self._store)
         self._deriver = Deriver(self._store, self._min_commands, self._predictor.learn)
         if self._store.path is not None:
             self._notice_others()
@@ -528,6 +532,41 @@ class ProceduralMemoryEngine:
         with self._reading():
             return explain_outcome(self._store, templates, most)
 
+    def predict_outcome(self, context: Sequence[CommandLike] = (), limit: int = 5) -> OutcomePrediction:
+        """Predict whether a session that has come so far will end in success, and say what speaks for and against it.
+
+        Learned from the outcomes, exit codes and steps of sessions: the newest 1,000 with a known outcome.
+        Association, not proof of cause.
+
+        Parameters
+        ----------
+        context : list of str, mapping or Command
+            The commands of the session so far, newest last; of a very long session the newest 512 count.
+        limit : int
+            At most this many steps on each side.
+
+        Raises
+        ------
+        InvalidInputError
+            A command or `limit` breaks a rule.
+        """
+        commands = as_commands("context", context)
+        return self._predict_outcome(lambda: commands, limit)
+
+    async def apredict_outcome(self, context: Sequence[CommandLike] = (), limit: int = 5) -> OutcomePrediction:
+        """`predict_outcome` in a thread, so that the event loop goes on."""
+        return await asyncio.to_thread(self.predict_outcome, context, limit)
+
+    def _predict_outcome(self, commands: Callable[[], Sequence[Command]], limit: int) -> OutcomePrediction:
+        most = as_positive_int("limit", limit)
+        with self._reading():
+            newest = commands()[-LONGEST:]
+            return self._outcomes.predict(_templates(newest), course_of(newest), most)
+
+    def _steps_of(self, number: int) -> list[Command]:
+        """Return the newest steps of a live session."""
+        return self._store.steps(number, max(0, self._store.step_count(number) - LONGEST))
+
     # -- what is remembered
 
     @property
@@ -880,6 +919,7 @@ class ProceduralMemoryEngine:
                 self._rankers.reset(ranker)
                 self._kept = kept
                 self._predictor.forget()
+                self._outcomes.forget()
                 self._deriver.forget()
                 raise
 

@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn
 
 from procedural_memory.errors import ClosedError, InvalidTypeError
-from procedural_memory.types import Command, Level, Outcome, Prediction, Verdict
+from procedural_memory.types import Command, Level, Outcome, OutcomePrediction, Prediction, Verdict
 from procedural_memory.validation import as_command, as_shown, as_verdict
 
 if TYPE_CHECKING:
@@ -103,6 +103,11 @@ class Session:
         """
         self._check_open()
         self._engine._judge(self, as_shown(prediction), as_verdict(verdict))
+
+    def predict_outcome(self, limit: int = 5) -> OutcomePrediction:
+        """Return how this session will probably end; see `ProceduralMemoryEngine.predict_outcome`."""
+        self._check_open()
+        return self._engine._predict_outcome(lambda: self._engine._steps_of(self._number), limit)
 
     def close(self, outcome: Outcome = None) -> str | None:
         """Close the session: credits the outcome and forms the pattern.

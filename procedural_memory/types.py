@@ -15,6 +15,7 @@ __all__ = [
     "Level",
     "Outcome",
     "OutcomeExplanation",
+    "OutcomePrediction",
     "Prediction",
     "SimilarPattern",
     "StepInfluence",
@@ -252,4 +253,29 @@ class OutcomeExplanation:
     base_rate: float
     raises: tuple[StepInfluence, ...]
     lowers: tuple[StepInfluence, ...]
+    sessions: int
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomePrediction:
+    """How a session that has come so far will probably end.
+
+    Attributes
+    ----------
+    probability : float
+        That it ends in success. 0.5 while no outcome is known.
+    low, high : float
+        95 % interval of that probability: wide where few sessions tell, or none that are like this one.
+    speaks_for, speaks_against : tuple of StepInfluence
+        Steps of the context that go together with success, with failure, strongest first. They are counted one by one
+        and explain; `probability` weighs everything together.
+    sessions : int
+        Sessions with a known outcome.
+    """
+
+    probability: float
+    low: float
+    high: float
+    speaks_for: tuple[StepInfluence, ...]
+    speaks_against: tuple[StepInfluence, ...]
     sessions: int

@@ -43,6 +43,7 @@ def view(engine: ProceduralMemoryEngine) -> dict[str, Any]:
         "predictions": [engine.predict_next_action(context, top_k=8) for context in CONTEXTS],
         "sizes": {name: value for name, value in stats.items() if name.endswith("_count")},
         "explained": engine.explain_outcome(COMMANDS),
+        "outcomes": [engine.predict_outcome(context) for context in CONTEXTS],
     }
 
 
@@ -92,7 +93,7 @@ def close(a: Any, b: Any) -> bool:
 def same_counts(a: ProceduralMemoryEngine, b: ProceduralMemoryEngine) -> None:
     """Assert that two memories hold exactly the same counts, and that each expert says the same of each candidate."""
     one, two = view(a), view(b)
-    for name in ("patterns", "nodes", "edges", "chains", "sizes", "explained"):
+    for name in ("patterns", "nodes", "edges", "chains", "sizes", "explained", "outcomes"):
         assert one[name] == two[name], name
     for context in CONTEXTS:
         assert close(said(a, context), said(b, context))

@@ -24,6 +24,7 @@ PUBLIC = [
     "ModelFormatError",
     "ModelNotFoundError",
     "OutcomeExplanation",
+    "OutcomePrediction",
     "Prediction",
     "ProceduralMemoryEngine",
     "ProceduralMemoryError",

@@ -869,3 +869,11 @@ WRITING_FLAGS: Final = _words(
     "-o -O --output --output-document --out -out --outfile --output-file -coverprofile --junitxml -cf -czf -cvf -czvf"
 )
 """Flags whose value is a file that the program writes."""
+
+TEST_RUNNERS: Final = _words(
+    "pytest tox nox jest vitest mocha ava rspec phpunit pest ctest unittest nose2 trial busted bats"
+)
+"""Programs that run tests; others do when ``test`` or ``spec`` is a word of their name or sub-command."""
+
+BUILD_TOOLS: Final = _words("make gmake ninja just task rake gradle gradlew mvn mvnw sbt ant scons")
+"""Programs that run tests when one of their targets is called so."""

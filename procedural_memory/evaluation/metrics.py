@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
+    "area_interval",
+    "area_under_curve",
     "bootstrap_interval",
     "brier_score",
     "calibration_error",
@@ -153,4 +155,32 @@ def bootstrap_interval(values: Floats, units: Ints, groups: Ints, draws: int = 1
         drawn = random.integers(0, len(sizes), (draws, len(sizes)))
         means.append(sums[drawn].sum(1) / sizes[drawn].sum(1))
     low, high = np.percentile(np.mean(means, axis=0), [2.5, 97.5])
+    return float(low), float(high)
+
+
+def area_under_curve(scores: Floats, right: Floats) -> float:
+    """Return the area under the ROC curve: the share of pairs of a right one and a wrong one that are told apart.
+
+    Equal scores count one half (Mann and Whitney, 1947); nan where there are not both.
+    """
+    order = np.argsort(scores, kind="stable")
+    _, places, sizes = np.unique(scores[order], return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(sizes) - (sizes - 1) / 2.0)[places]
+    good = right[order] > 0
+    n, m = int(good.sum()), int((~good).sum())
+    return float((ranks[good].sum() - n * (n + 1) / 2.0) / (n * m)) if n and m else float("nan")
+
+
+def area_interval(scores: Floats, right: Floats, draws: int = 1000) -> tuple[float, float]:
+    """Return a 95 % percentile interval of `area_under_curve`, resampling the right ones and the wrong ones."""
+    random = np.random.default_rng(0)
+    good, bad = scores[right > 0], scores[right <= 0]
+    if not (good.size and bad.size):
+        return float("nan"), float("nan")
+    labels = np.repeat([1.0, 0.0], [good.size, bad.size])
+    areas = [
+        area_under_curve(np.concatenate([random.choice(good, good.size), random.choice(bad, bad.size)]), labels)
+        for _ in range(draws)
+    ]
+    low, high = np.percentile(areas, [2.5, 97.5])
     return float(low), float(high)

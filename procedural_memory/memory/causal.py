@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from procedural_memory.storage.base import Store, context_key
 from procedural_memory.types import OutcomeExplanation, StepInfluence
 
-__all__ = ["explain_outcome"]
+__all__ = ["explain_outcome", "log_odds"]
 
 _Z95 = 1.959963984540054
 
@@ -28,17 +28,14 @@ def explain_outcome(store: Store, templates: Sequence[str], limit: int) -> Outco
     limit : int
         At most this many steps on each side.
     """
-    totals = store.totals()
-    good_all, bad_all = totals["total_successes"], totals["total_failures"]
+    good_all, bad_all = store.outcome_totals()
     influences = []
     for name, good, bad in _counts(store, templates):
-        cells = (good, bad, good_all - good, bad_all - bad)
-        if cells[2] + cells[3] == 0:  # no session is without it: nothing to compare with
+        if good + bad == good_all + bad_all:  # no session is without it: nothing to compare with
             continue
-        a, b, c, d = (cell + 0.5 for cell in cells)
-        log_odds = math.log(a * d / (b * c))
-        margin = _Z95 * math.sqrt(1 / a + 1 / b + 1 / c + 1 / d)
-        influences.append(StepInfluence(name, good, bad, log_odds, log_odds - margin, log_odds + margin))
+        ratio, error = log_odds(good, bad, good_all, bad_all)
+        margin = _Z95 * error
+        influences.append(StepInfluence(name, good, bad, ratio, ratio - margin, ratio + margin))
     # Strength is how surely the interval stays away from "no difference".
     influences.sort(key=lambda i: -abs(i.log_odds) / (i.high - i.low))
     return OutcomeExplanation(
@@ -47,6 +44,20 @@ def explain_outcome(store: Store, templates: Sequence[str], limit: int) -> Outco
         lowers=tuple([i for i in influences if i.log_odds < 0][:limit]),
         sessions=good_all + bad_all,
     )
+
+
+def log_odds(good: int, bad: int, good_all: int, bad_all: int) -> tuple[float, float]:
+    """Return the log of the ratio of the odds of success with and without a step, and its standard error.
+
+    Parameters
+    ----------
+    good, bad : int
+        Sessions with the step, by outcome.
+    good_all, bad_all : int
+        All sessions, by outcome.
+    """
+    a, b, c, d = (cell + 0.5 for cell in (good, bad, good_all - good, bad_all - bad))
+    return math.log(a * d / (b * c)), math.sqrt(1 / a + 1 / b + 1 / c + 1 / d)
 
 
 def _counts(store: Store, templates: Sequence[str]) -> Iterator[tuple[str, int, int]]:

@@ -14,10 +14,11 @@ from typing import NamedTuple
 
 from procedural_memory.commands.normalize import analyze
 from procedural_memory.memory.context import COUNTED, LINES, RATED, SessionContext, context_keys
+from procedural_memory.memory.courses import LONGEST, pack_step
 from procedural_memory.memory.feedback import count_feedback
 from procedural_memory.memory.fills import learn_fills, may_be_kept
 from procedural_memory.memory.patterns import index_keys, pattern_id_of
-from procedural_memory.storage.base import Delta, LogRow, PatternRow, SessionRow, Store, moment
+from procedural_memory.storage.base import Course, Delta, LogRow, PatternRow, SessionRow, Store, moment
 from procedural_memory.types import Command
 
 __all__ = ["WATCHED", "WATCHED_LINES", "Deriver", "Learned"]
@@ -45,6 +46,7 @@ class _State:
     seen: set[tuple[int, str]] = field(default_factory=set)
     unjudged: list[tuple[list[int], str]] = field(default_factory=list)
     context: SessionContext = field(default_factory=SessionContext)
+    course: list[bytes] = field(default_factory=list)
     duration_ms: float = 0.0
     first: float | None = None
     last: float | None = None
@@ -185,6 +187,7 @@ class Deriver:
 
         state.templates.append(template)
         state.commands.append(command.command)
+        state.course.append(pack_step(command))
         state.duration_ms += command.duration_ms or 0.0
         if command.timestamp is not None:
             state.first = command.timestamp if state.first is None else min(state.first, command.timestamp)
@@ -200,6 +203,9 @@ class Deriver:
                     delta.follow(key, template, _SUCCESS if outcome == "success" else _FAILURE)
             for key, template in state.seen:
                 delta.follow(key, template, _GOOD if outcome == "success" else _BAD)
+            if state.course:
+                when = moment(state.row.start, state.row.session_id, 0)
+                delta.courses[when] = Course(outcome == "success", b"".join(state.course[-LONGEST:]))
         if len(state.templates) < self._min_commands:
             return
         pattern_id = pattern_id_of(state.templates)

@@ -27,6 +27,7 @@ __all__ = [
     "RECENT",
     "START",
     "Context",
+    "Course",
     "Delta",
     "FeedbackRow",
     "Follower",
@@ -211,6 +212,14 @@ class ValueCounts:
     kinds: int
 
 
+@dataclass(frozen=True, slots=True)
+class Course:
+    """A finished session whose outcome is known: its steps as `memory.courses.course_of` packs them."""
+
+    success: bool
+    steps: bytes
+
+
 RuleCounts: TypeAlias = Mapping[str, Sequence[int]]
 """Fill rule -> (times offered, times right)."""
 
@@ -268,6 +277,8 @@ class Delta:
     """key of a place -> fill rule -> (offered, right)"""
     shown: dict[int, list[int]] = field(default_factory=dict)
     """key of what was shown -> [accepted, rejected, ignored]"""
+    courses: dict[bytes, Course] = field(default_factory=dict)
+    """moment of a session -> how it went and ended"""
 
     def follow(self, key: int, template: str, column: int, amount: int = 1) -> None:
         """Add `amount` to one column of a follower."""
@@ -332,8 +343,8 @@ class Store(Protocol):
         """Yield all sessions in canonical order."""
         ...
 
-    def steps(self, session: int) -> list[Command]:
-        """Return the steps of a session in order."""
+    def steps(self, session: int, first: int = 0) -> list[Command]:
+        """Return the steps of a session in order, from number `first` on."""
         ...
 
     def tail(self, limit: int) -> list[LogRow]:
@@ -370,7 +381,10 @@ class Store(Protocol):
 
     # -- derived state
     def apply(self, delta: Delta, upto: int) -> bool:
-        """Merge a delta and mark the log as derived up to row `upto`; return whether it counts templates never seen."""
+        """Merge a delta and mark the log as derived up to row `upto`; return whether it counts templates never seen.
+
+        Courses count up ``meta("courses")``.
+        """
         ...
 
     def apply_shown(self, delta: Delta, upto: int) -> None:
@@ -378,7 +392,10 @@ class Store(Protocol):
         ...
 
     def reset_derived(self) -> None:
-        """Drop the derived state, so that the whole log is its tail again; counts up ``meta("generation")``."""
+        """Drop the derived state, so that the whole log is its tail again.
+
+        Counts up ``meta("generation")`` and ``meta("courses")``.
+        """
         ...
 
     def drop_unused(self) -> None:
@@ -427,6 +444,14 @@ class Store(Protocol):
 
     def shown(self, keys: Sequence[int]) -> dict[int, ShownCounts]:
         """Return what became of what was shown, for those keys that are known."""
+        ...
+
+    def courses(self, limit: int) -> list[Course]:
+        """Return the newest `limit` courses, oldest first."""
+        ...
+
+    def outcome_totals(self) -> tuple[int, int]:
+        """Return how many sessions ended in success, and how many in failure."""
         ...
 
     def patterns_with(self, keys: Sequence[int], limit: int) -> list[int]:

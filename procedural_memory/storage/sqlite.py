@@ -23,6 +23,7 @@ from procedural_memory.storage.base import (
     BEST_VALUES,
     FOLLOWERS,
     Context,
+    Course,
     Delta,
     FeedbackRow,
     Follower,
@@ -87,6 +88,7 @@ CREATE TABLE place(  -- best: JSON, the most frequent values of a key with their
 CREATE TABLE rule(key INTEGER PRIMARY KEY, counts TEXT NOT NULL);  -- JSON: fill rule -> [offered, right]
 CREATE TABLE shown(
     key INTEGER PRIMARY KEY, accepted INTEGER NOT NULL, rejected INTEGER NOT NULL, ignored INTEGER NOT NULL);
+CREATE TABLE course(moment BLOB PRIMARY KEY, success INTEGER NOT NULL, steps BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE pattern(
     id INTEGER PRIMARY KEY, pattern_id TEXT NOT NULL UNIQUE, templates BLOB NOT NULL, success INTEGER NOT NULL,
     failure INTEGER NOT NULL, unknown INTEGER NOT NULL, duration_ms INTEGER NOT NULL, timed INTEGER NOT NULL,
@@ -102,7 +104,7 @@ CREATE TABLE neighbour(
 _ALWAYS = ("meta", "text", "session", "log")
 """Tables that a store of any version has."""
 _LOG = (*_ALWAYS, "feedback")
-_DERIVED = ("context", "follower", "value", "place", "rule", "shown", "pattern", "posting")
+_DERIVED = ("context", "follower", "value", "place", "rule", "shown", "course", "pattern", "posting")
 _UNIGRAM = context_key(())
 _NO_VECTOR = (
     "WHERE f.context = ? AND NOT EXISTS (SELECT 1 FROM vector v WHERE v.fingerprint = ? AND v.template = f.template)"
@@ -394,11 +396,11 @@ class SQLiteStore:
         for (number,) in self._all("SELECT id FROM session ORDER BY start, session_id"):
             yield self.get_session(number)
 
-    def steps(self, session: int) -> list[Command]:
-        """Return the steps of a session in order."""
+    def steps(self, session: int, first: int = 0) -> list[Command]:
+        """Return the steps of a session in order, from number `first` on."""
         rows = self._all(
-            f"SELECT {_STEP_COLUMNS} FROM log l {_STEP_JOINS} WHERE l.session = ? AND l.step >= 0 ORDER BY l.step",
-            (session,),
+            f"SELECT {_STEP_COLUMNS} FROM log l {_STEP_JOINS} WHERE l.session = ? AND l.step >= ? ORDER BY l.step",
+            (session, first),
         )
         return [Command(*row) for row in rows]
 
@@ -481,7 +483,8 @@ class SQLiteStore:
                 self._db.execute(f"DELETE FROM {table}")
             self.set_meta("derived", 0)
             self.set_meta("derived_feedback", 0)
-            self.set_meta("generation", (self.meta("generation") or 0) + 1)
+            for counter in ("generation", "courses"):
+                self.set_meta(counter, (self.meta(counter) or 0) + 1)
 
     def drop_unused(self) -> None:
         """Drop texts, vectors and neighbours that neither the log nor the derived state refers to."""
@@ -531,6 +534,7 @@ class SQLiteStore:
                 )
             self._apply_values(delta)
             self._apply_rules(delta)
+            self._apply_courses(delta)
             for row in delta.patterns.values():
                 self._apply_pattern(row)
                 for key in row.keys:
@@ -575,6 +579,14 @@ class SQLiteStore:
                 " total = total + excluded.total, kinds = kinds + excluded.kinds, best = excluded.best",
                 (key, count, kinds, json.dumps(dict(best))),
             )
+
+    def _apply_courses(self, delta: Delta) -> None:
+        if delta.courses:
+            self._db.executemany(
+                "INSERT OR REPLACE INTO course VALUES (?, ?, ?)",
+                ((when, course.success, course.steps) for when, course in delta.courses.items()),
+            )
+            self.set_meta("courses", (self.meta("courses") or 0) + 1)
 
     def _apply_rules(self, delta: Delta) -> None:
         stored = self.rules(list(delta.rules))
@@ -719,6 +731,16 @@ class SQLiteStore:
                 yield key, counts
 
         return self._known(self._shown, keys, read)
+
+    def courses(self, limit: int) -> list[Course]:
+        """Return the newest `limit` courses, oldest first."""
+        rows = self._all("SELECT success, steps FROM course ORDER BY moment DESC LIMIT ?", (limit,))
+        return [Course(bool(success), steps) for success, steps in reversed(rows)]
+
+    def outcome_totals(self) -> tuple[int, int]:
+        """Return how many sessions ended in success, and how many in failure."""
+        good, bad = self._one("SELECT coalesce(sum(outcome = 1), 0), coalesce(sum(outcome = 0), 0) FROM session")
+        return int(good), int(bad)
 
     def patterns_with(self, keys: Sequence[int], limit: int) -> list[int]:
         """Return at most `limit` ids of patterns that hold most of `keys`, rare keys weighing more, best first."""

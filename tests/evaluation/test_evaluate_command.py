@@ -69,6 +69,21 @@ def test_samples_with_peers(run: Any) -> None:
     assert [path.name for path in Path().iterdir()] == []
 
 
+def test_outcomes_are_foreseen_where_they_are_known(run: Any) -> None:
+    """With both kinds of end known, the report says how well they are foreseen; else it does not speak of it."""
+    told = json.loads(run(SAMPLES, "--limit", "12", "--json").stdout)
+    (look,) = told["outcomes"].values()
+    assert look["sessions"] == 12
+    assert list(look["forecasters"])[:2] == ["this package", "length alone"]
+    assert 0 <= look["forecasters"]["this package"]["AUC"] <= 1
+    text = run(SAMPLES, "--limit", "12").output
+    assert "outcome at the end: 12 sessions" in text
+    assert "its outcome is foreseen" in text
+    Path("unknown.jsonl").write_text('{"commands": ["ls", "pwd", "ls"]}\n' * 2)
+    assert "outcomes" not in json.loads(run("unknown.jsonl", "--json").stdout)
+    assert "outcome" not in run("unknown.jsonl").output
+
+
 def test_table_and_plot(run: Any) -> None:
     """The tables name their measures and say how they are meant; the plot is drawn."""
     pytest.importorskip("matplotlib", reason="matplotlib is not installed (extra: examples)")
@@ -198,3 +213,7 @@ def test_script_measures_a_data_set(tmp_path: Path) -> None:
     assert list(script.predictors("held-out", "lexical")) == [script.OURS, *script.CLASSIC]
     trace = script.measure(("agent_bash", "Markov-1", options))
     assert (len(trace.memory), trace.sessions) == (519, 40)
+    foreseen = script.foresee("agent_bash", options)
+    lines = script.section("agent_bash", {script.OURS: trace}, options, foreseen)
+    assert any(line.startswith("**outcome at the end: 37 sessions") for line in lines)
+    assert script.foresee("held-out", options) == {}

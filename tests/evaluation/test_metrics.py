@@ -130,3 +130,37 @@ def test_measures_are_in_order(ranks: list[int]) -> None:
     rates = [metrics.hit_rate(array, k).mean() for k in range(1, 11)]
     assert rates == sorted(rates)
     assert rates[0] - 1e-12 <= metrics.reciprocal_rank(array, 10).mean() <= rates[-1] + 1e-12
+
+
+def test_area_under_curve_by_hand() -> None:
+    """Pairs told apart, ties one half; nan of one kind alone."""
+    right = np.array([1.0, 0.0, 1.0, 0.0])
+    assert metrics.area_under_curve(np.array([0.9, 0.1, 0.8, 0.2]), right) == 1.0
+    assert metrics.area_under_curve(np.array([0.1, 0.9, 0.2, 0.8]), right) == 0.0
+    assert metrics.area_under_curve(np.array([0.9, 0.5, 0.1, 0.3]), right) == 0.5
+    assert metrics.area_under_curve(np.array([0.7, 0.7, 0.9, 0.1]), right) == (0.5 + 1 + 1 + 1) / 4
+    assert math.isnan(metrics.area_under_curve(np.array([0.1, 0.2]), np.array([1.0, 1.0])))
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.booleans()), min_size=2, max_size=30))
+def test_area_is_the_share_of_pairs(items: list[tuple[int, bool]]) -> None:
+    """Counting every pair gives the same."""
+    scores, right = (np.array(column, dtype=float) for column in zip(*items, strict=True))
+    pairs = [(a > b) + (a == b) / 2 for a in scores[right > 0] for b in scores[right == 0]]
+    if pairs:
+        assert metrics.area_under_curve(scores, right) == pytest.approx(np.mean(pairs))
+
+
+def test_area_interval_holds_the_area_and_narrows() -> None:
+    """The interval lies around the value, more sessions make it narrower, and it is the same each time."""
+    random = np.random.default_rng(3)
+    widths = []
+    for n in (40, 640):
+        right: metrics.Floats = np.arange(n, dtype=np.float64) % 2.0
+        scores: metrics.Floats = np.array(right + random.normal(size=n), dtype=np.float64)
+        low, high = metrics.area_interval(scores, right, 200)
+        assert low <= metrics.area_under_curve(scores, right) <= high
+        assert (low, high) == metrics.area_interval(scores, right, 200)
+        widths.append(high - low)
+    assert widths[1] < widths[0] / 2
+    assert math.isnan(metrics.area_interval(np.array([0.5]), np.array([1.0]))[0])

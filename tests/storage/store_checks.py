@@ -10,6 +10,7 @@ import pytest
 from procedural_memory.storage.base import (
     BEST_VALUES,
     RECENT,
+    Course,
     Delta,
     FeedbackRow,
     PatternRow,
@@ -288,6 +289,33 @@ def check_failed_feedback_leaves_nothing(store: Store) -> None:
     assert store.feedback(None) == []
     store.add_feedback(None, [FeedbackRow(0, None, "a", "ignored", 1e9)])
     assert len(store.feedback_tail(5)) == 1
+
+
+def check_courses_come_in_canonical_order(store: Store) -> None:
+    """The newest courses come back oldest first, whatever the order they came in; a counter tells of every change."""
+    assert store.courses(5) == []
+    versions = [store.meta("courses")]
+    for when in (2.0, 3.0, 1.0):
+        delta = Delta()
+        delta.courses[moment(when, "s", 0)] = Course(when == 2.0, b"%d" % when)
+        store.apply(delta, 0)
+        versions.append(store.meta("courses"))
+    assert store.courses(5) == [Course(False, b"1"), Course(True, b"2"), Course(False, b"3")]
+    assert store.courses(2) == [Course(True, b"2"), Course(False, b"3")]
+    store.apply(Delta(), 0)
+    assert store.meta("courses") == versions[-1]
+    store.reset_derived()
+    assert store.courses(5) == []
+    assert len({*versions, store.meta("courses")}) == 5
+
+
+def check_outcomes_are_totalled(store: Store) -> None:
+    """Sessions are totalled by outcome; open ones and unknown ends belong to neither."""
+    assert store.outcome_totals() == (0, 0)
+    for name, outcome in (("a", "success"), ("b", "failure"), ("c", "success"), ("d", None)):
+        store.close_session(store.add_session(name, 1.0, None), outcome, b"")  # type: ignore[arg-type]
+    store.add_session("open", 1.0, None)
+    assert store.outcome_totals() == (2, 1)
 
 
 def check_vectors_are_kept_apart_by_space(store: Store) -> None:
