@@ -224,11 +224,15 @@ def test_a_failed_change_leaves_no_fit_behind(engine: ProceduralMemoryEngine) ->
     with pytest.raises(RuntimeError, match="stop"):
         engine.learn_many(extra, progress=ask)
     assert seen[-1] != before
-    assert engine.predict_outcome(["git push --force"]) == before
-    engine.learn_many(extra[5:8])
+    # As many changes as were taken back, so that only what they were can tell them apart.
+    for session in extra[5:8]:
+        engine.learn_workflow(session["commands"], session["outcome"], session["session_id"])
     with ProceduralMemoryEngine(embedder="lexical") as other:
         other.learn_many([*made(20, a_flag), *extra[5:8]])
         assert engine.predict_outcome(["git push --force"]) == other.predict_outcome(["git push --force"])
+    for session in extra[5:8]:
+        engine.forget(session_id=session["session_id"])
+    assert engine.predict_outcome(["git push --force"]) == before
 
 
 def test_a_live_session_is_asked_like_a_list(engine: ProceduralMemoryEngine) -> None:
@@ -262,14 +266,20 @@ def test_a_finished_session_is_seen_as_it_was_under_way(engine: ProceduralMemory
 
 def test_very_long_sessions_are_seen_from_their_end(engine: ProceduralMemoryEngine) -> None:
     """Of a session longer than is looked at, the newest steps count, learned, live and as a list."""
-    long = [{"command": f"make part{n % 7}", "exit_code": n % 2} for n in range(LONGEST + 50)]
-    engine.learn_many(made(20, nothing))
+    newest = [{"command": f"make part{n % 7}", "exit_code": n % 2} for n in range(LONGEST)]
+    long = [{"command": "npm test", "exit_code": 0}] * 50 + newest
+    sessions = made(20, nothing)
+    engine.learn_many(sessions)
     engine.learn_workflow(long, "failure")
-    assert engine.predict_outcome(long) == engine.predict_outcome(long[-LONGEST:])
+    assert engine.predict_outcome(long) == engine.predict_outcome(newest)
     with engine.session() as live:
         for step in long:
             live.record(step)
         assert live.predict_outcome() == engine.predict_outcome(long)
+    with ProceduralMemoryEngine(embedder="lexical") as other:
+        other.learn_many(sessions)
+        other.learn_workflow(newest, "failure")
+        assert other.predict_outcome(["npm test"]).probability == engine.predict_outcome(["npm test"]).probability
 
 
 def test_the_async_twin(engine: ProceduralMemoryEngine) -> None:
