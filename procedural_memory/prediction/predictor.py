@@ -68,8 +68,6 @@ class _Lines:
     ----------
     name : tuple
         What they hang on beside the question: the lines of the session, and how many outputs it heard.
-    most : int
-        So many were looked for.
     runnable : dict
         Command line -> its template, and itself given that; its probability is 0 where the template does not give it.
     open : list
@@ -82,7 +80,6 @@ class _Lines:
     """
 
     name: tuple[tuple[str, ...], int]
-    most: int
     runnable: dict[str, tuple[int, Line]]
     open: list[tuple[int, Line, float]]
     rest: float
@@ -163,8 +160,8 @@ class Predictor:
             chosen = self._forms(candidates, grounding, feedback, top_k)
             liners: dict[str, Proposal] = {}
         else:
-            lines = self._ask_lines(question, query, grounding, max(top_k, _LOOKED_FOR))
-            chosen = self._lines(lines, candidates, pooled, grounding, feedback)
+            lines = self._ask_lines(question, query, grounding)
+            chosen = self._lines(question, lines, candidates, pooled, grounding, feedback, top_k)
             shares |= self._rankers.lines.shares(lines.features, ("fill", *LINE_EXPERTS))
             liners = lines.proposals
         return [
@@ -188,7 +185,7 @@ class Predictor:
             # What was shown is learned from: it may come from outputs, which the log does not have.
             if lines is None or lines.name[0] != tuple(context.lines):
                 grounding = Grounding(self._store, context.values, query.project, query.cwd)
-                lines = self._ask_lines(question, query, grounding, _LOOKED_FOR)
+                lines = self._ask_lines(question, query, grounding)
             self._rankers.lines.learn(lines.features, text_id(command.command))
         self._rankers.templates.learn(question.features, text_id(analyze(command.command).template))
         self._rankers.learned += 1
@@ -206,16 +203,16 @@ class Predictor:
         proposals = _proposals(self._ranked, query)
         return _Question(proposals, extract(query, proposals))
 
-    def _ask_lines(self, question: _Question, query: Query, grounding: Grounding, most: int) -> _Lines:
+    def _ask_lines(self, question: _Question, query: Query, grounding: Grounding) -> _Lines:
         """Return the lines that the ranked templates and the experts on lines propose."""
         name = (tuple(query.context.lines), query.context.values.heard)
         known = question.lines
-        if known is not None and known.name == name and known.most >= most:
+        if known is not None and known.name == name:
             return known
         runnable: dict[str, tuple[int, Line]] = {}
         filled: dict[str, float] = {}
         opened: list[tuple[int, Line, float]] = []
-        chosen = self._candidates(question.features, {})[: most + _SPARE]
+        chosen = self._candidates(question.features, {})[: _LOOKED_FOR + _SPARE]
         texts = self._store.template_texts([candidate.template for candidate in chosen])
         grounding.read(place for text in texts for place in places(text))
         enough = 0.0
@@ -230,8 +227,8 @@ class Predictor:
                 elif p > filled.get(line.command, 0.0):
                     filled[line.command] = p
                     runnable[line.command] = candidate.template, line
-            best = heapq.nlargest(most, filled.values())
-            enough = best[-1] if len(best) == most else 0.0
+            best = heapq.nlargest(_LOOKED_FOR, filled.values())
+            enough = best[-1] if len(best) == _LOOKED_FOR else 0.0
         rest = max(1.0 - sum(filled.values()), sum(p for _, _, p in opened), 1e-9)
         proposals = _proposals(self._liners, query)
         for command, template in self._proposed(proposals).items():
@@ -239,7 +236,7 @@ class Predictor:
                 filled[command] = 0.0
                 runnable[command] = template, Line(command, 0.0, "past")
         features = extract_lines(query, filled, proposals)
-        question.lines = _Lines(name, most, runnable, opened, rest, proposals, features)
+        question.lines = _Lines(name, runnable, opened, rest, proposals, features)
         return question.lines
 
     def _proposed(self, proposals: Mapping[str, Proposal]) -> dict[str, int]:
@@ -284,11 +281,13 @@ class Predictor:
 
     def _lines(
         self,
+        question: _Question,
         lines: _Lines,
         candidates: Sequence[Candidate],
         pooled: Mapping[str, Proposal],
         grounding: Grounding,
         feedback: Feedback,
+        top_k: int,
     ) -> list[_Chosen]:
         """Return the most probable lines, those that can be run first."""
         ranked, none = self._rankers.lines.rank(lines.features)
@@ -297,31 +296,49 @@ class Predictor:
         for name, proposal in pooled.items():
             for template, p in proposal.probabilities.items():
                 pool[template] = pool.get(template, 0.0) + _POOL[name] * p
-        probabilities: dict[tuple[int, str], float] = {}
         given: dict[tuple[int, str], Line] = {}
+        probabilities: dict[tuple[int, str], float] = {}
         for (command, (template, line)), p in zip(lines.runnable.items(), ranked.tolist(), strict=True):
-            probabilities[template, command] = left * p
             given[template, command] = line
-        # Open lines share "none of these" as their templates say.
+            probabilities[template, command] = left * p + pool.get(template, 0.0) * line.probability
+        # What the ranker of lines does not see shares "none of these" as the templates say.
+        share = none / lines.rest
         for template, line, p in lines.open:
-            probabilities[template, line.command] = left * none * p / lines.rest
             given[template, line.command] = line
-        asked = {template for template, _ in given}
+            probabilities[template, line.command] = left * share * p + pool.get(template, 0.0) * line.probability
+        asked, seen = {template for template, _ in given}, set(question.features.candidates)
+        commands = {command for _, command in given}
+
+        def add(candidate: Candidate) -> None:
+            template = candidate.template
+            for line in grounding.lines(self._store.template_text(template)):
+                if line.command not in commands:
+                    commands.add(line.command)
+                    given[template, line.command] = line
+                    p = candidate.probability * line.probability
+                    probabilities[template, line.command] = share * p if template in seen else p
+
         for candidate in candidates[:_LOOKED_FOR]:
             if candidate.template not in asked:
-                for line in grounding.lines(self._store.template_text(candidate.template)):
-                    given.setdefault((candidate.template, line.command), line)
-        for (template, command), line in given.items():
-            gain = pool.get(template, 0.0) * line.probability
-            probabilities[template, command] = probabilities.get((template, command), 0.0) + gain
+                add(candidate)
+        near = len(given)
+        for candidate in candidates[: top_k + _SPARE] if top_k > _LOOKED_FOR else ():
+            add(candidate)
+        keys = list(given)
         of = {candidate.template: candidate for candidate in candidates}
-        found = []
-        for (template, command), p in feedback.lines_of_all(probabilities).items():
-            candidate = of.get(template, Candidate(template, 0.0))
-            # What is known of a line alone may say more of its template than the templates do.
-            candidate = replace(candidate, probability=max(candidate.probability, p))
-            found.append(_Chosen(candidate, given[template, command], p))
-        found.sort(key=lambda item: (_is_late(item), -item.probability, item.line.command))
+
+        def chosen(keys: Sequence[tuple[int, str]]) -> list[_Chosen]:
+            items = []
+            for key, p in feedback.lines_of_all({key: probabilities[key] for key in keys}).items():
+                candidate = of.get(key[0], Candidate(key[0], 0.0))
+                # What is known of a line alone may say more of its template than the templates do.
+                candidate = replace(candidate, probability=max(candidate.probability, p))
+                items.append(_Chosen(candidate, given[key], p))
+            return sorted(items, key=_place_of)
+
+        # The first ones are the same, however many are asked for.
+        found, further = chosen(keys[:near]), chosen(keys[near:])
+        found[_LOOKED_FOR:] = sorted([*found[_LOOKED_FOR:], *further], key=_place_of)
         # An open line behind lines that can be run claims no more than they do.
         least = 1.0
         for place, item in enumerate(found):
@@ -400,5 +417,6 @@ def _proposals(experts: Iterable[Expert], query: Query) -> dict[str, Proposal]:
     return {expert.name: proposal for expert in experts if (proposal := expert.propose(query)) is not None}
 
 
-def _is_late(item: _Chosen) -> bool:
-    return not item.line.runnable and item.probability < _SURE
+def _place_of(item: _Chosen) -> tuple[bool, float, str]:
+    """Return what sorts lines: those that can be run first, unless an open one is sure enough; ties by the line."""
+    return not item.line.runnable and item.probability < _SURE, -item.probability, item.line.command

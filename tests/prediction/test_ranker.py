@@ -279,3 +279,16 @@ def test_a_line_with_a_secret_is_never_offered(engine: ProceduralMemoryEngine) -
     found = engine.predict_next_action([{"command": "make", "cwd": "/src/a"}], top_k=30)
     assert found
     assert not any("<SECRET>" in p.next_command and p.runnable for p in found)
+
+
+@pytest.mark.parametrize("level", ["command", "template"])
+def test_the_first_are_the_same_however_many_are_asked_for(learned: ProceduralMemoryEngine, level: Level) -> None:
+    """`top_k` cuts a list and changes nothing of it, also beyond what the ranker of lines looks at."""
+    for context in ([], STEPS[:1], STEPS, ["git add ."], ["never --seen before"]):
+        every = learned.predict_next_action(context, top_k=60, level=level)
+        assert len(every) > 10
+        for k in (1, 3, 10, 11, 25):
+            few = learned.predict_next_action(context, top_k=k, level=level)
+            assert few[:10] == every[: min(k, 10)]
+            assert len(few) == min(k, len(every))
+        assert len({p.next_command for p in every}) == len(every) or level == "template"
