@@ -1,4 +1,4 @@
-"""How a session will end: what is said with nothing learned, that a planted cause is found, and that order is nothing."""
+"""How a session will end: nothing learned, one kind only, planted causes, any order of learning."""
 
 from __future__ import annotations
 
@@ -67,9 +67,9 @@ def a_last_step(steps: list[dict[str, Any]], good: bool) -> None:
 def told_apart(engine: ProceduralMemoryEngine, sessions: Sequence[dict[str, Any]]) -> float:
     """Return the share of sessions that are on the right side of one half."""
     said = [engine.predict_outcome(session["commands"]).probability for session in sessions]
-    return sum(
-        (p > 0.5) == (session["outcome"] == "success") for p, session in zip(said, sessions, strict=True)
-    ) / len(said)
+    return sum((p > 0.5) == (session["outcome"] == "success") for p, session in zip(said, sessions, strict=True)) / len(
+        said
+    )
 
 
 def sound(told: OutcomePrediction) -> None:
@@ -314,7 +314,7 @@ def test_a_durable_store_says_the_same_when_opened_again(tmp_path: Path) -> None
         expected = engine.predict_outcome(context)
         with ProceduralMemoryEngine(path=path, embedder="lexical") as beside:
             assert beside.predict_outcome(context) == expected
-            beside.learn_workflow(context + ["ls"], "success")
+            beside.learn_workflow([*context, "ls"], "success")
             assert beside.predict_outcome(context) == engine.predict_outcome(context) != expected
             expected = engine.predict_outcome(context)
     with closing(sqlite3.connect(path)) as old:
