@@ -1,8 +1,8 @@
 """Accuracy on real sessions, beside the peers, in one pass; writes RESULTS.md and plots.
 
 Every data set is a section of RESULTS.md, as is a table of held-out sessions: the first 400 sessions of agent_bash
-learned, the other 100 predicted. A run writes the sections that it measured and leaves the others, each of which says
-when and how it came about.
+learned, the other 100 predicted; and one of how well outcomes are foreseen. A run writes the sections that it measured
+and leaves the others, each of which says when and how it came about.
 
 Run: python benchmarks/evaluate.py [--data FOLDER] [--data-set NAME …] [--processes 2] [--write]
 """
@@ -55,6 +55,7 @@ class DataSet:
     warm_up: int = 0
     online: bool = True
     peers: tuple[str, ...] | None = None
+    outcomes: bool = False
     targets: tuple[tuple[EvaluationLevel, str, str, float, float], ...] = ()
 
 
@@ -115,6 +116,9 @@ DATA_SETS = {
         warm_up=400,
         peers=CLASSIC,
     ),
+    "agent_bash, outcomes": DataSet(
+        "One memory, the sessions in the order of the file. " + outcomes.NOTES, "agent_bash", outcomes=True
+    ),
 }
 
 
@@ -160,12 +164,9 @@ def measure(job: tuple[str, str, Options]) -> Trace:
 
 
 def foresee(name: str, options: Options) -> dict[str, outcomes.OutcomeTrace]:
-    """Evaluate how well outcomes are foreseen; nothing where they are not known, or only part of the sessions count."""
-    wanted = DATA_SETS[name]
-    if wanted.warm_up:
-        return {}
-    makers = outcomes.forecasters(lambda: ProceduralMemoryEngine(embedder="lexical"))
-    return outcomes.evaluate_outcomes(load(name, options), makers, per_user=wanted.per_user)
+    """Evaluate how well the outcomes of a data set are foreseen."""
+    makers = outcomes.forecasters(lambda: ProceduralMemoryEngine(embedder=options.embedder))
+    return outcomes.evaluate_outcomes(load(name, options), makers, per_user=DATA_SETS[name].per_user)
 
 
 def targets(name: str, summaries: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -197,33 +198,35 @@ def _target_row(
     return what, shown, f"{least:g}{unit}", f"{aim:g}{unit}", met, against
 
 
-def section(
-    name: str,
-    traces: Mapping[str, Trace],
-    options: Options,
-    foreseen: Mapping[str, outcomes.OutcomeTrace] | None = None,
-) -> list[str]:
+def section(name: str, traces: Mapping[str, Trace], options: Options) -> list[str]:
     """Return the section of a data set."""
     summaries = {predictor: report.summary(trace) for predictor, trace in traces.items()}
-    command = shlex.join(["python", "benchmarks/evaluate.py", *sys.argv[1:]])
     absent = [peer for peer in missing() if DATA_SETS[name].peers is None]
-    lines = [
-        f"## {name}",
-        "",
-        DATA_SETS[name].about,
-        "",
-        f"Written by `{command}` on {date.today()} (omnimemory-procedural {__version__}, Python "
-        f"{platform.python_version()}, numpy {np.__version__}; embedder {options.embedder}; start weights "
-        "trained without this data set).",
+    return [
+        *_head(name, f"embedder {options.embedder}; start weights trained without this data set"),
         *(["", f"Left out: {', '.join(absent)}."] if absent else []),
         *targets(name, summaries),
         "",
         *report.markdown(report.tables(summaries)),
     ]
-    if foreseen:
-        told = {look: trace.summary() for look, trace in foreseen.items()}
-        lines += ["", *report.markdown(outcomes.tables(told)), "", outcomes.NOTES]
-    return lines
+
+
+def outcome_section(name: str, foreseen: Mapping[str, outcomes.OutcomeTrace]) -> list[str]:
+    """Return the section of a data set whose outcomes were foreseen."""
+    told = {look: trace.summary() for look, trace in foreseen.items()}
+    return [*_head(name, "no embedding and no trained weight takes part"), "", *report.markdown(outcomes.tables(told))]
+
+
+def _head(name: str, how: str) -> list[str]:
+    command = shlex.join(["python", "benchmarks/evaluate.py", *sys.argv[1:]])
+    return [
+        f"## {name}",
+        "",
+        DATA_SETS[name].about,
+        "",
+        f"Written by `{command}` on {date.today()} (omnimemory-procedural {__version__}, Python "
+        f"{platform.python_version()}, numpy {np.__version__}; {how}).",
+    ]
 
 
 HEAD = ["# Accuracy on real sessions", "", report.NOTES]
@@ -251,19 +254,25 @@ def main() -> None:
         parser.error("--limit is for a look and --write for the record: use one of them")
     options = Options(chosen_options.data, chosen_options.embedder, chosen_options.limit)
     names = chosen_options.data_set or list(DATA_SETS)
-    jobs = [(name, predictor, options) for name in names for predictor in predictors(name, options.embedder)]
+    jobs = [
+        (name, predictor, options)
+        for name in names
+        if not DATA_SETS[name].outcomes
+        for predictor in predictors(name, options.embedder)
+    ]
     with ProcessPoolExecutor(chosen_options.processes) as pool:
         results = pool.map(measure, jobs)
-        forecasts = {name: pool.submit(foresee, name, options) for name in names}
+        forecasts = {name: pool.submit(foresee, name, options) for name in names if DATA_SETS[name].outcomes}
         # A data set is written as soon as it is done: what was measured is kept when a run is cut short.
         for name in names:
             traces = {predictor: next(results) for where, predictor, _ in jobs if where == name}
-            lines = section(name, traces, options, forecasts[name].result())
+            told = forecasts.get(name)
+            lines = outcome_section(name, told.result()) if told else section(name, traces, options)
             print("\n".join(lines), flush=True)
             if chosen_options.write:
                 old = RESULTS.read_text(encoding="utf-8") if RESULTS.exists() else ""
                 RESULTS.write_text(updated(old, {name: lines}), encoding="utf-8")
-                if DATA_SETS[name].peers is None:
+                if traces and DATA_SETS[name].peers is None:
                     plot(traces, HERE / f"{name}.png", name)
 
 

@@ -99,6 +99,13 @@ def explain(engine: ProceduralMemoryEngine) -> None:
     )
     print_influences("better", explanation.raises)
     print_influences("worse", explanation.lowers)
+    heading("Predict the outcome")
+    for end in ({"command": "npm test", "exit_code": 0}, {"command": "npm test", "exit_code": 1}):
+        told = engine.predict_outcome(["git pull", "vim src/app.ts", end])
+        print(
+            f"npm test gives {end['exit_code']}: ends well with probability {told.probability:.2f} "
+            f"({told.low:.2f} to {told.high:.2f})"
+        )
 
 
 def keep(engine: ProceduralMemoryEngine) -> None:

@@ -70,6 +70,15 @@ def test_quickstart_explains_an_outcome(quickstart: dict[str, str]) -> None:
     assert "Association, not proof of cause" in quickstart["Explain the outcome"]
 
 
+def test_quickstart_predicts_an_outcome(quickstart: dict[str, str]) -> None:
+    """A session whose tests pass is likelier to end well than one whose tests fail."""
+    lines = quickstart["Predict the outcome"].strip().splitlines()
+    found = [re.match(r"npm test gives (\d): ends well with probability (\S+) \((\S+) to (\S+)\)", e) for e in lines]
+    (passed, failed) = [[float(part) for part in match.groups()[1:]] for match in found if match]
+    assert passed[0] > failed[0]
+    assert all(low < probability < high for probability, low, high in (passed, failed))
+
+
 def test_quickstart_loads_what_it_saved(quickstart: dict[str, str]) -> None:
     """A loaded memory predicts the same command."""
     section = quickstart["Save and load"]

@@ -1,4 +1,4 @@
-"""How a session will end: what is said of nothing, that a planted cause is found, and that order is nothing."""
+"""How a session will end: nothing learned, one kind only, planted causes, any order of learning."""
 
 from __future__ import annotations
 

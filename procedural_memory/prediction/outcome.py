@@ -42,9 +42,6 @@ _PAIRS: Final = 64
 _TEMPLATES: Final = 32
 _LEAST: Final = 5
 """So many sessions must have a pair or template, and as many lack it: of fewer, nothing is learned."""
-_SURE: Final = 3.0
-"""Standard errors by which the log odds of a template must differ from zero. There are many templates, and some go
-together with an outcome by chance; what is left is what tells by itself."""
 _INTERCEPT: Final = 0.25
 """Precision of the prior of the intercept: before anything is known, nearly anything is possible."""
 _SHAPE, _RATE = 1.0, 0.2
@@ -164,7 +161,10 @@ class OutcomeModel:
 
 
 def _telling(courses: Sequence[Course], beginnings: Sequence[_Beginning]) -> list[tuple[int, ...]]:
-    """Return the traits that are looked at: the most common pairs, and the templates that tell most surely."""
+    """Return the traits that are looked at: the most common pairs, and the templates that tell most surely.
+
+    Of templates there are many, and most tell nothing: only those count whose 95 % interval leaves out "no difference".
+    """
     ended: tuple[Counter[tuple[int, ...]], ...] = (Counter(), Counter())
     totals = [0, 0]
     for course, found in zip(courses, beginnings, strict=True):
@@ -180,7 +180,7 @@ def _telling(courses: Sequence[Course], beginnings: Sequence[_Beginning]) -> lis
             pairs.append((-sessions, trait))
             continue
         ratio, error = log_odds(good[trait], bad[trait], totals[1], totals[0])
-        if abs(ratio) > _SURE * error:
+        if abs(ratio) > _Z95 * error:
             templates.append((-abs(ratio) / error, trait))
     # Ids break ties, so that the same sessions give the same columns in every process.
     return [trait for _, trait in sorted(pairs)[:_PAIRS]] + [trait for _, trait in sorted(templates)[:_TEMPLATES]]

@@ -213,7 +213,8 @@ def test_script_measures_a_data_set(tmp_path: Path) -> None:
     assert list(script.predictors("held-out", "lexical")) == [script.OURS, *script.CLASSIC]
     trace = script.measure(("agent_bash", "Markov-1", options))
     assert (len(trace.memory), trace.sessions) == (519, 40)
-    foreseen = script.foresee("agent_bash", options)
-    lines = script.section("agent_bash", {script.OURS: trace}, options, foreseen)
+    name = "agent_bash, outcomes"
+    lines = script.outcome_section(name, script.foresee(name, options))
     assert any(line.startswith("**outcome at the end: 37 sessions") for line in lines)
-    assert script.foresee("held-out", options) == {}
+    kept = script.updated("", {name: lines})
+    assert script.updated(kept, {"held-out": ["## held-out"]}).endswith(kept.partition("## ")[2])
