@@ -421,3 +421,20 @@ def test_steps_without_a_comparison_explain_nothing(engine: ProceduralMemoryEngi
     told = engine.explain_outcome(["make", "ls"])
     assert told.sessions == 3
     assert told.raises == told.lowers == ()
+
+
+def test_outputs_are_heard_by_their_session_alone(engine: ProceduralMemoryEngine) -> None:
+    """Of two sessions with the same commands each proposes what its own output named."""
+    for number in range(8):
+        with engine.session(cwd="/src") as live:
+            live.record("make test", output=f"src/part{number}.py:3: failed")
+            live.predict(3)
+            live.record(f"vim src/part{number}.py")
+    one, two = (engine.session(cwd="/src") for _ in range(2))
+    for live, name in ((one, "alpha"), (two, "beta")):
+        live.record("make test", output=f"src/{name}.py:3: failed")
+    for _ in range(2):
+        assert "vim src/alpha.py" in [p.next_command for p in one.predict(5)]
+        assert "vim src/beta.py" in [p.next_command for p in two.predict(5)]
+        assert not any("beta" in p.next_command for p in one.predict(50))
+        assert not any("alpha" in p.next_command for p in two.predict(50))

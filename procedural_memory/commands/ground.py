@@ -11,6 +11,7 @@ import posixpath
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Final, NamedTuple, TypeAlias, TypeVar
 
 from procedural_memory.commands.derived import (
@@ -35,6 +36,7 @@ _VALUES: Final = 64
 _KEYS: Final = 256
 _JUDGED: Final = 4_096
 _LISTED: Final = 24
+_HEARD: Final = count(1)
 
 FROM_OUTPUT: Final = ("printed", "older")
 """How the names of the rules begin that take values from outputs: they are judged in the live session."""
@@ -84,7 +86,7 @@ class SessionValues:
     judged : dict
         Counts of the rules that need outputs. Sessions of one engine share it; it is never stored.
     heard : int
-        How many outputs were taken in.
+        Tells the outputs taken in from all others; 0 while there are none.
     cwd : str or None
         Folder in which the next command will run, as far as it is known.
     """
@@ -141,7 +143,7 @@ class SessionValues:
         """Take in what the last command printed, redacted: the paths, tests and line numbers in it."""
         if not self.steps:
             return
-        self.heard += 1
+        self.heard = next(_HEARD)
         step = self.steps[-1]
         files = [value for place, value in zip(step.places, step.values, strict=True) if place.kind == "FILE"]
         listed = files[-1] if files and step.places[-1].role.startswith("ls ") else ""

@@ -67,7 +67,7 @@ class _Lines:
     Attributes
     ----------
     name : tuple
-        What they hang on beside the question: the lines of the session, and how many outputs it heard.
+        What they hang on beside the question: the lines of the session, and the outputs it heard.
     runnable : dict
         Command line -> its template, and itself given that; its probability is 0 where the template does not give it.
     open : list
