@@ -36,7 +36,7 @@ Actor: TypeAlias = Literal["human", "agent", "tool"]
 ACTORS: tuple[str, ...] = get_args(Actor)
 
 
-UNASKED_PROBABILITY: Final = 0.5
+UNASKED_PROBABILITY: Final = 0.6
 """Least `Prediction.probability` of a line that is shown without being asked for: ghost text, hints of a shell, hooks.
 
 Chosen from data, as the least tenth at which what is shown was right three times of four on every data set;
