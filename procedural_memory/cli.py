@@ -287,7 +287,9 @@ def _bar(name: str, total: int) -> Iterator[Callable[[int], None]]:
 @click.option("-k", "--top-k", default=5, show_default=True, type=click.IntRange(1), help="How many predictions.")
 @click.option("--level", type=click.Choice(["command", "template"]), default="command", show_default=True)
 @click.option("--min-probability", default=0.0, show_default=True, type=click.FloatRange(0, 1))
-@click.option("--unasked", is_flag=True, help=f"Only what may be shown unasked: from {UNASKED_PROBABILITY} on.")
+@click.option(
+    "--unasked", is_flag=True, help=f"Only lines that may be shown unasked: runnable, from {UNASKED_PROBABILITY} on."
+)
 @click.option("--cwd", default=_current_folder, help="Working directory of the commands.  [default: the current one]")
 @_store_options
 @_json_option
@@ -303,10 +305,13 @@ def predict(
     as_json: bool,
 ) -> None:
     """Predict what follows COMMANDS, one argument each: predict -- 'git add .' 'git commit -m wip'."""
+    if unasked and level == "template":
+        raise click.UsageError("--unasked is about command lines: leave out --level template")
     with _engine(path, embedder, reading=True) as engine:
         context = [{"command": command, "cwd": cwd} for command in commands]
         least = max(min_probability, UNASKED_PROBABILITY) if unasked else min_probability
         found = engine.predict_next_action(context, top_k, level=level, min_probability=least)
+        found = [p for p in found if p.runnable] if unasked else found
         learned = engine.stats()["session_count"]
     if as_json:
         _print_json({"predictions": [asdict(prediction) for prediction in found]})

@@ -302,7 +302,7 @@ class ProceduralMemoryEngine:
                 raise SessionConflictError(f"session_id: {name!r} is taken; leave it out to get a fresh one")
             number = self._store.add_session(name, self._now(), probe.source)
             values = SessionValues(judged=self._judged)
-            context = SessionContext(values=values, project=probe.project, cwd=probe.cwd)
+            context = SessionContext(values=values, project=probe.project, cwd=probe.cwd, session=number)
             live = Session(self, number, name, defaults, context)
             self._live.add(live)
         return live
@@ -336,6 +336,7 @@ class ProceduralMemoryEngine:
             if not self._store.get_session(number).closed:
                 self._store.close_session(number, result, _digest(commands, result))
                 self._catch_up()
+                self._predictor.forget()  # what its outputs named goes with the session
             if len(commands) < self._min_commands:
                 return None
             return pattern_id_of(_templates(commands))
@@ -346,6 +347,7 @@ class ProceduralMemoryEngine:
         self._deriver.rebuild()
         self._keep_ranker(anew=True)
         self._judged.clear()
+        self._predictor.forget()
         self._vectors.reset()
 
     def _settle(self) -> None:
@@ -364,6 +366,7 @@ class ProceduralMemoryEngine:
             same = _templates(steps[-CONTEXT_LENGTH:]) == live._context.templates
             if not same or len(steps) != live._context.length:
                 live._context = SessionContext.of(steps, live._context.project)
+                live._context.session = known.id
                 live._context.values.judged = self._judged
 
     def _learn(self, session: _SessionInput) -> str | None:

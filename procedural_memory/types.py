@@ -181,7 +181,8 @@ class Prediction:
         before open ones, unless an open one is more probable than 0.4; an open line behind them claims no more than
         they do.
     template_probability : float
-        The same for the template. Orders the list at ``level="template"``.
+        The same for the template: it orders the list at ``level="template"``. Beside a line it is at least what the
+        lines of the template come to together.
     confidence : float
         How well this path has worked before: pattern confidence x similarity of the best supporting pattern
         (a bare transition is a pattern of two steps with similarity 1).

@@ -138,7 +138,8 @@ def test_learn_then_predict(run: Any) -> None:
     assert parsed(run("predict", "--json", "--min-probability", "0.99", "--", "git add ."))["predictions"] == []
     unasked = parsed(run("predict", "--json", "--unasked", "-k", "50", "--", "git add ."))["predictions"]
     every = parsed(run("predict", "--json", "-k", "50", "--", "git add ."))["predictions"]
-    assert unasked == [p for p in every if p["probability"] >= UNASKED_PROBABILITY]
+    assert unasked == [p for p in every if p["probability"] >= UNASKED_PROBABILITY and p["runnable"]]
+    assert run("predict", "--unasked", "--level", "template", "--", "git add .").exit_code == 2
 
 
 @pytest.mark.parametrize(

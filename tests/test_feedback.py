@@ -501,3 +501,15 @@ def test_a_changed_letter_in_feedback_is_noticed(engine: ProceduralMemoryEngine,
     path.write_text(path.read_text().replace('"line": "make lint"', '"line": "make link"'))
     with pytest.raises(SnapshotError, match="its feedback do not match its checksum"):
         engine.load(path)
+
+
+def test_being_ignored_cannot_silence_a_habit(engine: ProceduralMemoryEngine) -> None:
+    """Feedback does not fade, so what it can do to a probability is bounded: who types on has judged little."""
+    line, before = next(iter(told(engine).items()))
+    for _ in range(4):
+        engine.feedback(ADD, line, "ignored")
+    after = told(engine)[line]
+    for _ in range(60):
+        engine.feedback(ADD, line, "ignored")
+    assert told(engine)[line] == pytest.approx(after)
+    assert before / 4 < after < before

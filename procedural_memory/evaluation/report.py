@@ -19,9 +19,10 @@ from procedural_memory.types import UNASKED_PROBABILITY
 __all__ = ["NOTES", "SURE", "THRESHOLDS", "Table", "best_peer", "markdown", "summary", "tables"]
 
 SURE = 0.7
+"""From this probability on a prediction is called sure, and its precision reported."""
+
 THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 """Least probabilities for which it is reported how often something would be shown, and how often that is right."""
-"""From this probability on a prediction is called sure, and its precision reported."""
 
 BINS = 15
 _INTERVAL = "hit@1 95 %"

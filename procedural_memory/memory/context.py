@@ -68,6 +68,8 @@ class SessionContext:
         How many of the newest commands failed in a row.
     gap : float or None
         Seconds between the two newest commands, where both have a time.
+    session : int or None
+        Of a session that is in the log, its number there.
     """
 
     templates: list[str] = field(default_factory=list)
@@ -79,6 +81,7 @@ class SessionContext:
     exit_code: int | None = None
     failures: int = 0
     gap: float | None = None
+    session: int | None = None
     _time: float | None = None
 
     @classmethod
@@ -150,8 +153,8 @@ def context_keys(context: SessionContext, project: str | None, cwd: str | None) 
     def line_chain(most: int, scope: str) -> list[int]:
         return [context_key(lines[len(lines) - order :], scope) for order in range(min(most, len(lines)) + 1)]
 
-    keys["line"] = line_chain(LINE_ORDER, f"line {project or ''}")
+    keys["line"] = line_chain(LINE_ORDER, f"line {project!r}")
     if cwd is not None:
-        keys["line here"] = line_chain(DIRECTORY_ORDER, f"line here {project or ''} {cwd}")
-    keys["line after"] = chain(LINE_ORDER, f"line after {project or ''}", least=1)
+        keys["line here"] = line_chain(DIRECTORY_ORDER, f"line here {project!r} {cwd!r}")
+    keys["line after"] = chain(LINE_ORDER, f"line after {project!r}", least=1)
     return keys

@@ -147,7 +147,7 @@ class Deriver:
         known = step if step >= 0 else self._store.step_count(session)
         if state is None or known != len(state.templates):
             # Begun by another process, or evicted: read the beginning back, counting nothing twice.
-            state = _State(self._store.get_session(session))
+            state = _State(self._store.get_session(session), context=SessionContext(session=session))
             for command in self._store.steps(session)[:known] if known else ():
                 self._step(state, command, Delta())
             self._live[session] = state

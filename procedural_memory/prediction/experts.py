@@ -224,13 +224,12 @@ class LineExpert(ChainExpert):
     def _explain(self, query: Query, keys: list[int], template: int) -> Support:
         for place in range(len(keys) - 1, -1, -1):
             row = query.follower(keys[place], template)
-            context = query.followers(keys[place])
-            if row is not None and context is not None:
+            if row is not None:
                 # The chain after templates has no context of order 0.
                 steps, order = query.context.lines, place
                 if self._chain == "line after":
                     steps, order = query.context.templates, place + 1
-                details = {"count": row.count, "total": context.total, "at_start": order > len(steps)}
+                details = {"count": row.count, "at_start": order > len(steps), "project": query.project}
                 return Support(tuple(steps[-order:]) if order else (), details)
         return Support()
 

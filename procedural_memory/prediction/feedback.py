@@ -23,6 +23,8 @@ _EXPECTED: Final = 0.5
 """How often a prediction is accepted of which nothing is known."""
 _IGNORED: Final = 0.25
 """What ignoring counts against a prediction, of a rejection: who looks elsewhere has not judged."""
+_MOST_REJECTED, _MOST_IGNORED = 8, 4
+"""So many count at most: feedback does not fade, and habits change."""
 _OF_TEMPLATE, _OF_LINE = 4.0, 2.0
 """How many predictions, accepted as often as expected, are put before those that were shown."""
 
@@ -31,7 +33,8 @@ _K = TypeVar("_K", bound=Hashable)
 
 def _rate(counts: ShownCounts, prior: float) -> float:
     accepted, rejected, ignored = counts
-    return (accepted + prior * _EXPECTED) / (accepted + rejected + _IGNORED * ignored + prior)
+    against = min(rejected, _MOST_REJECTED) + _IGNORED * min(ignored, _MOST_IGNORED)
+    return (accepted + prior * _EXPECTED) / (accepted + against + prior)
 
 
 def factor(counts: ShownCounts, prior: float) -> float:

@@ -66,8 +66,8 @@ class _Lines:
 
     Attributes
     ----------
-    name : tuple
-        What they hang on beside the question: the lines of the session, and the outputs it heard.
+    name : tuple or None
+        What they hang on beside the question: the session, its length, and the outputs it heard.
     runnable : dict
         Command line -> its template, and itself given that; its probability is 0 where the template does not give it.
     open : list
@@ -79,7 +79,7 @@ class _Lines:
     features : Features
     """
 
-    name: tuple[tuple[str, ...], int]
+    name: tuple[int, int, int] | None
     runnable: dict[str, tuple[int, Line]]
     open: list[tuple[int, Line, float]]
     rest: float
@@ -183,7 +183,7 @@ class Predictor:
         if with_lines:
             lines = question.lines
             # What was shown is learned from: it may come from outputs, which the log does not have.
-            if lines is None or lines.name[0] != tuple(context.lines):
+            if lines is None or lines.name is None or lines.name[:2] != (context.session, context.length):
                 grounding = Grounding(self._store, context.values, query.project, query.cwd)
                 lines = self._ask_lines(question, query, grounding)
             self._rankers.lines.learn(lines.features, text_id(command.command))
@@ -205,9 +205,11 @@ class Predictor:
 
     def _ask_lines(self, question: _Question, query: Query, grounding: Grounding) -> _Lines:
         """Return the lines that the ranked templates and the experts on lines propose."""
-        name = (tuple(query.context.lines), query.context.values.heard)
+        context = query.context
+        # A session goes on in one way only; of contexts that are told there may be many with the same templates.
+        name = None if context.session is None else (context.session, context.length, context.values.heard)
         known = question.lines
-        if known is not None and known.name == name:
+        if known is not None and known.name == name is not None:
             return known
         runnable: dict[str, tuple[int, Line]] = {}
         filled: dict[str, float] = {}
@@ -325,19 +327,21 @@ class Predictor:
         for candidate in candidates[: top_k + _SPARE] if top_k > _LOOKED_FOR else ():
             add(candidate)
         keys = list(given)
-        of = {candidate.template: candidate for candidate in candidates}
+        # What is known of lines alone may say more of their template than the templates do.
+        judged = feedback.lines_of_all({key: probabilities[key] for key in keys[:near]})
+        sums: dict[int, float] = {}
+        for (template, _), p in judged.items():
+            sums[template] = sums.get(template, 0.0) + p
+        totals = {candidate.template: candidate.probability for candidate in candidates}
+        totals |= {template: max(p, totals.get(template, 0.0)) for template, p in sums.items()}
 
-        def chosen(keys: Sequence[tuple[int, str]]) -> list[_Chosen]:
-            items = []
-            for key, p in feedback.lines_of_all({key: probabilities[key] for key in keys}).items():
-                candidate = of.get(key[0], Candidate(key[0], 0.0))
-                # What is known of a line alone may say more of its template than the templates do.
-                candidate = replace(candidate, probability=max(candidate.probability, p))
-                items.append(_Chosen(candidate, given[key], p))
+        def chosen(judged: Mapping[tuple[int, str], float]) -> list[_Chosen]:
+            items = [_Chosen(Candidate(key[0], totals[key[0]]), given[key], p) for key, p in judged.items()]
             return sorted(items, key=_place_of)
 
         # The first ones are the same, however many are asked for.
-        found, further = chosen(keys[:near]), chosen(keys[near:])
+        found = chosen(judged)
+        further = chosen(feedback.lines_of_all({key: probabilities[key] for key in keys[near:]}))
         found[_LOOKED_FOR:] = sorted([*found[_LOOKED_FOR:], *further], key=_place_of)
         # An open line behind lines that can be run claims no more than they do.
         least = 1.0

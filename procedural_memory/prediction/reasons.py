@@ -121,7 +121,9 @@ def _line(item: Evidence) -> str:
     if not d:
         return ""
     after = f" after {_steps(item.context)}" if item.context else ""
-    return f"this very line {_share(d)}{after}{' at the start of a session' if d['at_start'] else ''}"
+    start = " at the start of a session" if d["at_start"] else ""
+    where = " of no project" if d["project"] is None else " of this project"
+    return f"this very line {_times(d['count'])}{after}{start or ' in sessions'}{where}"
 
 
 def _silent(item: Evidence) -> str:

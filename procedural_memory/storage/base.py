@@ -192,7 +192,7 @@ class Context:
     followers: tuple[Follower, ...]
     complete: bool = True
     """Whether `followers` are all there are."""
-    _by_template: dict[int, Follower] | None = None
+    _by_template: dict[int, Follower] | None = field(default=None, compare=False, repr=False)
 
     @property
     def by_template(self) -> Mapping[int, Follower]:

@@ -235,8 +235,8 @@ class SQLiteStore:
             self._depth = 1
             try:
                 self._db.execute("BEGIN IMMEDIATE")
-                self.refresh()
                 try:
+                    self.refresh()
                     yield
                     self._db.execute("COMMIT")
                 except BaseException:

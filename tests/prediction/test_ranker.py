@@ -258,7 +258,8 @@ def test_a_line_follows_the_line_before_it(engine: ProceduralMemoryEngine) -> No
         assert first.next_command == after
         (counted,) = [item for item in first.evidence if item.expert == "line"]
         assert counted.context == ("git fetch", f"git checkout {branch}")
-        assert (counted.details["count"], counted.details["total"]) == (12, 12)
+        assert counted.details == {"count": 12, "at_start": False, "project": "shop"}
+        assert "this very line 12 times after" in first.reason
         elsewhere = [{**command, "project": "other"} for command in context]
         evidence = [item for found in engine.predict_next_action(elsewhere, top_k=20) for item in found.evidence]
         assert not any(item.expert.startswith("line") for item in evidence)

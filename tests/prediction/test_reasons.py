@@ -173,18 +173,18 @@ class Asked:
             "of": len(newest),
         }
 
-    def lines(self, expert: str, line: str, context: Sequence[str]) -> tuple[int, int]:
-        """Return how often a line came after a context where the next one will run, and how many lines did."""
+    def lines(self, expert: str, line: str, context: Sequence[str]) -> int:
+        """Return how often a line came after a context where the next one will run."""
         comes = after(context) if expert == "line after" else after_lines(context)
         steps = [
             told.steps[i]
             for told in self.log
             for i in range(len(told.steps))
-            if told.steps[i].kept and told.steps[i].project == self.project and comes(told, i)
+            if told.steps[i].project == self.project and comes(told, i)
         ]
         if expert == "line here":
             steps = [step for step in steps if step.cwd == self.cwd]
-        return sum(step.line == line for step in steps), len(steps)
+        return sum(step.line == line for step in steps)
 
     def is_beginning(self, context: Sequence[str]) -> bool:
         """Return whether the current session ends with a context, or is it where that holds the start."""
@@ -287,7 +287,8 @@ def check_evidence(item: Evidence, found: Prediction, asked: Asked, like: Resemb
         context = ("",) * d["at_start"] + item.context
         mine = asked.templates if item.expert == "line after" else [step.line for step in asked.steps]
         assert list(context) == ["", *mine][max(0, 1 + len(mine) - len(context)) :]
-        assert (d["count"], d["total"]) == asked.lines(item.expert, found.next_command, context)
+        assert d["count"] == asked.lines(item.expert, found.next_command, context)
+        assert d["project"] == asked.project
     elif item.expert == "fill":
         assert item.context == (template,)
         assert 0.0 < item.probability <= 1.0
@@ -348,7 +349,7 @@ FORMS = {
     r"\(best match (?P<similarity>\d\.\d\d)\)",
     "semantic": rf"followed (?P<step>{QUOTED}), which resembles the last step \((?P<similarity>\d\.\d\d)\), {TIMES}",
     "last": r"the last step of this session",
-    "line": rf"this very line {SHARE}(?: after (?P<lines>{STEPS}))?{BEGUN}",
+    "line": rf"this very line {TIMES}(?: after (?P<lines>{STEPS}))?(?:{BEGUN}| in sessions) of (?P<of>this|no) project",
     "recency": r"used (?P<back>\d+) steps ago in this session",
 }
 """Everything that a reason may say; quoted templates are numbered."""
@@ -447,8 +448,9 @@ def check_part(
         assert [short(line) for line in before] == names.get("lines", [])
         if m["begun"]:
             assert len(before) == len(templates)
-        count, total = asked.lines("line", about.next_command, ("",) * bool(m["begun"]) + tuple(before))
-        check_share(m["share"], {"count": count, "total": total})
+        count = asked.lines("line", about.next_command, ("",) * bool(m["begun"]) + tuple(before))
+        assert m["times"] == times(count)
+        assert (m["of"] == "this") == (asked.project is not None)
     elif form == "last":
         assert templates[-1] == template
     else:
