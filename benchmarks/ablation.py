@@ -27,7 +27,7 @@ from pathlib import Path
 
 import numpy as np
 from evaluate import DATA_SETS, OURS, Options, load, predictors
-from train_weights import DATA, NAMES
+from train_weights import DATA, NAMES, as_told
 from variants import EVERYTHING, VARIANTS
 
 import procedural_memory
@@ -167,7 +167,7 @@ HEAD = (
 
 def section(name: str, traces: Mapping[str, Trace]) -> list[str]:
     """Return the section of a data set."""
-    command = shlex.join(["python", "benchmarks/ablation.py", *sys.argv[1:]])
+    command = shlex.join(["python", "benchmarks/ablation.py", *as_told(sys.argv[1:])])
     missing = [variant for variant in VARIANTS if variant not in traces]
     equal = [variant for variant in traces if variant != EVERYTHING and same(traces[variant], traces[EVERYTHING])]
     return [

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 from peers import make_peers, missing
-from train_weights import DATA, without
+from train_weights import DATA, as_told, without
 
 from procedural_memory import ProceduralMemoryEngine, __version__
 from procedural_memory.evaluation import outcomes, report
@@ -218,7 +218,7 @@ def outcome_section(name: str, foreseen: Mapping[str, outcomes.OutcomeTrace]) ->
 
 
 def _head(name: str, how: str) -> list[str]:
-    command = shlex.join(["python", "benchmarks/evaluate.py", *sys.argv[1:]])
+    command = shlex.join(["python", "benchmarks/evaluate.py", *as_told(sys.argv[1:])])
     return [
         f"## {name}",
         "",

@@ -30,6 +30,12 @@ NEUTRAL = HERE / "weights" / "neutral.json"
 """Trust in the counts and in their recent part, and in nothing else."""
 
 
+def as_told(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments of a command as they are told to others: where the data lies here is no news to them."""
+    place = arguments.index("--data") + 1 if "--data" in arguments else len(arguments)
+    return [*arguments[:place], *["FOLDER" for _ in arguments[place : place + 1]], *arguments[place + 1 :]]
+
+
 def without(name: str) -> Path:
     """Return the file of weights that were trained without a data set."""
     path = HERE / "weights" / f"without_{name}.json"

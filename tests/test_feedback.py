@@ -244,15 +244,15 @@ def test_evidence_and_reason_tell_the_counts(engine: ProceduralMemoryEngine) -> 
     assert tuple(item.details[f"line_{name}"] for name in get_args(Verdict)) == of_line
     assert item.context == ("cat <FILE>",)
     assert item.weight == 0.0
-    assert found["vim b.py"].reason.endswith("this line accepted 2 of 4 times here")
-    assert found["vim a.py"].reason.endswith("accepted 2 of 5 times here")
+    assert found["vim b.py"].reason.endswith("this line accepted 2 of 4 times after this step")
+    assert found["vim a.py"].reason.endswith("accepted 2 of 5 times after this step")
     assert "this line" not in found["vim a.py"].reason
     untouched = found["cat a.py"]
     assert "feedback" not in [e.expert for e in untouched.evidence]
     assert not re.search("accepted|rejected|ignored", untouched.reason)
     engine.feedback(ADD, "make docs", "ignored")
     assert next(p for p in engine.predict_next_action(ADD, 9) if p.next_command == "make docs").reason.endswith(
-        "this line ignored once here"
+        "this line ignored once after this step"
     )
 
 

@@ -830,6 +830,7 @@ def test_a_store_of_an_older_version_is_derived_anew(tmp_path: Path) -> None:
     path = tmp_path / "m.sqlite3"
     with fresh(path) as engine:
         engine.learn_workflow(["git add .", "git commit", "git push"], session_id="one")
+        engine.flush()  # embedding would go on while the memory is asked
         expected = said(engine, ["git add ."])
     with closing(sqlite3.connect(path)) as old:
         old.executescript(

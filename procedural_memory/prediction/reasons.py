@@ -138,7 +138,7 @@ def _feedback(item: Evidence) -> str:
     verdict = next(name for name, count in counts.items() if count)
     count, total = counts[verdict], sum(counts.values())
     often = _times(count) if count == total else f"{count} of {total} times"
-    return f"{'this line ' if kind else ''}{verdict} {often} here"
+    return f"{'this line ' if kind else ''}{verdict} {often} after this step"
 
 
 _PARTS = {
