@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate, pairwise
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import numpy as np
 
@@ -18,7 +18,19 @@ from procedural_memory.storage.base import hash64
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["EXPERTS", "FEATURES", "SITUATIONS", "Features", "ended", "extract", "flags", "position", "said"]
+__all__ = [
+    "EXPERTS",
+    "FEATURES",
+    "SITUATIONS",
+    "Features",
+    "ended",
+    "extract",
+    "flags",
+    "log_ages",
+    "numbered",
+    "position",
+    "said",
+]
 
 EXPERTS: Final[Mapping[str, tuple[float, float]]] = {
     "counts": (0.4, 1e-4),
@@ -56,7 +68,7 @@ FEATURES: Final = (
 SITUATIONS: Final[Mapping[str, int]] = {"match": 5 * (MAX_ORDER + 2), "exit": 12, "position": 8, "gap": 6, "place": 4}
 """Ways of telling situations apart, each with its number of cases; the ranker has weights for every case."""
 
-_BEGINS: Final = tuple(accumulate(SITUATIONS.values(), initial=0))[:-1]
+_T = TypeVar("_T")
 _CANDIDATES = 60
 _NO_AGE = -3.5
 
@@ -108,6 +120,17 @@ def said(proposal: Proposal | None, candidates: Sequence[int], least: float) -> 
     return [math.log(proposal.probabilities.get(number, 0.0) + least) for number in candidates]
 
 
+def log_ages(ages: Mapping[_T, int], candidates: Iterable[_T]) -> list[float]:
+    """Return minus the logarithm of how many steps ago each candidate was used; `_NO_AGE` where it was not."""
+    return [-math.log(ages[candidate]) if candidate in ages else _NO_AGE for candidate in candidates]
+
+
+def numbered(cases: Sequence[int], situations: Mapping[str, int]) -> tuple[int, ...]:
+    """Return the cases of several ways of telling situations apart, numbered through."""
+    begins = accumulate(situations.values(), initial=0)
+    return tuple(begin + case for begin, case in zip(begins, cases, strict=False))
+
+
 def ended(context: SessionContext) -> int:
     """Return a number in 0..11 for how the last steps ended."""
     last = 0 if context.exit_code is None else 1 if context.exit_code == 0 else 2
@@ -156,7 +179,7 @@ def _session_hints(query: Query, candidates: list[int]) -> list[list[float]]:
         flags(candidates, followed[-1] if followed else None),
         [followed.count(template) / (len(followed) + 0.5) for template in candidates],
         flags(candidates, both),
-        [-math.log(ages[template]) if template in ages else _NO_AGE for template in candidates],
+        log_ages(ages, candidates),
         [1.0 if template in ages else 0.0 for template in candidates],
         *[flags(candidates, steps[-back] if back <= len(steps) else None) for back in (1, 2, 3)],
     ]
@@ -192,7 +215,7 @@ def _cases(query: Query, proposals: Mapping[str, Proposal]) -> tuple[int, ...]:
         gap,
         place,
     )
-    return tuple(begin + case for begin, case in zip(_BEGINS, chosen, strict=True))
+    return numbered(chosen, SITUATIONS)
 
 
 def _traits(query: Query) -> NDArray[np.uint64]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from procedural_memory.memory.context import LINE_ORDER
 from procedural_memory.prediction.experts import Proposal, Query
-from procedural_memory.prediction.features import Features, ended, flags, position, said
+from procedural_memory.prediction.features import Features, ended, flags, log_ages, numbered, position, said
 from procedural_memory.storage.base import hash64, text_id
 
 __all__ = ["LEAST", "LINE_EXPERTS", "LINE_FEATURES", "LINE_SITUATIONS", "extract_lines"]
@@ -36,7 +36,6 @@ LINE_SITUATIONS: Final[Mapping[str, int]] = {"match": LINE_ORDER + 2, "exit": 12
 
 LEAST: Final = 1e-3
 """What is added to probabilities before the logarithm."""
-_NO_AGE: Final = -3.5
 
 
 def extract_lines(query: Query, filled: Mapping[str, float], proposals: Mapping[str, Proposal]) -> Features:
@@ -62,7 +61,7 @@ def extract_lines(query: Query, filled: Mapping[str, float], proposals: Mapping[
     followed = [after for line, after in pairwise(before) if line == before[-1]]
     columns += [
         [1.0 if line in ages else 0.0 for line in lines],
-        [-math.log(ages[line]) if line in ages else _NO_AGE for line in lines],
+        log_ages(ages, lines),
         [1.0 if followed and line == followed[-1] else 0.0 for line in lines],
         [followed.count(line) / (len(followed) + 0.5) for line in lines],
         [1.0 if before and line == before[-1] else 0.0 for line in lines],
@@ -76,11 +75,7 @@ def extract_lines(query: Query, filled: Mapping[str, float], proposals: Mapping[
         position(query.context),
         min(4, int(max(filled.values(), default=0.0) * 5)),
     )
-    cases, begin = [], 0
-    for case, size in zip(chosen, LINE_SITUATIONS.values(), strict=True):
-        cases.append(begin + case)
-        begin += size
-    return Features(ids, matrix, tuple(cases), _traits(query))
+    return Features(ids, matrix, numbered(chosen, LINE_SITUATIONS), _traits(query))
 
 
 def _traits(query: Query) -> np.ndarray[tuple[int, ...], np.dtype[np.uint64]]:
