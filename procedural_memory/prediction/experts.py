@@ -7,7 +7,7 @@ contract is `Expert`; every expert passes the same ``check_*`` suite.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -78,6 +78,7 @@ class Query:
         self.keys = context_keys(context, self.project, self.cwd)
         self.ids = store.template_ids(context.templates)
         self._contexts: dict[int, Context | None] = {}
+        self._rows: dict[tuple[int, int], Follower | None] = {}
         self.read([key for chain in self.keys.values() for key in chain])
 
     def read(self, keys: Sequence[int]) -> None:
@@ -92,13 +93,32 @@ class Query:
             self.read((key,))
         return self._contexts[key]
 
-    def follower(self, key: int, followed: int) -> Follower | None:
-        """Return the counts of one follower of a context."""
+    def count(self, key: int, followed: int) -> int:
+        """Return how often something followed a context."""
         context = self.followers(key)
         if context is None:
-            return None
-        row = context.by_template.get(followed)
-        return row if row is not None or context.complete else self.store.follower(key, followed)
+            return 0
+        known = context.counts.get(followed, 0)
+        if known or context.complete:
+            return known
+        row = self.follower(key, followed)
+        return row.count if row else 0
+
+    def longest(self, chain: str, followed: int) -> int | None:
+        """Return the place in a chain of the longest context that something followed."""
+        keys = self.keys.get(chain, ())
+        return next((place for place in reversed(range(len(keys))) if self.count(keys[place], followed)), None)
+
+    def read_followers(self, pairs: Iterable[tuple[int, int]]) -> None:
+        """Read the counts of followers, by context and what followed, in one go."""
+        if missing := [pair for pair in dict.fromkeys(pairs) if pair not in self._rows]:
+            self._rows.update(dict.fromkeys(missing))
+            self._rows.update(self.store.followers(missing))
+
+    def follower(self, key: int, followed: int) -> Follower | None:
+        """Return the counts of one follower of a context."""
+        self.read_followers([(key, followed)])
+        return self._rows[key, followed]
 
 
 class Expert(Protocol):
@@ -114,14 +134,14 @@ class Expert(Protocol):
         ...
 
 
-def decayed(context: Context, decay: float) -> tuple[dict[int, float], float]:
+def decayed(context: Context, decay: float) -> tuple[Mapping[int, float], float]:
     """Return the followers' counts, each weighted by ``decay`` to the power of its age, and their sum.
 
     The age is the number of updates of this context since. Followers older than the recent ones that are stored
     share the exact sum of the older weights by their counts.
     """
     if decay == 1.0:
-        return {row.template: float(row.count) for row in context.followers}, float(context.total)
+        return context.counts, context.total
     weights: dict[int, float] = {}
     weight = 1.0
     for template in reversed(context.recent):
@@ -134,9 +154,9 @@ def decayed(context: Context, decay: float) -> tuple[dict[int, float], float]:
         recent: dict[int, int] = {}
         for template in context.recent:
             recent[template] = recent.get(template, 0) + 1
-        for row in context.followers:
-            if extra := row.count - recent.get(row.template, 0):
-                weights[row.template] = weights.get(row.template, 0.0) + mass * extra / older
+        for template, count in context.counts.items():
+            if extra := count - recent.get(template, 0):
+                weights[template] = weights.get(template, 0.0) + mass * extra / older
         total += mass
     return weights, total
 
@@ -174,24 +194,27 @@ class ChainExpert:
                 mixed[template] = mixed.get(template, 0.0) + p
         if not mixed:
             return None
-        return Proposal(mixed, lambda template: self._explain(query, keys, template))
+        return Proposal(mixed, lambda template: self._explain(query, template))
 
-    def _explain(self, query: Query, keys: list[int], template: int) -> Support:
+    def _explain(self, query: Query, template: int) -> Support:
         """Return the counts of the longest context that this candidate followed."""
-        for place in range(len(keys) - 1, -1, -1):
-            row = query.follower(keys[place], template)
-            if row is not None:
-                context = query.followers(keys[place])
-                total = context.total if context else row.count
-                if self._chain in COUNTED:
-                    return Support((), {"count": row.count, "total": total, **self._condition(query, place)})
-                matched = tuple(query.context.templates[-place:]) if place else ()
-                # A context one longer than the session so far includes its beginning.
-                details = {**counts_of(row), "total": total, "at_start": place > len(query.context.templates)}
-                if self._decay < 1.0 and context:
-                    details |= {"lately": context.recent.count(template), "of": len(context.recent)}
-                return Support(matched, details)
-        return Support()
+        place = query.longest(self._chain, template)
+        if place is None:
+            return Support()
+        key = query.keys[self._chain][place]
+        context = query.followers(key)
+        assert context is not None
+        if self._chain in COUNTED:
+            counts = {"count": query.count(key, template), "total": context.total}
+            return Support((), {**counts, **self._condition(query, place)})
+        row = query.follower(key, template)
+        assert row is not None
+        matched = tuple(query.context.templates[-place:]) if place else ()
+        # A context one longer than the session so far includes its beginning.
+        details = {**counts_of(row), "total": context.total, "at_start": place > len(query.context.templates)}
+        if self._decay < 1.0:
+            details |= {"lately": context.recent.count(template), "of": len(context.recent)}
+        return Support(matched, details)
 
     def _condition(self, query: Query, place: int) -> dict[str, Any]:
         """Return what a chain that keeps counts alone matched: the last steps or, of any arguments, their programs."""
@@ -221,17 +244,17 @@ def chain_experts() -> tuple[ChainExpert, ...]:
 class LineExpert(ChainExpert):
     """Counts of command lines after a chain of contexts; its candidates are lines."""
 
-    def _explain(self, query: Query, keys: list[int], template: int) -> Support:
-        for place in range(len(keys) - 1, -1, -1):
-            row = query.follower(keys[place], template)
-            if row is not None:
-                # The chain after templates has no context of order 0.
-                steps, order = query.context.lines, place
-                if self._chain == "line after":
-                    steps, order = query.context.templates, place + 1
-                details = {"count": row.count, "at_start": order > len(steps), "project": query.project}
-                return Support(tuple(steps[-order:]) if order else (), details)
-        return Support()
+    def _explain(self, query: Query, template: int) -> Support:
+        place = query.longest(self._chain, template)
+        if place is None:
+            return Support()
+        count = query.count(query.keys[self._chain][place], template)
+        # The chain after templates has no context of order 0.
+        steps, order = query.context.lines, place
+        if self._chain == "line after":
+            steps, order = query.context.templates, place + 1
+        details = {"count": count, "at_start": order > len(steps), "project": query.project}
+        return Support(tuple(steps[-order:]) if order else (), details)
 
 
 def line_experts() -> tuple[LineExpert, ...]:
@@ -253,26 +276,26 @@ class SkipExpert:
         """Mix the followers of each earlier step by one over its distance."""
         mixed: dict[int, float] = {}
         total = 0.0
-        best: dict[int, tuple[float, int, Follower, int]] = {}
+        best: dict[int, tuple[float, int, int, int]] = {}
         for back, key in zip(SKIPS, query.keys["skip"], strict=False):
             context = query.followers(key)
             if context is None:
                 continue
             total += 1.0 / back
-            for row in context.followers:
-                share = row.count / context.total / back
-                mixed[row.template] = mixed.get(row.template, 0.0) + share
-                if share > best.get(row.template, (0.0,))[0]:
-                    best[row.template] = share, back, row, context.total
+            for template, count in context.counts.items():
+                share = count / context.total / back
+                mixed[template] = mixed.get(template, 0.0) + share
+                if template not in best or share > best[template][0]:
+                    best[template] = share, back, count, context.total
         if not mixed:
             return None
 
         def explain(template: int) -> Support:
             if template not in best:
                 return Support()
-            _, back, row, seen = best[template]
+            _, back, count, seen = best[template]
             step = query.context.templates[-back : len(query.context.templates) - back + 1]
-            return Support(tuple(step), {"count": row.count, "total": seen, "steps_back": back})
+            return Support(tuple(step), {"count": count, "total": seen, "steps_back": back})
 
         return Proposal({template: p / total for template, p in mixed.items()}, explain)
 
@@ -371,10 +394,10 @@ class SemanticExpert:
                 continue
             weight = cosine**self.SHARPNESS
             total += weight
-            for row in context.followers:
-                share = weight * row.count / context.total
-                votes[row.template] = votes.get(row.template, 0.0) + share
-                best[row.template] = max(best.get(row.template, (0.0, 0, 0)), (share, neighbour, row.count))
+            for template, count in context.counts.items():
+                share = weight * count / context.total
+                votes[template] = votes.get(template, 0.0) + share
+                best[template] = max(best.get(template, (0.0, 0, 0)), (share, neighbour, count))
         if not total:
             return None
 

@@ -154,7 +154,7 @@ def _order_hints(query: Query, candidates: list[int]) -> list[list[float]]:
     newest = [flags(candidates, context.recent[-1] if context else None) for context in contexts]
     seen = []
     for context in contexts:
-        those = {row.template for row in context.followers} if context else ()
+        those: Mapping[int, int] = context.counts if context else {}
         seen.append([1.0 if template in those else 0.0 for template in candidates])
     here = [query.followers(key) for key in query.keys.get("directory", [])]
     for order in range(2):
@@ -190,7 +190,7 @@ def _own_hints(query: Query, candidates: list[int]) -> list[list[float]]:
     last = program_of(query.context.templates[-1]) if query.context.templates else None
     texts = query.store.template_texts(candidates)
     everywhere = query.followers(query.keys["counts"][0])
-    counts = {row.template: row.count for row in everywhere.followers} if everywhere else {}
+    counts: Mapping[int, int] = everywhere.counts if everywhere else {}
     return [
         [1.0 if _program(text) == last else 0.0 for text in texts],
         [math.log1p(counts.get(template, 1)) / 5.0 for template in candidates],

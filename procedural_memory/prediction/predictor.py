@@ -409,12 +409,12 @@ class Predictor:
         following = self._store.context(context_key((template,)))
         if following is None:
             return ()
-        best = heapq.nlargest(_SUGGESTIONS, following.followers, key=lambda row: row.count)
-        least = best[-1].count
-        tied = [row for row in following.followers if row.count >= least]
-        texts = self._store.template_texts([row.template for row in tied])
-        ranked = sorted(zip(tied, texts, strict=True), key=lambda item: (-item[0].count, item[1]))
-        return tuple(islice((text for _, text in ranked if grounding.may_run(text)), _SUGGESTIONS))
+        counts = following.counts
+        least = heapq.nlargest(_SUGGESTIONS, counts.values())[-1]
+        tied = [template for template, count in counts.items() if count >= least]
+        texts = dict(zip(tied, self._store.template_texts(tied), strict=True))
+        ranked = sorted(tied, key=lambda template: (-counts[template], texts[template]))
+        return tuple(islice((texts[t] for t in ranked if grounding.may_run(texts[t])), _SUGGESTIONS))
 
 
 def _proposals(experts: Iterable[Expert], query: Query) -> dict[str, Proposal]:

@@ -182,24 +182,17 @@ class Follower:
 
 @dataclass(slots=True)
 class Context:
-    """What followed a context: its total, the newest followers (oldest first) and the most frequent ones.
+    """What followed a context: how often in all, the newest followers (oldest first), and how often each.
 
     Shared by all who ask for it, and so not to be changed.
     """
 
     total: int
     recent: tuple[int, ...]
-    followers: tuple[Follower, ...]
+    counts: Mapping[int, int]
+    """Template -> how often it followed: of the `FOLLOWERS` most frequent ones, best first, then of the recent ones."""
     complete: bool = True
-    """Whether `followers` are all there are."""
-    _by_template: dict[int, Follower] | None = field(default=None, compare=False, repr=False)
-
-    @property
-    def by_template(self) -> Mapping[int, Follower]:
-        """Template -> its counts, of those that were read."""
-        if self._by_template is None:
-            self._by_template = {row.template: row for row in self.followers}
-        return self._by_template
+    """Whether `counts` has all followers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -420,6 +413,10 @@ class Store(Protocol):
 
     def context(self, key: int) -> Context | None:
         """Return what followed a context."""
+        ...
+
+    def followers(self, pairs: Sequence[tuple[int, int]]) -> dict[tuple[int, int], Follower]:
+        """Return the counts of followers, by context and template, of those that were seen."""
         ...
 
     def follower(self, key: int, template: int) -> Follower | None:

@@ -14,8 +14,7 @@ import struct
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import starmap
-from operator import itemgetter
+from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from procedural_memory.errors import ClosedError, StorageError
@@ -121,6 +120,7 @@ _OUTCOME_CODE: dict[Outcome, int | None] = {"success": 1, "failure": 0, None: No
 _OUTCOME: dict[int | None, Outcome] = {code: outcome for outcome, code in _OUTCOME_CODE.items()}
 _VERDICTS: tuple[Verdict, ...] = ("accepted", "rejected", "ignored")
 _FOLLOWER = "template, count, sessions, success, failure, good, bad"
+_COUNTS = "SELECT {} template, count FROM follower INDEXED BY follower_count WHERE context"
 _INTERNED = ("cwd", "project", "source", "actor", "host", "branch")
 _STEP_COLUMNS = """c.text, l.exit_code, w.text, l.timestamp, l.duration_ms, p.text, s.text, a.text, h.text, b.text"""
 _STEP_JOINS = """LEFT JOIN text c ON c.id = l.command LEFT JOIN text w ON w.id = l.cwd
@@ -132,10 +132,15 @@ _FEEDBACK = """SELECT f.seq, f.step, coalesce(c.text, a.text), t.text, f.verdict
     LEFT JOIN text t ON t.id = f.line LEFT JOIN text p ON p.id = f.project"""
 
 
-def _chunks(numbers: Sequence[int], size: int = 500) -> Iterator[Sequence[int]]:
-    """Yield parts of `numbers` that fit into one statement."""
-    for start in range(0, len(numbers), size):
-        yield numbers[start : start + size]
+def _chunks(items: Sequence[_T], size: int = 500) -> Iterator[Sequence[_T]]:
+    """Yield parts of `items` that fit into one statement."""
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
+def _pairs(pairs: Sequence[object]) -> str:
+    """Return the marks of `pairs` in a statement."""
+    return ",".join(["(?, ?)"] * len(pairs))
 
 
 def _shown_row(row: Sequence[Any]) -> FeedbackRow:
@@ -650,42 +655,43 @@ class SQLiteStore:
 
     def _read_contexts(self, marks: str, keys: Sequence[int]) -> Iterator[tuple[int, Context]]:
         heads = self._all(f"SELECT key, total, recent FROM context WHERE key IN ({marks})", keys)
-        # No context has more followers than it was followed: those of small ones are read in one go.
+        # No context has more followers than it was followed: those of small ones are read in one go. All that is read
+        # stands in the index, in this order.
         small = [key for key, total, _ in heads if total < FOLLOWERS]
         marks = ",".join("?" * len(small))
-        rows: dict[int, list[Any]] = {key: [] for key, _, _ in heads}
-        for row in self._all(f"SELECT context, {_FOLLOWER} FROM follower WHERE context IN ({marks})", small):
-            rows[row[0]].append(row[1:])
+        sql = f"{_COUNTS.format('context,')} IN ({marks}) ORDER BY context DESC, count DESC, template DESC"
+        found: dict[int, dict[int, int]] = {key: {} for key in small}
+        for key, template, count in self._all(sql, small):
+            found[key][template] = count
         for key, total, blob in heads:
             recent, complete = tuple(recent_templates(blob)), True
-            if total < FOLLOWERS:
-                rows[key].sort(key=itemgetter(1, 0), reverse=True)
-            else:
-                sql = f"SELECT {_FOLLOWER} FROM follower WHERE context = ? ORDER BY count DESC, template DESC LIMIT ?"
-                rows[key] = self._all(sql, (key, FOLLOWERS))
-                complete = len(rows[key]) < FOLLOWERS
+            if (counts := found.get(key)) is None:
+                sql = f"{_COUNTS.format('')} = ? ORDER BY count DESC, template DESC LIMIT ?"
+                counts = dict(self._all(sql, (key, FOLLOWERS)))
+                complete = len(counts) < FOLLOWERS
             if not complete:
-                missing = list(set(recent).difference(row[0] for row in rows[key]))
+                missing = sorted(set(recent).difference(counts))
                 marks = ",".join("?" * len(missing))
-                rows[key] += self._all(
-                    f"SELECT {_FOLLOWER} FROM follower WHERE context = ? AND template IN ({marks})", (key, *missing)
-                )
-            yield key, Context(total, recent, tuple(starmap(Follower, rows[key])), complete)
+                sql = f"SELECT template, count FROM follower WHERE context = ? AND template IN ({marks})"
+                counts.update(self._all(sql, (key, *missing)))
+            yield key, Context(total, recent, counts, complete)
 
     def context(self, key: int) -> Context | None:
         """Return what followed a context."""
         return self.contexts((key,)).get(key)
 
+    def followers(self, pairs: Sequence[tuple[int, int]]) -> dict[tuple[int, int], Follower]:
+        """Return the counts of followers, by context and template, of those that were seen."""
+        found: dict[tuple[int, int], Follower] = {}
+        for chunk in _chunks(pairs, 250):
+            sql = f"SELECT context, {_FOLLOWER} FROM follower WHERE (context, template) IN (VALUES {_pairs(chunk)})"
+            for key, *row in self._all(sql, list(chain.from_iterable(chunk))):
+                found[key, row[0]] = Follower(*row)
+        return found
+
     def follower(self, key: int, template: int) -> Follower | None:
         """Return the counts of one follower of a context."""
-        context = self.context(key)
-        if context is None:
-            return None
-        found = context.by_template.get(template)
-        if found is not None or context.complete:
-            return found
-        row = self._one(f"SELECT {_FOLLOWER} FROM follower WHERE context = ? AND template = ?", (key, template))
-        return None if row is None else Follower(*row)
+        return self.followers([(key, template)]).get((key, template))
 
     def edges(self) -> Iterator[tuple[str, Follower]]:
         """Yield the transitions, in the order of their texts."""

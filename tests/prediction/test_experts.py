@@ -22,7 +22,7 @@ from procedural_memory.prediction.experts import (
     line_experts,
 )
 from procedural_memory.prediction.line_features import LINE_EXPERTS
-from procedural_memory.storage.base import Context, Follower
+from procedural_memory.storage.base import Context
 
 
 def _chain(place: int, engine: ProceduralMemoryEngine) -> Expert:
@@ -79,21 +79,16 @@ def test_counts_fade(engine: ProceduralMemoryEngine) -> None:
     assert engine.predict_next_action(["deploy"], top_k=1)[0].next_command == "new-way"
 
 
-def follower(template: int, count: int) -> Follower:
-    """Return counts of a follower."""
-    return Follower(template, count, count, 0, 0, 0, 0)
-
-
 def test_decay_counts_what_is_recent_fully() -> None:
     """The newest follower weighs 1, the one before .97; all older ones share the rest of the geometric sum."""
-    weights, total = decayed(Context(2, (7, 9), (follower(7, 1), follower(9, 1))), 0.97)
+    weights, total = decayed(Context(2, (7, 9), {7: 1, 9: 1}), 0.97)
     assert weights == pytest.approx({9: 1.0, 7: 0.97})
     assert total == pytest.approx(1.97)
 
 
 def test_decay_of_a_long_history_sums_to_its_total() -> None:
     """With followers older than the recent ones, weights still add up to the geometric sum over all updates."""
-    context = Context(300, (1,) * 64, (follower(1, 200), follower(2, 100)))
+    context = Context(300, (1,) * 64, {1: 200, 2: 100})
     weights, total = decayed(context, 0.97)
     assert total == pytest.approx((1 - 0.97**300) / 0.03)
     assert sum(weights.values()) == pytest.approx(total)
