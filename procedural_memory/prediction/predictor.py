@@ -13,7 +13,7 @@ from procedural_memory.commands.danger import is_destructive
 from procedural_memory.commands.normalize import analyze
 from procedural_memory.commands.places import places
 from procedural_memory.commands.shapes import PLACEHOLDER
-from procedural_memory.memory.context import SessionContext
+from procedural_memory.memory.context import RATED, SessionContext
 from procedural_memory.prediction.experts import Expert, Proposal, Query
 from procedural_memory.prediction.features import EXPERTS, Features, extract
 from procedural_memory.prediction.feedback import Feedback
@@ -164,10 +164,14 @@ class Predictor:
             chosen = self._lines(question, lines, candidates, pooled, grounding, feedback, top_k)
             shares |= self._rankers.lines.shares(lines.features, ("fill", *LINE_EXPERTS))
             liners = lines.proposals
-        return [
-            self._prediction(item, query, proposals, liners, shares, grounding, feedback)
+        shown = [
+            item
             for item in chosen[:top_k]
             if (item.candidate if level == "template" else item).probability >= min_probability
+        ]
+        self._read_for(query, [item.candidate.template for item in shown])
+        return [
+            self._prediction(item, query, proposals, liners, shares, grounding, feedback) for item in shown
         ]
 
     def forget(self) -> None:
@@ -350,6 +354,17 @@ class Predictor:
             found[place] = replace(item, probability=least)
         return found
 
+    def _read_for(self, query: Query, templates: Sequence[int]) -> None:
+        """Read in one go what explains templates: how those contexts went that they followed, and what follows them."""
+        wanted = []
+        for template in dict.fromkeys(templates):
+            for chain in RATED:
+                if (place := query.longest(chain, template)) is not None:
+                    wanted.append((query.keys[chain][place], template))
+            wanted += [(key, template) for key in query.keys["counts"][1:2]]
+        query.read_followers(wanted)
+        query.read([context_key((text,)) for text in self._store.template_texts(templates)])
+
     def _prediction(
         self,
         chosen: _Chosen,
@@ -366,7 +381,7 @@ class Predictor:
         for name, proposal in proposals.items():
             if probability := proposal.probabilities.get(candidate.template, 0.0):
                 support = proposal.explain(candidate.template)
-                if not all(grounding.may_run(step) for step in support.context):
+                if name == "semantic" and not grounding.may_run(support.context[0]):
                     continue  # what resembles the last step is a script of another project
                 weight = shares.get(name, 0.0)
                 evidence.append(Evidence(name, probability, weight, support.context, support.details))
@@ -389,7 +404,7 @@ class Predictor:
             confidence=max(patterns.get("confidence", 0.0), self._transition_confidence(candidate.template, query)),
             reason=reason(evidence, None if line.command == template else template),
             similar_patterns=patterns.get("pattern_ids", ()),
-            auto_suggestions=self._suggestions(template, grounding),
+            auto_suggestions=self._suggestions(query, template, grounding),
             evidence=tuple(evidence),
             runnable=line.runnable,
             destructive=is_destructive(line.command),
@@ -404,13 +419,13 @@ class Predictor:
             return PatternCounts("", row.success, row.failure).confidence
         return PatternCounts("", row.good, row.bad).confidence
 
-    def _suggestions(self, template: str, grounding: Grounding) -> tuple[str, ...]:
+    def _suggestions(self, query: Query, template: str, grounding: Grounding) -> tuple[str, ...]:
         """Return what usually follows a template, from the workflow graph."""
-        following = self._store.context(context_key((template,)))
+        following = query.followers(context_key((template,)))
         if following is None:
             return ()
         counts = following.counts
-        least = heapq.nlargest(_SUGGESTIONS, counts.values())[-1]
+        least = [*islice(counts.values(), _SUGGESTIONS)][-1]  # the most frequent ones come first
         tied = [template for template, count in counts.items() if count >= least]
         texts = dict(zip(tied, self._store.template_texts(tied), strict=True))
         ranked = sorted(tied, key=lambda template: (-counts[template], texts[template]))

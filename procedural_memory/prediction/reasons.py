@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain, islice
 from typing import Any
 
 from procedural_memory.types import Evidence
@@ -26,12 +27,15 @@ def reason(evidence: Sequence[Evidence], template: str | None = None) -> str:
     """
     # Who counts sessions and how they ended comes first; beside it the strongest of those that look elsewhere; at the
     # end what became of it before.
-    parts = [(item.expert, part) for item in evidence if (part := _PARTS[item.expert](item))]
-    first = [part for expert, part in parts if expert in _SESSIONS]
-    others = [part for expert, part in parts if expert not in _SESSIONS and expert != "feedback"]
-    last = [part for expert, part in parts if expert == "feedback"]
-    text = "; ".join([*[*first[:1], *others][:2], *last])
+    first = _said(item for item in evidence if item.expert in _SESSIONS)
+    others = _said(item for item in evidence if item.expert not in _SESSIONS and item.expert != "feedback")
+    last = _said(item for item in evidence if item.expert == "feedback")
+    text = "; ".join([*islice(chain(islice(first, 1), others), 2), *last])
     return f"`{_short(template)}`: {text}" if template and text else text
+
+
+def _said(evidence: Iterable[Evidence]) -> Iterator[str]:
+    return (part for item in evidence if (part := _PARTS[item.expert](item)))
 
 
 def _counts(item: Evidence) -> str:
