@@ -112,7 +112,7 @@ class ProceduralMemoryEngine:
         min_commands: int = 3,
     ) -> None:
         from procedural_memory.embedding.select import select_embedder
-        from procedural_memory.memory.similarity import CommandSimilarity
+        from procedural_memory.memory.similarity import CommandSimilarity, KeptSimilarity
         from procedural_memory.memory.vectors import VectorIndex
         from procedural_memory.prediction.experts import (
             PatternExpert,
@@ -156,7 +156,7 @@ class ProceduralMemoryEngine:
         # Prediction must not wait for a model, so its similarity knows stored vectors only.
         stored = CommandSimilarity(self._vectors.stored_cosines, self._vectors.scale)
         prepared = CommandSimilarity(self._vectors.prepared_cosines, self._vectors.scale)
-        self._index = PatternIndex(self._store, stored)
+        self._index = PatternIndex(self._store, stored, KeptSimilarity(stored, self._vectors.space))
         self._search = PatternIndex(self._store, prepared)
         self._rankers = Rankers()
         self._kept: tuple[int, int] = (0, 0)  # of the ranker in the store: its version, how many steps it had learned

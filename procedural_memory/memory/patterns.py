@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from procedural_memory.memory.similarity import CommandSimilarity
+    from procedural_memory.memory.similarity import CommandSimilarity, KeptSimilarity
 
 __all__ = ["CANDIDATES", "Continuations", "PatternIndex", "Patterns", "index_keys", "pattern_id_of", "to_pattern"]
 
@@ -143,18 +143,21 @@ class PatternIndex:
     store : Store
     similarity : CommandSimilarity
         Similarity of single commands.
+    kept : KeptSimilarity, optional
+        The same for `continuations`, which is asked for at every step.
     """
 
-    def __init__(self, store: Store, similarity: CommandSimilarity) -> None:
+    def __init__(self, store: Store, similarity: CommandSimilarity, kept: KeptSimilarity | None = None) -> None:
         self._store = store
         self._similarity = similarity
+        self._kept = kept or similarity
 
     def similar(self, templates: Sequence[str], k: int, threshold: float) -> list[SimilarPattern]:
         """Return the `k` patterns most similar to `templates`, best first, none below `threshold`."""
         from procedural_memory.memory.similarity import align
 
         query = templates[-MAX_QUERY:]
-        work = self._prepare(query, CANDIDATES, MAX_STEPS)
+        work = self._prepare(query, CANDIDATES, MAX_STEPS, self._similarity)
         if work is None:
             return []
         aligned = align(
@@ -182,7 +185,7 @@ class PatternIndex:
 
         from procedural_memory.memory.similarity import continuations
 
-        work = self._prepare(templates, candidates, MAX_STEPS // 10)
+        work = self._prepare(templates, candidates, MAX_STEPS // 10, self._kept)
         if work is None:
             return None
         scores = continuations(work.similarities, work.steps, work.offsets)
@@ -218,7 +221,13 @@ class PatternIndex:
             groups.setdefault(root(pattern_id), []).append(pattern_id)
         return [tuple(group) for group in groups.values() if len(group) > 1]
 
-    def _prepare(self, templates: Sequence[str], candidates: int, most_steps: int) -> _Aligned | None:
+    def _prepare(
+        self,
+        templates: Sequence[str],
+        candidates: int,
+        most_steps: int,
+        similarity: CommandSimilarity | KeptSimilarity,
+    ) -> _Aligned | None:
         import numpy as np
 
         keys = [key for template in templates for key in index_keys(template)]
@@ -245,7 +254,7 @@ class PatternIndex:
             ids,
             universe,
             texts,
-            self._similarity.matrix(templates, texts),
+            similarity.matrix(templates, texts),
             steps_of.astype(np.intp),
             np.cumsum([0, *map(len, parts)]).astype(np.intp),
             complete and size <= most_steps,

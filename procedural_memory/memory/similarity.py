@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from procedural_memory.memory.families import LOOKING, OPPOSITES, read
 
-__all__ = ["Alignment", "CommandSimilarity", "Scale", "align", "continuations", "measure_scale", "scale_for"]
+__all__ = ["Alignment", "CommandSimilarity", "KeptSimilarity", "Scale", "align", "continuations", "measure_scale", "scale_for"]
 
 Floats: TypeAlias = NDArray[np.float32]
 Indices: TypeAlias = NDArray[np.intp]
@@ -159,18 +159,25 @@ class CommandSimilarity:
 
         Equal templates have similarity 1. Symmetric up to rounding.
         """
-        if not len(query) or not len(others):
-            return np.zeros((len(query), len(others)), dtype=np.float32)
+        return self.compare(query, others)[0]
+
+    def compare(self, query: Sequence[str], others: Sequence[str]) -> tuple[Floats, NDArray[np.bool_]]:
+        """Return `matrix`, and whether it stays so: False where a vector is missing, which may still come."""
+        shape = len(query), len(others)
+        if not all(shape):
+            return np.zeros(shape, dtype=np.float32), np.ones(shape, dtype=np.bool_)
         with self._lock:
             left, right = self._features.take(query), self._features.take(others)
         scores, lift = _structure(left, right)
+        stays = np.full(shape, self._cosines is None)
         cosines = self._cosines(query, others) if self._cosines is not None else None
         if cosines is not None:
+            stays = ~np.isnan(cosines)
             near = np.nan_to_num(self._current_scale().apply(cosines), nan=0.0)
             scores += lift * near * np.maximum(CEILING - scores, 0.0)
         scores[left.forced[:, None] != right.forced] *= FORCED
         scores[left.identity[:, None] == right.identity] = 1.0
-        return scores
+        return scores, stays
 
     def weights(self, templates: Sequence[str]) -> Floats:
         """Return what each command of a workflow counts in `align`: 1, `LOOK` or `PREPARE`; shape (n,)."""
@@ -191,6 +198,63 @@ class CommandSimilarity:
     def _current_scale(self) -> Scale:
         scale = self._scale() if callable(self._scale) else self._scale
         return scale or scale_for(None)
+
+
+class KeptSimilarity:
+    """Similarities of the commands of a context to those of patterns: most pairs come up again at the next step.
+
+    To be used by one thread at a time.
+
+    Parameters
+    ----------
+    similarity : CommandSimilarity
+    space : callable
+        Names the space of the vectors in use: what is kept holds for one space.
+    """
+
+    ROWS, COLUMNS = 128, 16_384
+
+    def __init__(self, similarity: CommandSimilarity, space: Callable[[], object]) -> None:
+        self._similarity = similarity
+        self._space = space
+        self._kept_of: object = None
+        self._columns: dict[str, int] = {}
+        self._rows: dict[str, Floats] = {}
+
+    def matrix(self, query: Sequence[str], others: Sequence[str]) -> Floats:
+        """Return what `CommandSimilarity.matrix` does."""
+        if len(others) > self.COLUMNS // 2 or len(query) > self.ROWS // 2:
+            return self._similarity.matrix(query, others)
+        space = self._space()
+        full = len(self._columns) + len(others) > self.COLUMNS or len(self._rows) + len(query) > self.ROWS
+        if full or space != self._kept_of:
+            self._columns, self._rows, self._kept_of = {}, {}, space
+        places = np.array([self._columns.setdefault(text, len(self._columns)) for text in others], dtype=np.intp)
+        new = np.array([text not in self._rows for text in query], dtype=np.bool_)
+        rows = [self._row(text) for text in query]
+        scores = np.stack([row[places] for row in rows])
+        gaps = np.isnan(scores[~new]).any(axis=0)
+        for lines, missing in ((new, np.ones_like(gaps)), (~new, gaps)):
+            at, to = np.flatnonzero(lines), np.flatnonzero(missing)
+            if len(at) and len(to):
+                found, stays = self._similarity.compare([query[i] for i in at], [others[i] for i in to])
+                scores[np.ix_(at, to)] = found
+                for i, row in zip(at, np.where(stays, found, np.nan), strict=True):
+                    rows[i][places[to]] = row
+        return scores
+
+    def _row(self, text: str) -> Floats:
+        """Return the kept similarities of a command, NaN where there is none, with a place for each column."""
+        row = self._rows.get(text)
+        if row is None or len(row) < len(self._columns):
+            size = 256
+            while size < len(self._columns):
+                size *= 2
+            grown = np.full(size, np.nan, dtype=np.float32)
+            if row is not None:
+                grown[: len(row)] = row
+            row = self._rows[text] = grown
+        return row
 
 
 @dataclass(frozen=True, slots=True)

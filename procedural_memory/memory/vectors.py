@@ -81,6 +81,10 @@ class VectorIndex:
                 self._scale = Scale(*json.loads(kept))
         return self._scale
 
+    def space(self) -> tuple[str | None, Scale | None]:
+        """Return what the similarity of two templates with vectors hangs on: the space, and the scale of its cosines."""
+        return self._fingerprint, self.scale()
+
     def notify(self) -> None:
         """Say that there may be templates without a vector; returns at once."""
         if self._embedder is None:
