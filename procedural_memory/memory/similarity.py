@@ -21,7 +21,16 @@ from numpy.typing import NDArray
 
 from procedural_memory.memory.families import LOOKING, OPPOSITES, read
 
-__all__ = ["Alignment", "CommandSimilarity", "KeptSimilarity", "Scale", "align", "continuations", "measure_scale", "scale_for"]
+__all__ = [
+    "Alignment",
+    "CommandSimilarity",
+    "KeptSimilarity",
+    "Scale",
+    "align",
+    "continuations",
+    "measure_scale",
+    "scale_for",
+]
 
 Floats: TypeAlias = NDArray[np.float32]
 Indices: TypeAlias = NDArray[np.intp]

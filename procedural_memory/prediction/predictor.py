@@ -170,9 +170,7 @@ class Predictor:
             if (item.candidate if level == "template" else item).probability >= min_probability
         ]
         self._read_for(query, [item.candidate.template for item in shown])
-        return [
-            self._prediction(item, query, proposals, liners, shares, grounding, feedback) for item in shown
-        ]
+        return [self._prediction(item, query, proposals, liners, shares, grounding, feedback) for item in shown]
 
     def forget(self) -> None:
         """Let go of what was asked: the store went back to an earlier state."""

@@ -115,11 +115,14 @@ _POSTINGS, _PATTERNS = 1_024, 4_096
 _CACHE = 200_000
 _KEPT = 4_096
 """How many rows of a kind are kept as they were read: those of a session come up again and again."""
+_RENEWED = 8
+"""Contexts of which so many followers changed are read again."""
 _PAIR = struct.Struct("<qf")
 _OUTCOME_CODE: dict[Outcome, int | None] = {"success": 1, "failure": 0, None: None}
 _OUTCOME: dict[int | None, Outcome] = {code: outcome for outcome, code in _OUTCOME_CODE.items()}
 _VERDICTS: tuple[Verdict, ...] = ("accepted", "rejected", "ignored")
 _FOLLOWER = "template, count, sessions, success, failure, good, bad"
+_COUNT = "SELECT count FROM follower WHERE"
 _COUNTS = "SELECT {} template, count FROM follower INDEXED BY follower_count WHERE context"
 _INTERNED = ("cwd", "project", "source", "actor", "host", "branch")
 _STEP_COLUMNS = """c.text, l.exit_code, w.text, l.timestamp, l.duration_ms, p.text, s.text, a.text, h.text, b.text"""
@@ -509,8 +512,6 @@ class SQLiteStore:
             execute, many, intern = self._db.execute, self._db.executemany, self._intern
             counted = {template for key, template in delta.followers if key == _UNIGRAM}
             news = len(self.template_ids(counted)) < len(counted)
-            for key, _ in delta.followers:
-                self._contexts.pop(key, None)
             many(
                 "INSERT INTO follower VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
                 " count = count + excluded.count, sessions = sessions + excluded.sessions,"
@@ -518,20 +519,18 @@ class SQLiteStore:
                 " good = good + excluded.good, bad = bad + excluded.bad",
                 ((key, intern(template), *row) for (key, template), row in delta.followers.items()),
             )
+            recents: dict[int, bytes] = {}
             for key, total in delta.totals.items():
                 packed = [recent_entry(when, intern(template)) for when, template in delta.recent.get(key, ())]
                 row = execute("SELECT recent FROM context WHERE key = ?", (key,)).fetchone() if packed else None
                 head = delta.heads.get(key)
+                recents[key] = merge_recent(row[0] if row else b"", packed) if packed else b""
                 execute(
                     "INSERT INTO context VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
                     " total = total + excluded.total, recent = excluded.recent",
-                    (
-                        key,
-                        None if head is None else intern(head),
-                        total,
-                        merge_recent(row[0] if row else b"", packed) if packed else b"",
-                    ),
+                    (key, None if head is None else intern(head), total, recents[key]),
                 )
+            self._renew(delta, recents)
             self._apply_values(delta)
             self._apply_rules(delta)
             self._apply_courses(delta)
@@ -541,6 +540,30 @@ class SQLiteStore:
                     self._postings.pop(key, None)
             self.set_meta("derived", upto)
             return news
+
+    def _renew(self, delta: Delta, recents: Mapping[int, bytes]) -> None:
+        """Bring the contexts that were read up to a delta that is merged: they are asked for again at the next step."""
+        changes: dict[int, dict[int, int]] = {}
+        for (key, template), row in delta.followers.items():
+            if row[0] and key in self._contexts:
+                changes.setdefault(key, {})[text_id(template)] = row[0]
+        for key, added in changes.items():
+            before = self._contexts.pop(key) or Context(0, (), {})
+            if len(added) > _RENEWED:
+                continue
+            counts = dict(before.counts)
+            for template, count in added.items():
+                if template in counts or before.complete:
+                    counts[template] = counts.get(template, 0) + count
+                else:
+                    counts[template] = self._one(f"{_COUNT} context = ? AND template = ?", (key, template))[0]
+            recent = tuple(recent_templates(recents[key]))
+            # What neither was nor is among the most frequent ones has a count that did not rise.
+            ranked = sorted(counts, key=lambda template: (counts[template], template), reverse=True)
+            complete = before.complete and len(ranked) < FOLLOWERS
+            shown = ranked if complete else [*ranked[:FOLLOWERS], *sorted(set(recent).difference(ranked[:FOLLOWERS]))]
+            total = before.total + delta.totals[key]
+            self._contexts[key] = Context(total, recent, {template: counts[template] for template in shown}, complete)
 
     def apply_shown(self, delta: Delta, upto: int) -> None:
         """Merge what was shown and mark the feedback as derived up to row `upto`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from random import Random
 
 import pytest
 
@@ -159,6 +160,35 @@ def check_what_was_read_is_not_outdated(store: Store) -> None:
     assert seen() == (4, 3, [3, 1], ["x", "y"])
     store.reset_derived()
     assert (store.context(KEY), store.context(unigram), store.template_ids(["x"])) == (None, None, {})
+
+
+def check_contexts_read_meanwhile_are_those_read_at_the_end(make: MakeStore) -> None:
+    """Whether contexts were read between changes or not, they are the same: counts, their order and the newest ones."""
+    random = Random(7)
+    deltas = []
+    for number in range(400):
+        # First few templates, then so many that not all are read; now and then an older session comes late.
+        names = [f"t{int(random.paretovariate(0.5)) % (8 + number)}" for _ in range(random.choice((1, 2, 3, 30)))]
+        deltas.append((names, number / 2 if number % 7 else random.random() * number))
+    keys = [context_key(()), KEY]
+    watched = make()
+    done = 0
+    for until in (1, 3, 30, 120, 400):
+        for names, start in deltas[done:until]:
+            watched.contexts(keys)
+            watched.apply(counted(*names, start=start, session=str(start)), 0)
+        done = until
+        unwatched = make()
+        for names, start in deltas[:until]:
+            unwatched.apply(counted(*names, start=start, session=str(start)), 0)
+        found = [
+            [(key, context, list(context.counts.items())) for key, context in store.contexts(keys).items()]
+            for store in (watched, unwatched)
+        ]
+        assert found[0] == found[1]
+        unwatched.close()
+    assert not watched.contexts(keys)[KEY].complete
+    watched.close()
 
 
 def check_patterns_add_up(store: Store) -> None:
