@@ -82,7 +82,7 @@ class VectorIndex:
         return self._scale
 
     def space(self) -> tuple[str | None, Scale | None]:
-        """Return what the similarity of two templates with vectors hangs on: the space, and the scale of its cosines."""
+        """Return what the similarity of two vectors hangs on: their space, and the scale of its cosines."""
         return self._fingerprint, self.scale()
 
     def notify(self) -> None:
