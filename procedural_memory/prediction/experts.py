@@ -7,6 +7,7 @@ contract is `Expert`; every expert passes the same ``check_*`` suite.
 from __future__ import annotations
 
 import heapq
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -79,6 +80,7 @@ class Query:
         self.ids = store.template_ids(context.templates)
         self._contexts: dict[int, Context | None] = {}
         self._rows: dict[tuple[int, int], Follower | None] = {}
+        self._longest: dict[tuple[str, int], int | None] = {}
         self.read([key for chain in self.keys.values() for key in chain])
 
     def read(self, keys: Sequence[int]) -> None:
@@ -106,8 +108,12 @@ class Query:
 
     def longest(self, chain: str, followed: int) -> int | None:
         """Return the place in a chain of the longest context that something followed."""
-        keys = self.keys.get(chain, ())
-        return next((place for place in reversed(range(len(keys))) if self.count(keys[place], followed)), None)
+        if (chain, followed) not in self._longest:
+            place = len(keys := self.keys.get(chain, ())) - 1
+            while place >= 0 and not self.count(keys[place], followed):
+                place -= 1
+            self._longest[chain, followed] = place if place >= 0 else None
+        return self._longest[chain, followed]
 
     def read_followers(self, pairs: Iterable[tuple[int, int]]) -> None:
         """Read the counts of followers, by context and what followed, in one go."""
@@ -145,18 +151,18 @@ def decayed(context: Context, decay: float) -> tuple[Mapping[int, float], float]
     weights: dict[int, float] = {}
     weight = 1.0
     for template in reversed(context.recent):
-        weights[template] = weights.get(template, 0.0) + weight
+        weights[template] = weights[template] + weight if template in weights else weight
         weight *= decay
     total = (1.0 - weight) / (1.0 - decay)
     older = context.total - len(context.recent)
     if older > 0:
         mass = weight * (1.0 - decay**older) / (1.0 - decay)
-        recent: dict[int, int] = {}
-        for template in context.recent:
-            recent[template] = recent.get(template, 0) + 1
+        recent = Counter(context.recent)
         for template, count in context.counts.items():
-            if extra := count - recent.get(template, 0):
-                weights[template] = weights.get(template, 0.0) + mass * extra / older
+            if template not in recent:
+                weights[template] = mass * count / older
+            elif extra := count - recent[template]:
+                weights[template] += mass * extra / older
         total += mass
     return weights, total
 
@@ -179,19 +185,21 @@ class ChainExpert:
         self._decay = decay
 
     def propose(self, query: Query) -> Proposal | None:
-        """Back off from the longest context that was seen to shorter ones."""
+        """Back off from the longest context that was seen to shorter ones, which share what it leaves."""
         mixed: dict[int, float] = {}
-        keys = query.keys.get(self._chain, [])
-        for key in keys:
+        left = 1.0
+        for key in reversed(query.keys.get(self._chain, ())):
             context = query.followers(key)
             if context is None:
                 continue
             weights, total = decayed(context, self._decay)
-            kept = {t: (weight - DISCOUNT) / (total + ESCAPE) for t, weight in weights.items() if weight > DISCOUNT}
-            left = 1.0 - sum(kept.values())
-            mixed = {template: left * p for template, p in mixed.items()}
-            for template, p in kept.items():
-                mixed[template] = mixed.get(template, 0.0) + p
+            each, used = left / (total + ESCAPE), 0.0
+            for template, weight in weights.items():
+                if weight > DISCOUNT:
+                    p = (weight - DISCOUNT) * each
+                    mixed[template] = mixed[template] + p if template in mixed else p
+                    used += p
+            left -= used
         if not mixed:
             return None
         return Proposal(mixed, lambda template: self._explain(query, template))

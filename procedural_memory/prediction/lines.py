@@ -353,7 +353,10 @@ def _shares(counts: Iterable[ValueCounts]) -> tuple[dict[str, float], float]:
 
 def log_odds(p: float) -> float:
     """Return the log-odds of a probability, away from 0 and 1."""
-    p = min(max(p, _LEAST), 1.0 - _LEAST)
+    if p < _LEAST:
+        p = _LEAST
+    elif p > 1.0 - _LEAST:
+        p = 1.0 - _LEAST
     return math.log(p / (1.0 - p))
 
 
