@@ -246,9 +246,11 @@ class KeptSimilarity:
         for lines, missing in ((new, np.ones_like(gaps)), (~new, gaps)):
             at, to = np.flatnonzero(lines), np.flatnonzero(missing)
             if len(at) and len(to):
-                found, stays = self._similarity.compare([query[i] for i in at], [others[i] for i in to])
+                found, stays = self._similarity.compare(
+                    [query[i] for i in at.tolist()], [others[i] for i in to.tolist()]
+                )
                 scores[np.ix_(at, to)] = found
-                for i, row in zip(at, np.where(stays, found, np.nan), strict=True):
+                for i, row in zip(at.tolist(), np.where(stays, found, np.nan), strict=True):
                     rows[i][places[to]] = row
         return scores
 

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 
@@ -48,6 +48,10 @@ class Support(NamedTuple):
 
     context: tuple[str, ...] = ()
     details: Mapping[str, Any] = MappingProxyType({})
+
+
+Matched: TypeAlias = tuple[tuple[str, ...], Mapping[str, Any]]
+"""The steps that a context matched, and what else is to be said of it."""
 
 
 @dataclass(slots=True)
@@ -202,27 +206,36 @@ class ChainExpert:
             left -= used
         if not mixed:
             return None
-        return Proposal(mixed, lambda template: self._explain(query, template))
+        matched: dict[int, Matched] = {}
+        return Proposal(mixed, lambda template: self._explain(query, template, matched))
 
-    def _explain(self, query: Query, template: int) -> Support:
-        """Return the counts of the longest context that this candidate followed."""
+    def _explain(self, query: Query, template: int, matched: dict[int, Matched]) -> Support:
+        """Return the counts of the longest context that this candidate followed; `matched` keeps what it matched."""
         place = query.longest(self._chain, template)
         if place is None:
             return Support()
         key = query.keys[self._chain][place]
         context = query.followers(key)
         assert context is not None
+        if place not in matched:
+            matched[place] = self._match(query, place)
+        steps, condition = matched[place]
         if self._chain in COUNTED:
-            counts = {"count": query.count(key, template), "total": context.total}
-            return Support((), {**counts, **self._condition(query, place)})
+            return Support(steps, {"count": query.count(key, template), "total": context.total, **condition})
         row = query.follower(key, template)
         assert row is not None
-        matched = tuple(query.context.templates[-place:]) if place else ()
-        # A context one longer than the session so far includes its beginning.
-        details = {**counts_of(row), "total": context.total, "at_start": place > len(query.context.templates)}
+        details = {**counts_of(row), "total": context.total, **condition}
         if self._decay < 1.0:
             details |= {"lately": context.recent.count(template), "of": len(context.recent)}
-        return Support(matched, details)
+        return Support(steps, details)
+
+    def _match(self, query: Query, place: int) -> Matched:
+        """Return the steps that a context of the chain matched, and what else is to be said of it."""
+        if self._chain in COUNTED:
+            return (), self._condition(query, place)
+        steps = tuple(query.context.templates[-place:]) if place else ()
+        # A context one longer than the session so far includes its beginning.
+        return steps, {"at_start": place > len(query.context.templates)}
 
     def _condition(self, query: Query, place: int) -> dict[str, Any]:
         """Return what a chain that keeps counts alone matched: the last steps or, of any arguments, their programs."""
@@ -252,17 +265,21 @@ def chain_experts() -> tuple[ChainExpert, ...]:
 class LineExpert(ChainExpert):
     """Counts of command lines after a chain of contexts; its candidates are lines."""
 
-    def _explain(self, query: Query, template: int) -> Support:
+    def _explain(self, query: Query, template: int, matched: dict[int, Matched]) -> Support:
         place = query.longest(self._chain, template)
         if place is None:
             return Support()
-        count = query.count(query.keys[self._chain][place], template)
+        if place not in matched:
+            matched[place] = self._match(query, place)
+        steps, condition = matched[place]
+        return Support(steps, {"count": query.count(query.keys[self._chain][place], template), **condition})
+
+    def _match(self, query: Query, place: int) -> Matched:
         # The chain after templates has no context of order 0.
         steps, order = query.context.lines, place
         if self._chain == "line after":
             steps, order = query.context.templates, place + 1
-        details = {"count": count, "at_start": order > len(steps), "project": query.project}
-        return Support(tuple(steps[-order:]) if order else (), details)
+        return tuple(steps[-order:]) if order else (), {"at_start": order > len(steps), "project": query.project}
 
 
 def line_experts() -> tuple[LineExpert, ...]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate, pairwise
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -22,7 +23,9 @@ __all__ = [
     "EXPERTS",
     "FEATURES",
     "SITUATIONS",
+    "Column",
     "Features",
+    "as_matrix",
     "ended",
     "extract",
     "flags",
@@ -30,6 +33,7 @@ __all__ = [
     "numbered",
     "position",
     "said",
+    "shares_of",
 ]
 
 EXPERTS: Final[Mapping[str, tuple[float, float]]] = {
@@ -69,6 +73,7 @@ SITUATIONS: Final[Mapping[str, int]] = {"match": 5 * (MAX_ORDER + 2), "exit": 12
 """Ways of telling situations apart, each with its number of cases; the ranker has weights for every case."""
 
 _T = TypeVar("_T")
+Column: TypeAlias = "Sequence[float] | NDArray[np.float64] | NDArray[np.bool_] | float"
 _CANDIDATES = 60
 _NO_AGE = -3.5
 
@@ -103,21 +108,38 @@ def extract(query: Query, proposals: Mapping[str, Proposal]) -> Features:
             mixed[template] = mixed.get(template, 0.0) + say * p
     # Ties are broken by the id, which is made of the text.
     candidates = sorted(mixed, key=lambda template: (-mixed[template], template))[:_CANDIDATES]
-    columns: list[list[float]] = []
-    for name, (_, least) in EXPERTS.items():
-        columns.append(said(proposals.get(name), candidates, least))
-    columns += _order_hints(query, candidates)
-    columns += _session_hints(query, candidates)
-    columns += _own_hints(query, candidates)
-    matrix = np.array(columns, dtype=np.float32).T.reshape(len(candidates), len(FEATURES))
-    return Features(candidates, matrix, _cases(query, proposals), _traits(query))
+    ids = np.array(candidates, dtype=np.int64)
+    columns = [
+        *[said(proposals.get(name), candidates, least) for name, (_, least) in EXPERTS.items()],
+        *_order_hints(query, candidates, ids),
+        *_session_hints(query, candidates, ids),
+        *_own_hints(query, candidates),
+    ]
+    return Features(candidates, as_matrix(columns, len(candidates)), _cases(query, proposals), _traits(query))
 
 
-def said(proposal: Proposal | None, candidates: Sequence[int], least: float) -> list[float]:
+def as_matrix(columns: Sequence[Column], rows: int) -> NDArray[np.float32]:
+    """Return columns as a matrix; a number stands for a column of it."""
+    matrix = np.empty((rows, len(columns)), dtype=np.float32)
+    for place, column in enumerate(columns):
+        matrix[:, place] = column
+    return matrix
+
+
+def said(proposal: Proposal | None, candidates: Sequence[int], least: float) -> Column:
     """Return the log-probabilities that an expert gives candidates, `least` added to each; 0 where it says nothing."""
     if proposal is None:
-        return [0.0] * len(candidates)
-    return [math.log(proposal.probabilities.get(number, 0.0) + least) for number in candidates]
+        return 0.0
+    given = proposal.probabilities
+    return np.log(np.array([given.get(number, 0.0) for number in candidates], dtype=np.float64) + least)
+
+
+def shares_of(followed: Sequence[_T], candidates: Iterable[_T]) -> Column:
+    """Return the share of each candidate in what followed, of which there may be little."""
+    if not followed:
+        return 0.0
+    counts = Counter(followed)
+    return [counts[candidate] / (len(followed) + 0.5) for candidate in candidates]
 
 
 def log_ages(ages: Mapping[_T, int], candidates: Iterable[_T]) -> list[float]:
@@ -142,28 +164,25 @@ def position(context: SessionContext) -> int:
     return min(7, int(math.log2(1 + context.length)))
 
 
-def flags(candidates: Sequence[int], wanted: int | None) -> list[float]:
+def flags(candidates: NDArray[np.int64], wanted: int | None) -> Column:
     """Return 1 for the candidate that is wanted, and 0 for the others."""
-    return [1.0 if number == wanted else 0.0 for number in candidates]
+    return 0.0 if wanted is None else candidates == wanted
 
 
-def _order_hints(query: Query, candidates: list[int]) -> list[list[float]]:
+def _order_hints(query: Query, candidates: list[int], ids: NDArray[np.int64]) -> list[Column]:
     """Return whether a candidate followed a context of each order, and whether it did so the last time."""
     keys = query.keys["counts"]
     contexts = [query.followers(keys[order]) if order < len(keys) else None for order in _ORDERS]
-    newest = [flags(candidates, context.recent[-1] if context else None) for context in contexts]
-    seen = []
-    for context in contexts:
-        those: Mapping[int, int] = context.counts if context else {}
-        seen.append([1.0 if template in those else 0.0 for template in candidates])
+    newest = [flags(ids, context.recent[-1] if context else None) for context in contexts]
+    seen: list[Column] = [[t in context.counts for t in candidates] if context else 0.0 for context in contexts]
     here = [query.followers(key) for key in query.keys.get("directory", [])]
     for order in range(2):
         context = here[order] if order < len(here) else None
-        seen.append(flags(candidates, context.recent[-1] if context else None))
+        seen.append(flags(ids, context.recent[-1] if context else None))
     return newest + seen
 
 
-def _session_hints(query: Query, candidates: list[int]) -> list[list[float]]:
+def _session_hints(query: Query, candidates: list[int], ids: NDArray[np.int64]) -> list[Column]:
     """Return what this session alone says of a candidate."""
     steps = [query.ids.get(template) for template in query.context.templates]
     ages = {step: len(steps) - i for i, step in enumerate(steps)}
@@ -176,25 +195,25 @@ def _session_hints(query: Query, candidates: list[int]) -> list[list[float]]:
             both = steps[i + 2]
             break
     return [
-        flags(candidates, followed[-1] if followed else None),
-        [followed.count(template) / (len(followed) + 0.5) for template in candidates],
-        flags(candidates, both),
+        flags(ids, followed[-1] if followed else None),
+        shares_of(followed, candidates),
+        flags(ids, both),
         log_ages(ages, candidates),
-        [1.0 if template in ages else 0.0 for template in candidates],
-        *[flags(candidates, steps[-back] if back <= len(steps) else None) for back in (1, 2, 3)],
+        [template in ages for template in candidates],
+        *[flags(ids, steps[-back] if back <= len(steps) else None) for back in (1, 2, 3)],
     ]
 
 
-def _own_hints(query: Query, candidates: list[int]) -> list[list[float]]:
+def _own_hints(query: Query, candidates: list[int]) -> list[Column]:
     """Return what a candidate is: the same program again, how frequent; and the constant."""
     last = program_of(query.context.templates[-1]) if query.context.templates else None
     texts = query.store.template_texts(candidates)
     everywhere = query.followers(query.keys["counts"][0])
     counts: Mapping[int, int] = everywhere.counts if everywhere else {}
     return [
-        [1.0 if _program(text) == last else 0.0 for text in texts],
-        [math.log1p(counts.get(template, 1)) / 5.0 for template in candidates],
-        [1.0] * len(candidates),
+        [_program(text) == last for text in texts],
+        np.log1p([counts.get(template, 1) for template in candidates]) / 5.0,
+        1.0,
     ]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from itertools import pairwise
 from typing import Final
@@ -11,7 +10,18 @@ import numpy as np
 
 from procedural_memory.memory.context import LINE_ORDER
 from procedural_memory.prediction.experts import Proposal, Query
-from procedural_memory.prediction.features import Features, ended, flags, log_ages, numbered, position, said
+from procedural_memory.prediction.features import (
+    Column,
+    Features,
+    as_matrix,
+    ended,
+    flags,
+    log_ages,
+    numbered,
+    position,
+    said,
+    shares_of,
+)
 from procedural_memory.storage.base import hash64, text_id
 
 __all__ = ["LEAST", "LINE_EXPERTS", "LINE_FEATURES", "LINE_SITUATIONS", "extract_lines"]
@@ -50,9 +60,10 @@ def extract_lines(query: Query, filled: Mapping[str, float], proposals: Mapping[
         What the experts on lines say, by their names.
     """
     lines = list(filled)
-    ids = [text_id(line) for line in lines]
-    columns = [[math.log(p + LEAST) for p in filled.values()]]
-    columns += [said(proposals.get(name), ids, LEAST) for name in LINE_EXPERTS]
+    candidates = [text_id(line) for line in lines]
+    ids = np.array(candidates, dtype=np.int64)
+    columns: list[Column] = [np.log(np.array([*filled.values()]) + LEAST)]
+    columns += [said(proposals.get(name), candidates, LEAST) for name in LINE_EXPERTS]
     keys = query.keys["line"]
     contexts = [query.followers(keys[order]) if order < len(keys) else None for order in range(LINE_ORDER + 1)]
     columns += [flags(ids, context.recent[-1] if context else None) for context in contexts[1:]]
@@ -60,14 +71,14 @@ def extract_lines(query: Query, filled: Mapping[str, float], proposals: Mapping[
     ages = {line: len(before) - i for i, line in enumerate(before)}
     followed = [after for line, after in pairwise(before) if line == before[-1]]
     columns += [
-        [1.0 if line in ages else 0.0 for line in lines],
+        [line in ages for line in lines],
         log_ages(ages, lines),
-        [1.0 if followed and line == followed[-1] else 0.0 for line in lines],
-        [followed.count(line) / (len(followed) + 0.5) for line in lines],
-        [1.0 if before and line == before[-1] else 0.0 for line in lines],
-        [1.0 if p else 0.0 for p in filled.values()],
+        [line == followed[-1] for line in lines] if followed else 0.0,
+        shares_of(followed, lines),
+        [line == before[-1] for line in lines] if before else 0.0,
+        [p > 0.0 for p in filled.values()],
     ]
-    matrix = np.array(columns, dtype=np.float32).T.reshape(len(lines), len(LINE_FEATURES))
+    matrix = as_matrix(columns, len(lines))
     matched = max((order for order, context in enumerate(contexts) if context), default=-1)
     chosen = (
         matched + 1,
@@ -75,7 +86,7 @@ def extract_lines(query: Query, filled: Mapping[str, float], proposals: Mapping[
         position(query.context),
         min(4, int(max(filled.values(), default=0.0) * 5)),
     )
-    return Features(ids, matrix, numbered(chosen, LINE_SITUATIONS), _traits(query))
+    return Features(candidates, matrix, numbered(chosen, LINE_SITUATIONS), _traits(query))
 
 
 def _traits(query: Query) -> np.ndarray[tuple[int, ...], np.dtype[np.uint64]]:

@@ -552,18 +552,18 @@ class SQLiteStore:
             if len(added) > _RENEWED:
                 continue
             counts = dict(before.counts)
-            for template, count in added.items():
-                if template in counts or before.complete:
-                    counts[template] = counts.get(template, 0) + count
+            for number, count in added.items():
+                if number in counts or before.complete:
+                    counts[number] = counts.get(number, 0) + count
                 else:
-                    counts[template] = self._one(f"{_COUNT} context = ? AND template = ?", (key, template))[0]
+                    (counts[number],) = self._one(f"{_COUNT} context = ? AND template = ?", (key, number))
             recent = tuple(recent_templates(recents[key]))
             # What neither was nor is among the most frequent ones has a count that did not rise.
-            ranked = sorted(counts, key=lambda template: (counts[template], template), reverse=True)
+            ranked = sorted(counts, key=lambda number: (counts[number], number), reverse=True)
             complete = before.complete and len(ranked) < FOLLOWERS
             shown = ranked if complete else [*ranked[:FOLLOWERS], *sorted(set(recent).difference(ranked[:FOLLOWERS]))]
             total = before.total + delta.totals[key]
-            self._contexts[key] = Context(total, recent, {template: counts[template] for template in shown}, complete)
+            self._contexts[key] = Context(total, recent, {number: counts[number] for number in shown}, complete)
 
     def apply_shown(self, delta: Delta, upto: int) -> None:
         """Merge what was shown and mark the feedback as derived up to row `upto`."""
