@@ -422,7 +422,8 @@ class SemanticExpert:
             for template, count in context.counts.items():
                 share = weight * count / context.total
                 votes[template] = votes.get(template, 0.0) + share
-                best[template] = max(best.get(template, (0.0, 0, 0)), (share, neighbour, count))
+                if template not in best or (share, neighbour, count) > best[template]:
+                    best[template] = share, neighbour, count
         if not total:
             return None
 

@@ -10,12 +10,12 @@ given its template.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple
 
-from procedural_memory.commands.ground import ANY, FROM_OUTPUT, Guess, SessionValues, levels
+from procedural_memory.commands.ground import ANY, Guess, SessionValues, levels
 from procedural_memory.commands.normalize import analyze, render
 from procedural_memory.commands.places import UNKNOWABLE, Place, filling_order, places
 from procedural_memory.commands.shapes import PLACEHOLDER
@@ -73,10 +73,6 @@ PRIOR: Final[Mapping[str, float]] = {
 """How often a rule is right, before anything is counted; mean of two data sets. Other rules: `_PRIOR`."""
 
 _PRIOR: Final = 0.03
-_MOST_KEPT: Final = 4_096
-
-KeptOdds: TypeAlias = dict[tuple[Place, str], tuple[Sequence[RuleCounts | None], dict[str, float]]]
-"""Place and last template -> the counts of its rules, and log-odds made of these."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,18 +151,9 @@ class Grounding:
         What the session has used.
     project, cwd : str or None
         Of the line to come.
-    kept : dict, optional
-        What one grounding leaves to the next: log-odds of rules, with the counts that they were made of.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        values: SessionValues,
-        project: str | None,
-        cwd: str | None = None,
-        kept: KeptOdds | None = None,
-    ) -> None:
+    def __init__(self, store: Store, values: SessionValues, project: str | None, cwd: str | None = None) -> None:
         self._store = store
         self._values = values
         self._project = project
@@ -174,11 +161,9 @@ class Grounding:
         self._past: dict[Place, _Past] = {}
         self._free: dict[Place, _Free] = {}
         self._filled: dict[tuple[object, ...], tuple[list[tuple[str, float, str]], float]] = {}
-        self._kept: KeptOdds = {} if kept is None else kept
-        if len(self._kept) > _MOST_KEPT:
-            self._kept.clear()
         self._odds_of: dict[Place, dict[str, float]] = {}
-        self._counts: dict[Place, list[tuple[float, RuleCounts]]] = {}
+        self._rates: dict[Place, dict[str, float]] = {}
+        self._rates_of_kind: dict[str, dict[str, float]] = {}
 
     def lines(self, template: str, least: float = 0.0) -> list[Line]:
         """Return the most probable command lines of a template, best first, none less probable than `least`.
@@ -233,17 +218,14 @@ class Grounding:
         for place, (of_rules, of_values) in keys.items():
             shares, rest = _shares([seen[key] for key in of_values if key in seen])
             self._past[place] = _Past(shares, math.log(rest))
-            self._counts[place] = [
-                (weight, counts)
+            self._odds_of[place] = {}
+            kind, *closer = [
+                (weight, (rules.get(key), values.judged.get(level)))
                 for key, level, weight in zip(of_rules, levels(place, last), _LEVEL_WEIGHTS, strict=True)
-                for counts in (rules.get(key), values.judged.get(level))
-                if counts
             ]
-            stored = [rules.get(key) for key in of_rules]
-            known = self._kept.get((place, last))
-            if known is None or any(old is not new for old, new in zip(known[0], stored, strict=True)):
-                known = self._kept[place, last] = stored, {}
-            self._odds_of[place] = dict(known[1])
+            if place.kind not in self._rates_of_kind:
+                self._rates_of_kind[place.kind] = _moved({}, [kind])
+            self._rates[place] = _moved(self._rates_of_kind[place.kind], closer)
 
     def _whole(self, template: str) -> list[Line]:
         """Return the ways in which a template without places was written; without any, as it stands."""
@@ -345,15 +327,20 @@ class Grounding:
         """
         known = self._odds_of[place]
         if rule not in known:
-            p = PRIOR.get(rule, _PRIOR)
-            for weight, counts in self._counts[place]:
-                if rule in counts:
-                    offered, right = counts[rule]
-                    p = (right + weight * p) / (offered + weight)
-            known[rule] = log_odds(p)
-            if not rule.startswith(FROM_OUTPUT):  # those are counted in the live session as well
-                self._kept[place, self._values.last][1][rule] = known[rule]
+            p = self._rates[place].get(rule)
+            known[rule] = log_odds(PRIOR.get(rule, _PRIOR) if p is None else p)
         return known[rule]
+
+
+def _moved(rates: Mapping[str, float], levels: Iterable[tuple[float, Iterable[RuleCounts | None]]]) -> dict[str, float]:
+    """Return the rates at which rules are right, moved level by level to what was counted; else they stay the prior."""
+    moved = dict(rates)
+    for weight, found in levels:
+        for counts in found:
+            for rule, (offered, right) in counts.items() if counts else ():
+                p = moved[rule] if rule in moved else PRIOR.get(rule, _PRIOR)
+                moved[rule] = (right + weight * p) / (offered + weight)
+    return moved
 
 
 def _shares(counts: Iterable[ValueCounts]) -> tuple[dict[str, float], float]:

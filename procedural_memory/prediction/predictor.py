@@ -18,7 +18,7 @@ from procedural_memory.prediction.experts import Expert, Proposal, Query
 from procedural_memory.prediction.features import EXPERTS, Features, extract
 from procedural_memory.prediction.feedback import Feedback
 from procedural_memory.prediction.line_features import LINE_EXPERTS, extract_lines
-from procedural_memory.prediction.lines import Grounding, KeptOdds, Line
+from procedural_memory.prediction.lines import Grounding, Line
 from procedural_memory.prediction.ranker import Rankers
 from procedural_memory.prediction.reasons import reason
 from procedural_memory.storage.base import PatternCounts, Store, context_key, text_id
@@ -125,7 +125,6 @@ class Predictor:
         self._liners = tuple(liners)
         self._rankers = rankers
         self._asked: OrderedDict[Hashable, _Question] = OrderedDict()
-        self._odds: KeptOdds = {}
 
     @property
     def experts(self) -> tuple[Expert, ...]:
@@ -152,7 +151,7 @@ class Predictor:
         pooled = _proposals(self._pooled, query)
         feedback = Feedback(self._store, context)
         candidates = self._candidates(question.features, pooled, feedback)
-        grounding = Grounding(self._store, context.values, query.project, query.cwd, self._odds)
+        grounding = Grounding(self._store, context.values, query.project, query.cwd)
         left = 1.0 - sum(_POOL[name] for name in pooled)
         shares = self._rankers.templates.shares(question.features, EXPERTS)
         shares = {name: left * share for name, share in shares.items()} | _POOL
@@ -187,7 +186,7 @@ class Predictor:
             lines = question.lines
             # What was shown is learned from: it may come from outputs, which the log does not have.
             if lines is None or lines.name is None or lines.name[:2] != (context.session, context.length):
-                grounding = Grounding(self._store, context.values, query.project, query.cwd, self._odds)
+                grounding = Grounding(self._store, context.values, query.project, query.cwd)
                 lines = self._ask_lines(question, query, grounding)
             self._rankers.lines.learn(lines.features, text_id(command.command))
         self._rankers.templates.learn(question.features, text_id(analyze(command.command).template))
@@ -349,8 +348,9 @@ class Predictor:
         # An open line behind lines that can be run claims no more than they do.
         least = 1.0
         for place, item in enumerate(found):
+            if item.probability > least:
+                found[place] = replace(item, probability=least)
             least = min(least, item.probability)
-            found[place] = replace(item, probability=least)
         return found
 
     def _read_for(self, query: Query, templates: Sequence[int]) -> None:

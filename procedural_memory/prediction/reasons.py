@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from itertools import chain, islice
 from typing import Any
 
@@ -177,6 +178,7 @@ def _from_start(details: Mapping[str, Any]) -> str:
     return " at the start of a session" if details["at_start"] else ""
 
 
+@lru_cache(maxsize=4_096)
 def _short(template: str) -> str:
     line = " ".join(template.split())
     return line if len(line) <= _SHOWN else line[: _SHOWN - 1] + "…"

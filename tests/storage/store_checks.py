@@ -168,7 +168,10 @@ def check_contexts_read_meanwhile_are_those_read_at_the_end(make: MakeStore) -> 
     deltas = []
     for number in range(400):
         # First few templates, then so many that not all are read; now and then many at once, or an older session late.
-        names = [f"t{int(random.paretovariate(0.5)) % (8 + number)}" for _ in range(30 if number in (50, 250) else random.randint(1, 5))]
+        names = [
+            f"t{int(random.paretovariate(0.5)) % (8 + number)}"
+            for _ in range(30 if number in (50, 250) else random.randint(1, 5))
+        ]
         deltas.append((names, number / 2 if number % 7 else random.random() * number))
     keys = [context_key(()), KEY]
     watched = make()
