@@ -26,6 +26,7 @@ from procedural_memory.memory.similarity import (
     UNKNOWN_SUBSTITUTION,
     Alignment,
     CommandSimilarity,
+    KeptSimilarity,
     Scale,
     align,
     continuations,
@@ -301,6 +302,48 @@ def test_features_stay_bounded_and_survive_forgetting() -> None:
     assert scores[-2] == of("npm ci", "yarn install")
     assert scores[-1] == 1.0
     assert len(similarity._features._slots) <= 16_384
+
+
+def test_what_is_kept_is_what_is_worked_out_anew() -> None:
+    """Step after step with more patterns, vectors that come late, another space: always what a fresh matrix says."""
+    rng = np.random.default_rng(3)
+    templates = [f"tool{i} {verb} <FILE>" for i in range(120) for verb in ("build", "test", "remove")]
+    vectors = {template: rng.normal(size=8) for template in templates}
+    known: set[str] = set()
+    spaces = [0]
+
+    def cosines(first: Sequence[str], second: Sequence[str]) -> Floats:
+        void = np.full(8, np.nan)
+        rows = [[(vectors[t] + spaces[0]) if t in known else void for t in part] for part in (first, second)]
+        return np.array(0.1 * np.array(rows[0]) @ np.array(rows[1]).T, dtype=np.float32)
+
+    similarity = CommandSimilarity(cosines, Scale(0.0, 1.0))
+    kept = KeptSimilarity(similarity, lambda: spaces[0])
+    kept.ROWS, kept.COLUMNS = 40, 300  # full now and then
+    for step in range(120):
+        query = [templates[i] for i in rng.integers(0, 60, size=rng.integers(1, 7))]
+        others = [templates[i] for i in rng.permutation(len(templates))[: rng.integers(1, 120)]]
+        known.update(templates[i] for i in rng.integers(0, len(templates), size=4))
+        spaces[0] = step // 50
+        np.testing.assert_allclose(kept.matrix(query, others), similarity.matrix(query, others), atol=1e-5)
+        assert len(kept._rows) <= kept.ROWS
+        assert len(kept._columns) <= kept.COLUMNS
+
+
+def test_kept_pairs_are_not_worked_out_again() -> None:
+    """At the next step only the new command is compared."""
+    asked: list[tuple[int, int]] = []
+
+    class Counting(CommandSimilarity):
+        def compare(self, query: Sequence[str], others: Sequence[str]) -> tuple[Floats, NDArray[np.bool_]]:
+            asked.append((len(query), len(others)))
+            return super().compare(query, others)
+
+    kept = KeptSimilarity(Counting(), lambda: None)
+    kept.matrix(["ls", "git push"], ["npm ci", "vim <FILE>", "make"])
+    kept.matrix(["git push", "npm ci"], ["make", "vim <FILE>"])
+    kept.matrix(["git push", "npm ci"], ["make", "vim <FILE>"])
+    assert asked == [(2, 3), (1, 2)]
 
 
 def test_threads_share_one_similarity() -> None:
