@@ -331,7 +331,7 @@ def test_what_is_kept_is_what_is_worked_out_anew() -> None:
 
 
 def test_kept_pairs_are_not_worked_out_again() -> None:
-    """At the next step only the new command is compared."""
+    """At the next step only the new command is compared; in another space all are."""
     asked: list[tuple[int, int]] = []
 
     class Counting(CommandSimilarity):
@@ -339,11 +339,15 @@ def test_kept_pairs_are_not_worked_out_again() -> None:
             asked.append((len(query), len(others)))
             return super().compare(query, others)
 
-    kept = KeptSimilarity(Counting(), lambda: None)
+    spaces = ["one"]
+    kept = KeptSimilarity(Counting(), lambda: spaces[-1])
     kept.matrix(["ls", "git push"], ["npm ci", "vim <FILE>", "make"])
     kept.matrix(["git push", "npm ci"], ["make", "vim <FILE>"])
     kept.matrix(["git push", "npm ci"], ["make", "vim <FILE>"])
     assert asked == [(2, 3), (1, 2)]
+    spaces.append("another")
+    kept.matrix(["git push", "npm ci"], ["make", "vim <FILE>"])
+    assert asked[2:] == [(2, 2)]
 
 
 def test_threads_share_one_similarity() -> None:
