@@ -8,7 +8,6 @@ are read, and where there are none a prediction is left exactly as it was.
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from dataclasses import replace
 from typing import Final, TypeVar
 
 from procedural_memory.memory.context import SessionContext
@@ -72,7 +71,7 @@ class Feedback:
         lines = grounding.lines(template)
         keys = {place: line_key(self._after, line.command) for place, line in enumerate(lines)}
         moved = self._moved({place: line.probability for place, line in enumerate(lines)}, keys, _OF_LINE)
-        lines = [replace(line, probability=moved[place]) for place, line in enumerate(lines)]
+        lines = [line._replace(probability=moved[place]) for place, line in enumerate(lines)]
         return sorted(lines, key=lambda line: (not line.runnable, -line.probability))
 
     def lines_of_all(self, probabilities: Mapping[tuple[int, str], float]) -> Mapping[tuple[int, str], float]:

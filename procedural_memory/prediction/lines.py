@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, NamedTuple
 
@@ -75,8 +74,7 @@ PRIOR: Final[Mapping[str, float]] = {
 _PRIOR: Final = 0.03
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """A command line, the probability that it is the next one given its template, and where it comes from."""
 
     command: str

@@ -5,9 +5,9 @@ from __future__ import annotations
 import heapq
 from collections import OrderedDict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
-from typing import Final
+from typing import Final, NamedTuple
 
 from procedural_memory.commands.danger import is_destructive
 from procedural_memory.commands.normalize import analyze
@@ -43,16 +43,14 @@ _SURE = 0.4
 nobody is helped by a list of forms."""
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(NamedTuple):
     """A template that might come next."""
 
     template: int
     probability: float
 
 
-@dataclass(frozen=True, slots=True)
-class _Chosen:
+class _Chosen(NamedTuple):
     """What is predicted: a template, a line given it, and the probability of that line."""
 
     candidate: Candidate
@@ -349,7 +347,7 @@ class Predictor:
         least = 1.0
         for place, item in enumerate(found):
             if item.probability > least:
-                found[place] = replace(item, probability=least)
+                found[place] = item._replace(probability=least)
             least = min(least, item.probability)
         return found
 
