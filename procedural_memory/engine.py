@@ -10,7 +10,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -156,7 +156,8 @@ class ProceduralMemoryEngine:
         # Prediction must not wait for a model, so its similarity knows stored vectors only.
         stored = CommandSimilarity(self._vectors.stored_cosines, self._vectors.scale)
         prepared = CommandSimilarity(self._vectors.prepared_cosines, self._vectors.scale)
-        self._index = PatternIndex(self._store, stored, KeptSimilarity(stored, self._vectors.space))
+        self._kept_pairs = KeptSimilarity(stored, self._vectors.space)
+        self._index = PatternIndex(self._store, stored, self._kept_pairs)
         self._search = PatternIndex(self._store, prepared)
         self._rankers = Rankers()
         self._kept: tuple[int, int] = (0, 0)  # of the ranker in the store: its version, how many steps it had learned
@@ -922,6 +923,7 @@ class ProceduralMemoryEngine:
                 self._rankers.reset(ranker)
                 self._kept = kept
                 self._predictor.forget()
+                self._kept_pairs.forget()
                 self._outcomes.forget()
                 self._deriver.forget()
                 raise
@@ -971,13 +973,15 @@ class ProceduralMemoryEngine:
 
 
 class _Guard:
-    """Holds the engine's lock, refuses a closed engine, and catches up with the log before a read."""
+    """Holds the engine's lock, refuses a closed engine; before a read it catches up with the log, and that sees one
+    state of the store."""
 
-    __slots__ = ("_engine", "_refresh")
+    __slots__ = ("_engine", "_refresh", "_view")
 
     def __init__(self, engine: ProceduralMemoryEngine, refresh: bool) -> None:
         self._engine = engine
         self._refresh = refresh
+        self._view: AbstractContextManager[None] = nullcontext()
 
     def __enter__(self) -> None:
         engine = self._engine
@@ -992,12 +996,19 @@ class _Guard:
                 raise InvalidInputError("learn_many: a progress callback may read, but not change the memory")
             if self._refresh:
                 engine._catch_up()
+                self._view = engine._store.reading()
+            self._view.__enter__()
         except BaseException:
             engine._lock.release()
             raise
 
-    def __exit__(self, *_: object) -> None:
-        self._engine._lock.release()
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            self._view.__exit__(kind, error, traceback)
+        finally:
+            self._engine._lock.release()
 
 
 class _SessionInput:

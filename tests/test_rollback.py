@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from procedural_memory import ProceduralMemoryEngine, SessionConflictError
+from procedural_memory import Prediction, ProceduralMemoryEngine, SessionConflictError
+from procedural_memory.prediction.predictor import Predictor
 from procedural_memory.types import Level
 
 RELEASE = ["git add .", "git commit -m x", "git push"]
@@ -161,3 +162,47 @@ def test_scripts_are_offered_where_no_project_is_known(engine: ProceduralMemoryE
         engine.learn_workflow(["git pull", "./build.sh all", "git push"])
     assert engine.predict_next_action(["git pull"])[0].next_command == "./build.sh all"
     assert "build.sh" not in str(engine.predict_next_action([{"command": "git pull", "cwd": "/p"}], top_k=9))
+
+
+def test_what_was_asked_before_forgetting_leaves_no_trace() -> None:
+    """Similarities that were worked out with the vector of a template go when it is forgotten."""
+
+    def after_forgetting(asked_before: bool) -> list[Prediction]:
+        with ProceduralMemoryEngine(embedder="lexical", similarity_threshold=0.3) as engine:
+            engine.learn_workflow(["wibble --alpha beta", "echo x", "echo y"], session_id="gone")
+            engine.learn_workflow(["git status", "make test", "wobble --alpha beta", "make build", "ls"])
+            engine.flush()
+            context = ["git status", "make test", "wibble --alpha beta"]
+            if asked_before:
+                engine.predict_next_action(context)
+            engine.forget(session_id="gone")
+            engine.flush()
+            return engine.predict_next_action(context, top_k=5)
+
+    assert after_forgetting(True) == after_forgetting(False)
+
+
+@pytest.mark.parametrize("change", ["learn", "forget"])
+def test_a_prediction_sees_one_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str) -> None:
+    """What another process writes in the middle of a prediction shows in the next one."""
+    with closing(fresh(tmp_path / "memory.db")) as engine, closing(fresh(tmp_path / "memory.db")) as other:
+        other._store._db.execute("PRAGMA busy_timeout = 50")  # type: ignore[attr-defined]
+        for number in range(3):
+            engine.learn_workflow(["make", "make test", "make install"], "success", session_id=f"s{number}")
+        engine.flush()
+        before = engine.predict_next_action(["make"], top_k=5)
+        candidates = Predictor._candidates
+
+        def in_the_middle(self: Predictor, *arguments: Any) -> Any:
+            found = candidates(self, *arguments)
+            monkeypatch.undo()
+            if change == "learn":
+                other.learn_workflow(["make", "make test", "make clean"], "failure")
+            else:
+                other.forget(template="make test")
+            return found
+
+        monkeypatch.setattr(Predictor, "_candidates", in_the_middle)
+        engine._predictor.forget()
+        assert engine.predict_next_action(["make"], top_k=5) == before
+        assert engine.predict_next_action(["make"], top_k=5) != before

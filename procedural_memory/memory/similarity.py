@@ -218,7 +218,7 @@ class KeptSimilarity:
     ----------
     similarity : CommandSimilarity
     space : callable
-        Names the space of the vectors in use: what is kept holds for one space.
+        Names the space of the vectors in use: what is kept holds for one space, in which a vector stays.
     """
 
     ROWS, COLUMNS = 128, 16_384
@@ -232,12 +232,13 @@ class KeptSimilarity:
 
     def matrix(self, query: Sequence[str], others: Sequence[str]) -> Floats:
         """Return what `CommandSimilarity.matrix` does."""
-        if len(others) > self.COLUMNS // 2 or len(query) > self.ROWS // 2:
+        if not query or len(others) > self.COLUMNS // 2 or len(query) > self.ROWS // 2:
             return self._similarity.matrix(query, others)
         space = self._space()
         full = len(self._columns) + len(others) > self.COLUMNS or len(self._rows) + len(query) > self.ROWS
         if full or space != self._kept_of:
-            self._columns, self._rows, self._kept_of = {}, {}, space
+            self.forget()
+            self._kept_of = space
         places = np.array([self._columns.setdefault(text, len(self._columns)) for text in others], dtype=np.intp)
         new = np.array([text not in self._rows for text in query], dtype=np.bool_)
         rows = [self._row(text) for text in query]
@@ -253,6 +254,10 @@ class KeptSimilarity:
                 for i, row in zip(at.tolist(), np.where(stays, found, np.nan), strict=True):
                     rows[i][places[to]] = row
         return scores
+
+    def forget(self) -> None:
+        """Let go of what is kept."""
+        self._columns, self._rows, self._kept_of = {}, {}, None
 
     def _row(self, text: str) -> Floats:
         """Return the kept similarities of a command, NaN where there is none, with a place for each column."""

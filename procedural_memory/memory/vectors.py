@@ -81,9 +81,10 @@ class VectorIndex:
                 self._scale = Scale(*json.loads(kept))
         return self._scale
 
-    def space(self) -> tuple[str | None, Scale | None]:
-        """Return what the similarity of two vectors hangs on: their space, and the scale of its cosines."""
-        return self._fingerprint, self.scale()
+    def space(self) -> tuple[str | None, Scale | None, int | None]:
+        """Return what the cosine of two templates hangs on, once both have a vector: their space, its scale, and the
+        generation of the store, within which no vector is dropped."""
+        return self._fingerprint, self.scale(), self._store.meta("generation")
 
     def notify(self) -> None:
         """Say that there may be templates without a vector; returns at once."""

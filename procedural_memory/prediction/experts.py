@@ -10,7 +10,6 @@ import heapq
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
@@ -46,8 +45,8 @@ _SHOWN_PATTERNS = 5
 class Support(NamedTuple):
     """What an expert knows in favour of one candidate."""
 
-    context: tuple[str, ...] = ()
-    details: Mapping[str, Any] = MappingProxyType({})
+    context: tuple[str, ...]
+    details: Mapping[str, Any]
 
 
 Matched: TypeAlias = tuple[tuple[str, ...], Mapping[str, Any]]
@@ -213,7 +212,7 @@ class ChainExpert:
         """Return the counts of the longest context that this candidate followed; `matched` keeps what it matched."""
         place = query.longest(self._chain, template)
         if place is None:
-            return Support()
+            return Support((), {})
         key = query.keys[self._chain][place]
         context = query.followers(key)
         assert context is not None
@@ -268,7 +267,7 @@ class LineExpert(ChainExpert):
     def _explain(self, query: Query, template: int, matched: dict[int, Matched]) -> Support:
         place = query.longest(self._chain, template)
         if place is None:
-            return Support()
+            return Support((), {})
         if place not in matched:
             matched[place] = self._match(query, place)
         steps, condition = matched[place]
@@ -317,7 +316,7 @@ class SkipExpert:
 
         def explain(template: int) -> Support:
             if template not in best:
-                return Support()
+                return Support((), {})
             _, back, count, seen = best[template]
             step = query.context.templates[-back : len(query.context.templates) - back + 1]
             return Support(tuple(step), {"count": count, "total": seen, "steps_back": back})
@@ -372,7 +371,7 @@ class PatternExpert:
                     patterns[number] = max(patterns.get(number, 0.0), similarity)
             best = nearest_of.get(template)
             if best is None:
-                return Support()
+                return Support((), {})
             # Similarity first: counts are read only for the patterns that can be shown.
             nearest = heapq.nsmallest(_SHOWN_PATTERNS, best, key=lambda number: (-best[number], number))
             rows = query.store.pattern_counts(nearest)
@@ -429,7 +428,7 @@ class SemanticExpert:
 
         def explain(template: int) -> Support:
             if template not in best:
-                return Support()
+                return Support((), {})
             _, neighbour, count = best[template]
             return Support(
                 (query.store.template_text(neighbour),),

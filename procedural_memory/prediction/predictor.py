@@ -378,7 +378,7 @@ class Predictor:
         for name, proposal in proposals.items():
             if probability := proposal.probabilities.get(candidate.template, 0.0):
                 support = proposal.explain(candidate.template)
-                if name == "semantic" and not grounding.may_run(support.context[0]):
+                if name == "semantic" and not all(grounding.may_run(step) for step in support.context):
                     continue  # what resembles the last step is a script of another project
                 weight = shares.get(name, 0.0)
                 evidence.append(Evidence(name, probability, weight, support.context, support.details))

@@ -295,6 +295,10 @@ class Store(Protocol):
         """Run the body as one transaction, rolled back whole when it raises. Nested uses join the outer one."""
         ...
 
+    def reading(self) -> AbstractContextManager[None]:
+        """Let the body see one state, whatever others write meanwhile; it must not write. Nested uses join."""
+        ...
+
     def refresh(self) -> None:
         """Let go of what was read before another process changed it; called before each use."""
         ...

@@ -257,6 +257,22 @@ class SQLiteStore:
                 self._scrub = False
                 self._written.clear()
 
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Let the body see one state, whatever others write meanwhile; it must not write. Nested uses join."""
+        with self._lock:
+            self._check_open()
+            # A transaction sees one state anyway; what is in memory is changed by nobody who does not hold the lock.
+            if self._path is None or self._db.in_transaction:
+                yield
+                return
+            self._all("BEGIN")
+            try:
+                self.refresh()  # the first read: from here on it is this state
+                yield
+            finally:
+                self._all("COMMIT")
+
     def refresh(self) -> None:
         """Let go of what was read before another process changed the file."""
         if self._path is not None:

@@ -194,6 +194,19 @@ def check_contexts_read_meanwhile_are_those_read_at_the_end(make: MakeStore) -> 
     watched.close()
 
 
+def check_a_view_ends(store: Store) -> None:
+    """Within a view reads are as ever; views nest, also in a transaction; after one the store can be written."""
+    store.apply(counted("x"), 0)
+    with store.reading(), store.reading():
+        assert store.contexts([KEY])[KEY].total == 1
+    with store.transaction(), store.reading():
+        store.apply(counted("y", start=2.0), 0)
+    with pytest.raises(RuntimeError, match="stop"), store.reading():
+        raise RuntimeError("stop")
+    store.apply(counted("x", start=3.0), 0)
+    assert store.contexts([KEY])[KEY].total == 3
+
+
 def check_patterns_add_up(store: Store) -> None:
     """Counts of a pattern add up; the newest example stays; rare keys find it first."""
     for when, line in ((2.0, "newer"), (1.0, "older")):
