@@ -5,7 +5,7 @@ does. Before each step the engine and the peers are asked one after the other, s
 yardstick is a loop of Python, `LOOP` additions long: a time divided by that of the loop next to it says more of the
 code than of the machine.
 
-Run: python benchmarks/latency.py [--data FOLDER] [--learn 450] [--embedder lexical] [--write]
+Run: python benchmarks/latency.py [--data FOLDER] [--learn 470] [--embedder lexical] [--write]
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ def main() -> None:
     """Print the table; with ``--write`` also put it into ``benchmarks/LATENCY.md``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=DATA)
-    parser.add_argument("--learn", type=int, default=450)
+    parser.add_argument("--learn", type=int, default=470)
     parser.add_argument("--embedder", default="lexical")
     parser.add_argument("--write", action="store_true")
     options = parser.parse_args()
