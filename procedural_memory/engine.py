@@ -637,7 +637,9 @@ class ProceduralMemoryEngine:
             return write_snapshot(self._store, path, self._rankers.to_bytes())
 
     def load(self, path: str | os.PathLike[str], mode: str | None = None) -> int:
-        """Read a file written by `save`.
+        """Read a file written by `save`, or a pickle of the older engine.
+
+        Of the latter each pattern becomes as many sessions as it had successes and failures, at most 1,000 of each.
 
         Parameters
         ----------

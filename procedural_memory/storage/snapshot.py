@@ -11,7 +11,8 @@ Format (version 1), the same in ``.pkl`` and ``.json``::
      "ranker": what the ranker had learned, base64,                # may be absent; then it is learned from the sessions
      "vectors": {fingerprint: {template: float32 bytes}}}          # .pkl only; a cache, may be absent
 
-Counts and patterns are derived from the sessions again on load.
+Counts and patterns are derived from the sessions again on load. A ``.pkl`` of the older engine is read as well, see
+`procedural_memory.storage.older`.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from procedural_memory.commands.redact import redact
 from procedural_memory.errors import (
@@ -37,6 +38,7 @@ from procedural_memory.errors import (
     shown,
 )
 from procedural_memory.storage.base import FeedbackRow, Store
+from procedural_memory.storage.older import older_sessions, read_older
 from procedural_memory.storage.plain_pickle import load_plain
 from procedural_memory.types import Command
 from procedural_memory.validation import as_commands, as_outcome, as_text, as_timestamp, as_verdict, redacted
@@ -183,7 +185,7 @@ def read_snapshot(path: str | os.PathLike[str]) -> Snapshot:
     target = _target(path)
     try:
         with open(target, "rb") as file:
-            content = json.load(file) if target.suffix == ".json" else load_plain(file)
+            content = json.load(file) if target.suffix == ".json" else _unpickled(file)
     except FileNotFoundError as error:
         raise SnapshotNotFoundError(f"load {str(target)!r}: there is no such file") from error
     except OSError as error:
@@ -215,6 +217,18 @@ def read_snapshot(path: str | os.PathLike[str]) -> Snapshot:
     except (InvalidInputError, SnapshotError) as error:
         raise SnapshotError(f"load {str(target)!r}: {error}") from error
     return Snapshot(records, alone, _vectors(content.get("vectors", {})), _bytes(content.get("ranker")))
+
+
+def _unpickled(file: IO[bytes]) -> Any:
+    """Return what a pickle holds: plain containers, or patterns of the older engine as a snapshot of sessions."""
+    try:
+        return load_plain(file)
+    except SnapshotError:
+        patterns = read_older(file)
+        if patterns is None:
+            raise
+    start = os.fstat(file.fileno()).st_mtime
+    return {"format": _FORMAT, "version": _VERSION, "sessions": list(older_sessions(patterns, start))}
 
 
 def _checksum(items: Any) -> str | None:
