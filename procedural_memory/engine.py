@@ -630,7 +630,7 @@ class ProceduralMemoryEngine:
     # -- keeping and moving
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write the memory to a ``.pkl`` or ``.json`` file of plain containers, atomically, private to the user."""
+        """Write the memory to a ``.pkl``, ``.json`` or ``.jsonl`` file of plain containers, whole and private to the user."""
         from procedural_memory.storage.snapshot import write_snapshot
 
         with self._reading():

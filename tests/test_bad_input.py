@@ -121,7 +121,7 @@ BAD_CALLS: list[tuple[Callable[[ProceduralMemoryEngine], Any], str]] = [
     (lambda e: e.forget(containing=""), "containing: must not be empty"),
     (lambda e: e.forget(before="soon"), "before: must be epoch seconds or ISO 8601"),
     (lambda e: e.load("memory.pkl", mode="add"), "mode: must be 'replace' or 'merge', got 'add'"),
-    (lambda e: e.save("memory.txt"), "path: must end in one of .pkl, .pickle, .json"),
+    (lambda e: e.save("memory.txt"), "path: must end in one of .pkl, .pickle, .json, .jsonl"),
     (lambda e: e.save(5), "path: must be a file name, not int"),  # type: ignore[arg-type]
     (lambda e: e.learn_many([{"outcome": "success"}]), "sessions.*commands: must be given"),
     (lambda e: e.session(actor="robot"), "session.actor: must be one of"),

@@ -152,7 +152,7 @@ def test_rebuild_gives_the_same(items: list[dict[str, Any]]) -> None:
         assert close(view(engine), before)
 
 
-@pytest.mark.parametrize("suffix", [".pkl", ".pickle", ".json"])
+@pytest.mark.parametrize("suffix", [".pkl", ".pickle", ".json", ".jsonl"])
 def test_save_and_load_round_trip(learned: ProceduralMemoryEngine, tmp_path: Path, suffix: str) -> None:
     """A loaded memory is the saved one, to the last count and probability; the file is private."""
     path = learned.save(tmp_path / f"memory{suffix}")
@@ -255,6 +255,12 @@ def test_hostile_pickle_runs_nothing(learned: ProceduralMemoryEngine, tmp_path: 
         ("a.json", b"{", "damaged or no snapshot"),
         ("a.json", b"[]", "is no snapshot"),
         ("a.json", b"[" * 100_000, "damaged or no snapshot"),
+        ("a.jsonl", b"", "is no snapshot"),
+        ("a.jsonl", b"{\n", "damaged or no snapshot"),
+        ("a.jsonl", b'[]\n{"end": true}\n', "is no snapshot"),
+        ("a.jsonl", b'{"format": "procedural-memory", "version": 1}\n', "last line is missing"),
+        ("a.jsonl", b'{"format": "procedural-memory", "version": 1}\n{"end": true}\n{}', "lines follow"),
+        ("a.jsonl", b'{"format": "procedural-memory", "version": 1}\n5\n{"end": true}\n', r"sessions\[0\]: must be"),
     ],
 )
 def test_damaged_snapshot_is_refused(
@@ -315,6 +321,23 @@ def test_a_changed_letter_is_noticed(engine: ProceduralMemoryEngine, tmp_path: P
         path.write_bytes(json.dumps(content).encode() if suffix == ".json" else pickle.dumps(content, protocol=4))
         other.load(path)
         assert other.predict_next_action(["git pull"])[0].next_command == "make instead"
+
+
+def test_a_file_of_lines_is_open_to_others(learned: ProceduralMemoryEngine, tmp_path: Path) -> None:
+    """A line a session; what is missing or changed is noticed, and what was edited on purpose can be loaded."""
+    path = learned.save(tmp_path / "memory.jsonl")
+    head, *sessions, end = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    assert json.loads(head)["format"] == "procedural-memory"
+    assert [len(json.loads(line)["commands"]) > 0 for line in sessions] == [True] * 40
+    for broken in ([head, *sessions], [head, *sessions[1:], end], [head, *sessions, end[:-9]]):
+        path.write_text("".join(broken), encoding="utf-8")
+        with fresh() as other:
+            with pytest.raises(SnapshotError, match=r"memory.jsonl'.*(cut off|damaged)"):
+                other.load(path)
+            assert len(other) == 0
+    path.write_text("".join([head, *sessions[1:], '{"end": true}']), encoding="utf-8")
+    with fresh() as other:
+        assert other.load(path) == 39
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])

@@ -11,6 +11,13 @@ Format (version 1), the same in ``.pkl`` and ``.json``::
      "ranker": what the ranker had learned, base64,                # may be absent; then it is learned from the sessions
      "vectors": {fingerprint: {template: float32 bytes}}}          # .pkl only; a cache, may be absent
 
+``.jsonl`` holds the same line by line, so that it can be written and read one session at a time: first a line with all
+but the sessions, then a line for each session, at last one that shows that nothing is missing::
+
+    {"format": "procedural-memory", "version": 1, "ranker": …}
+    {"session_id": …, "start": …, "commands": […]}
+    {"end": true, "lines": how many before it, "checksum": of these}  # the last two may be absent
+
 Counts and patterns are derived from the sessions again on load. A ``.pkl`` of the older engine is read as well, see
 `procedural_memory.storage.older`.
 """
@@ -22,11 +29,12 @@ import json
 import os
 import pickle
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields
 from hashlib import blake2b
+from itertools import chain
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Final
 
 from procedural_memory.commands.redact import redact
 from procedural_memory.errors import (
@@ -46,7 +54,7 @@ from procedural_memory.validation import as_commands, as_outcome, as_text, as_ti
 __all__ = ["SessionRecord", "Snapshot", "read_snapshot", "sessions_of", "write_snapshot"]
 
 _FORMAT, _VERSION = "procedural-memory", 1
-_SUFFIXES = (".pkl", ".pickle", ".json")
+_SUFFIXES = (".pkl", ".pickle", ".json", ".jsonl")
 _COMMAND_FIELDS = tuple(field.name for field in fields(Command))
 
 
@@ -140,9 +148,10 @@ def write_snapshot(store: Store, path: str | os.PathLike[str], ranker: bytes) ->
     target = _target(path)
     if store.path is not None and target.exists() and target.samefile(store.path):
         raise InvalidInputError(f"path: {str(target)!r} is the memory itself; save to another file")
-    sessions = list(sessions_of(store))
-    content: dict[str, Any] = {"format": _FORMAT, "version": _VERSION, "sessions": sessions}
-    content["checksum"] = _checksum(sessions)
+    content: dict[str, Any] = {"format": _FORMAT, "version": _VERSION}
+    if target.suffix != ".jsonl":
+        content["sessions"] = sessions = list(sessions_of(store))
+        content["checksum"] = _checksum(sessions)
     if feedback := _plain_feedback(store.feedback(None), leave_out="step"):
         content |= {"feedback": feedback, "feedback_checksum": _checksum(feedback)}
     content["ranker"] = base64.b64encode(ranker).decode("ascii")
@@ -153,6 +162,8 @@ def write_snapshot(store: Store, path: str | os.PathLike[str], ranker: bytes) ->
         with os.fdopen(handle, "wb") as file:
             if target.suffix == ".json":
                 file.write(json.dumps(content, ensure_ascii=False, indent=1).encode("utf-8"))
+            elif target.suffix == ".jsonl":
+                file.writelines(_lines(content, sessions_of(store)))
             else:
                 fingerprint = store.meta("embedder")
                 if fingerprint is not None:
@@ -185,13 +196,13 @@ def read_snapshot(path: str | os.PathLike[str]) -> Snapshot:
     target = _target(path)
     try:
         with open(target, "rb") as file:
-            content = json.load(file) if target.suffix == ".json" else _unpickled(file)
+            content = _READ.get(target.suffix, _unpickled)(file)
     except FileNotFoundError as error:
         raise SnapshotNotFoundError(f"load {str(target)!r}: there is no such file") from error
     except OSError as error:
         raise StorageError(f"load {str(target)!r}: the file cannot be read ({error})") from error
-    except SnapshotError:
-        raise
+    except SnapshotError as error:
+        raise SnapshotError(f"load {str(target)!r}: {error}") from error
     except Exception as error:  # an unpickler fed with garbage raises almost anything
         raise SnapshotError(f"load {str(target)!r}: the file is damaged or no snapshot ({error})") from error
     if not isinstance(content, dict) or content.get("format") != _FORMAT:
@@ -217,6 +228,48 @@ def read_snapshot(path: str | os.PathLike[str]) -> Snapshot:
     except (InvalidInputError, SnapshotError) as error:
         raise SnapshotError(f"load {str(target)!r}: {error}") from error
     return Snapshot(records, alone, _vectors(content.get("vectors", {})), _bytes(content.get("ranker")))
+
+
+def _lines(head: dict[str, Any], sessions: Iterable[dict[str, Any]]) -> Iterator[bytes]:
+    """Yield the lines of a ``.jsonl`` file."""
+    digest, count = blake2b(digest_size=16), 0
+    for item in chain([head], sessions):
+        line = json.dumps(item, ensure_ascii=False).encode("utf-8") + b"\n"
+        digest.update(line)
+        count += 1
+        yield line
+    yield json.dumps({"end": True, "lines": count, "checksum": digest.hexdigest()}).encode() + b"\n"
+
+
+def _read_lines(file: IO[bytes]) -> Any:
+    """Return what `_lines` wrote in the form of the other formats."""
+    items: list[Any] = []
+    digest, end = blake2b(digest_size=16), None
+    for line in file:
+        if not line.strip():
+            continue
+        item = json.loads(line)
+        if end is not None:
+            raise SnapshotError("lines follow the one that ends it; nothing was loaded")
+        if isinstance(item, dict) and item.get("end") is True:
+            end = item
+        else:
+            items.append(item)
+            digest.update(line)
+    if end is None and items:
+        raise SnapshotError("its last line is missing: the file was cut off; nothing was loaded")
+    found = {"lines": len(items), "checksum": digest.hexdigest()}
+    if end is not None and any(end.get(name, value) != value for name, value in found.items()):
+        raise SnapshotError(
+            "the file is damaged: its lines do not match the last one "
+            "(to load a file that you edited, take 'lines' and 'checksum' out of that)"
+        )
+    head = items[0] if items else None
+    return {**head, "sessions": items[1:]} if isinstance(head, dict) else head
+
+
+_READ: Final[dict[str, Callable[[IO[bytes]], Any]]] = {".json": json.load, ".jsonl": _read_lines}
+"""How files are read that are no pickles, by suffix."""
 
 
 def _unpickled(file: IO[bytes]) -> Any:
