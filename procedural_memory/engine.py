@@ -630,7 +630,7 @@ class ProceduralMemoryEngine:
     # -- keeping and moving
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write the memory to a ``.pkl``, ``.json`` or ``.jsonl`` file of plain containers, whole and private to the user."""
+        """Write the memory to a ``.pkl``, ``.json`` or ``.jsonl`` file of plain containers, whole and private."""
         from procedural_memory.storage.snapshot import write_snapshot
 
         with self._reading():
@@ -639,7 +639,8 @@ class ProceduralMemoryEngine:
     def load(self, path: str | os.PathLike[str], mode: str | None = None) -> int:
         """Read a file written by `save`, or a pickle of the older engine.
 
-        Of the latter each pattern becomes as many sessions as it had successes and failures, at most 1,000 of each.
+        Of the latter each pattern becomes as many sessions as it had successes and failures; of more than 200 the share
+        is kept.
 
         Parameters
         ----------

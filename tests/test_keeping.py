@@ -294,6 +294,7 @@ def _aliased(commands: Any, times: int) -> bytes:
         (b"\x80\x04h\x07.", "damaged or no snapshot"),
         (b"\x80\x02\x82\x01.", "holds EXT1"),
         (pickle.dumps(_snapshot([{1, 2}])), "holds EMPTY_SET"),
+        (pickle.dumps(_snapshot([{k * (2**61 - 1): k for k in range(99)}])), "longer integer"),  # all with one hash
     ],
 )
 def test_a_pickle_costs_no_more_than_its_size(

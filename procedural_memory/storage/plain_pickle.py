@@ -23,6 +23,8 @@ _OPCODES: Final = frozenset(
 
 _GLOBALS: Final = frozenset(("GLOBAL", "STACK_GLOBAL"))
 
+_BITS: Final = 64
+
 _SHARED: Final = 16
 """Characters that may be repeated by reference for each byte of the file: names of fields, a few a step."""
 
@@ -54,6 +56,8 @@ def _check(file: IO[bytes]) -> None:
             return
         if name not in _OPCODES:
             raise SnapshotError(f"the pickle holds {name}: a snapshot holds plain containers only, nothing was loaded")
+        if isinstance(argument, int) and argument.bit_length() > _BITS:  # hashes of longer ones can be made to collide
+            raise SnapshotError("the pickle holds a longer integer than a snapshot does; nothing was loaded")
         if name == "MEMOIZE":
             memo.append(length)
         elif name in ("BINGET", "LONG_BINGET"):

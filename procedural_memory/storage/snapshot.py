@@ -29,7 +29,8 @@ import json
 import os
 import pickle
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from copy import copy
 from dataclasses import dataclass, fields
 from hashlib import blake2b
 from itertools import chain
@@ -46,9 +47,9 @@ from procedural_memory.errors import (
     shown,
 )
 from procedural_memory.storage.base import FeedbackRow, Store
-from procedural_memory.storage.older import older_sessions, read_older
+from procedural_memory.storage.older import older_patterns, read_older
 from procedural_memory.storage.plain_pickle import load_plain
-from procedural_memory.types import Command
+from procedural_memory.types import Command, Outcome
 from procedural_memory.validation import as_commands, as_outcome, as_text, as_timestamp, as_verdict, redacted
 
 __all__ = ["SessionRecord", "Snapshot", "read_snapshot", "sessions_of", "write_snapshot"]
@@ -223,7 +224,10 @@ def read_snapshot(path: str | os.PathLike[str]) -> Snapshot:
                 f"(to load a file that you edited, take its {checksum!r} out)"
             )
     try:
-        records = [SessionRecord(f"sessions[{i}]", item) for i, item in enumerate(sessions)]
+        records = [
+            item if isinstance(item, SessionRecord) else SessionRecord(f"sessions[{i}]", item)
+            for i, item in enumerate(sessions)
+        ]
         alone = _feedback("feedback", feedback)
     except (InvalidInputError, SnapshotError) as error:
         raise SnapshotError(f"load {str(target)!r}: {error}") from error
@@ -280,8 +284,25 @@ def _unpickled(file: IO[bytes]) -> Any:
         patterns = read_older(file)
         if patterns is None:
             raise
-    start = os.fstat(file.fileno()).st_mtime
-    return {"format": _FORMAT, "version": _VERSION, "sessions": list(older_sessions(patterns, start))}
+    # That engine did not say when: before the file was written.
+    start = max(0.0, os.fstat(file.fileno()).st_mtime)
+    return {"format": _FORMAT, "version": _VERSION, "sessions": [*_older_records(patterns, start)]}
+
+
+def _older_records(patterns: Mapping[str, Any], start: float) -> Iterator[SessionRecord]:
+    """Yield patterns of the older engine as sessions: one for each time that a pattern went well, or not."""
+    for pattern in older_patterns(patterns):
+        content = {"start": start, "source": "older engine", "commands": pattern.commands}
+        # Checked and redacted once; the id is made of what is kept, so that it tells nothing of a secret.
+        first = SessionRecord(f"patterns[{pattern.pattern_id[:80]!r}]", {"session_id": "older", **content})
+        named = json.dumps([redact(pattern.pattern_id), *[command.command for command in first.commands]])
+        digest = blake2b(named.encode(), digest_size=8).hexdigest()
+        counts: dict[Outcome, int] = {"success": pattern.success, "failure": pattern.failure}
+        for outcome, count in counts.items() if any(counts.values()) else ((None, 1),):
+            for number in range(count):
+                record = copy(first)
+                record.session_id, record.outcome = f"older-{digest}-{outcome or 'unknown'}-{number}", outcome
+                yield record
 
 
 def _checksum(items: Any) -> str | None:
