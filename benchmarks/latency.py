@@ -125,7 +125,8 @@ def main() -> None:
     table, about = measure(sessions, options.learn, options.embedder)
     print("\n".join([*table, "", about]))
     if options.write:
-        told = "" if options.embedder == "lexical" else f" --embedder {options.embedder}"
+        given = [(name, getattr(options, name)) for name in ("learn", "embedder")]
+        told = "".join(f" --{name} {value}" for name, value in given if value != parser.get_default(name))
         head = [
             "# How long a prediction takes",
             "",

@@ -122,7 +122,6 @@ _OUTCOME_CODE: dict[Outcome, int | None] = {"success": 1, "failure": 0, None: No
 _OUTCOME: dict[int | None, Outcome] = {code: outcome for outcome, code in _OUTCOME_CODE.items()}
 _VERDICTS: tuple[Verdict, ...] = ("accepted", "rejected", "ignored")
 _FOLLOWER = "template, count, sessions, success, failure, good, bad"
-_COUNT = "SELECT count FROM follower WHERE"
 _COUNTS = "SELECT {} template, count FROM follower INDEXED BY follower_count WHERE context"
 _INTERNED = ("cwd", "project", "source", "actor", "host", "branch")
 _STEP_COLUMNS = """c.text, l.exit_code, w.text, l.timestamp, l.duration_ms, p.text, s.text, a.text, h.text, b.text"""
@@ -560,9 +559,9 @@ class SQLiteStore:
     def _renew(self, delta: Delta, recents: Mapping[int, bytes]) -> None:
         """Bring the contexts that were read up to a delta that is merged: they are asked for again at the next step."""
         changes: dict[int, dict[int, int]] = {}
-        for (key, template), row in delta.followers.items():
-            if row[0] and key in self._contexts:
-                changes.setdefault(key, {})[text_id(template)] = row[0]
+        for (key, template), columns in delta.followers.items():
+            if columns[0] and key in self._contexts:
+                changes.setdefault(key, {})[text_id(template)] = columns[0]
         for key, added in changes.items():
             before = self._contexts.pop(key) or Context(0, (), {})
             if len(added) > _RENEWED:
@@ -572,7 +571,9 @@ class SQLiteStore:
                 if number in counts or before.complete:
                     counts[number] = counts.get(number, 0) + count
                 else:
-                    (counts[number],) = self._one(f"{_COUNT} context = ? AND template = ?", (key, number))
+                    row = self.follower(key, number)
+                    assert row is not None
+                    counts[number] = row.count
             recent = tuple(recent_templates(recents[key]))
             # What neither was nor is among the most frequent ones has a count that did not rise.
             ranked = sorted(counts, key=lambda number: (counts[number], number), reverse=True)
