@@ -23,9 +23,15 @@ from procedural_memory.embedding.models import DEFAULT_MODEL, find_model
 from procedural_memory.evaluation.sessions import EvaluationSession
 from procedural_memory.prediction import predictor
 from procedural_memory.prediction.features import EXPERTS, FEATURES, SITUATIONS, Features, extract
-from procedural_memory.prediction.line_features import LEAST, LINE_EXPERTS
+from procedural_memory.prediction.line_features import (
+    LEAST,
+    LINE_EXPERTS,
+    LINE_FEATURES,
+    LINE_SITUATIONS,
+    extract_lines,
+)
 
-__all__ = ["EVERYTHING", "FEATURE_GROUPS", "FILL_GROUPS", "VARIANTS", "Variant"]
+__all__ = ["EVERYTHING", "FEATURE_GROUPS", "FILL_GROUPS", "LINE_FEATURE_GROUPS", "VARIANTS", "Variant"]
 
 EVERYTHING: Final = "everything"
 
@@ -91,27 +97,35 @@ def _without_experts(*names: str) -> Variant:
 # -- what the ranker sees
 
 
-def _altered(alter: Callable[[Features], Features]) -> Variant:
+def _altered(alter: Callable[[Features], Features], extractor: Callable[..., Features] = extract) -> Variant:
     def altered(*arguments: Any, **named: Any) -> Features:
-        return alter(extract(*arguments, **named))
+        return alter(extractor(*arguments, **named))
 
-    return Variant(lambda engine: [(predictor, "extract", altered)])
+    return Variant(lambda engine: [(predictor, extractor.__name__, altered)])
 
 
-def _without_columns(names: Iterable[str]) -> Variant:
-    places = [FEATURES.index(name) for name in names]
+def _without_columns(names: Iterable[str], lines: bool = False) -> Variant:
+    columns = LINE_FEATURES if lines else FEATURES
+    places = [columns.index(name) for name in names]
 
     def alter(features: Features) -> Features:
         matrix = features.matrix.copy()
         matrix[:, places] = 0.0
         return replace(features, matrix=matrix)
 
-    return _altered(alter)
+    return _altered(alter, extract_lines if lines else extract)
 
 
-def _without_situations(*names: str) -> Variant:
-    kept = [place for place, name in enumerate(SITUATIONS) if name not in names]
-    return _altered(lambda features: replace(features, cases=tuple(features.cases[place] for place in kept)))
+def _without_situations(*names: str, lines: bool = False) -> Variant:
+    kept = [place for place, name in enumerate(LINE_SITUATIONS if lines else SITUATIONS) if name not in names]
+    return _altered(
+        lambda features: replace(features, cases=tuple(features.cases[place] for place in kept)),
+        extract_lines if lines else extract,
+    )
+
+
+def _without_pairs(features: Features) -> Features:
+    return replace(features, traits=np.empty(0, dtype=np.uint64))
 
 
 FEATURE_GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -125,6 +139,14 @@ FEATURE_GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
     "frequency": ("log count",),
 }
 """Columns beside those of the experts and the constant, in groups of one idea."""
+
+LINE_FEATURE_GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
+    "newest after 1 and 2 lines": ("newest after 1", "newest after 2"),
+    "what followed in this session": ("followed last time", "share of what followed"),
+    "age in this session": ("used in session", "log age", "is the last"),
+    "whether a template gives it": ("filled",),
+}
+"""The same for the ranker of lines: columns beside those of the experts and of the template."""
 
 _HINTS: Final = tuple(name for name in FEATURES if name not in (*EXPERTS, "known"))
 _GROUPED: Final = {name for group in FEATURE_GROUPS.values() for name in group}
@@ -215,9 +237,16 @@ VARIANTS: Final[Mapping[str, Variant]] = {
     "features: all but what the experts say": _without_columns(_HINTS),
     **{f"situation: {name}": _without_situations(name) for name in SITUATIONS},
     "situations: all": _without_situations(*SITUATIONS),
-    "ranker: no memory of pairs": _altered(lambda features: replace(features, traits=np.empty(0, dtype=np.uint64))),
+    "ranker: no memory of pairs": _altered(_without_pairs),
     "ranker: neutral start weights": Variant(_from_neutral),
     "ranker: learns nothing": Variant(lambda engine: [(engine._rankers.templates, "learn", _learns_nothing)]),
+    **{
+        f"feature of lines: {name}": _without_columns(columns, lines=True)
+        for name, columns in LINE_FEATURE_GROUPS.items()
+    },
+    **{f"situation of lines: {name}": _without_situations(name, lines=True) for name in LINE_SITUATIONS},
+    "situations of lines: all": _without_situations(*LINE_SITUATIONS, lines=True),
+    "ranker of lines: no memory of pairs": _altered(_without_pairs, extract_lines),
     "ranker of lines: learns nothing": Variant(lambda engine: [(engine._rankers.lines, "learn", _learns_nothing)]),
     "ranker of lines: probabilities of templates and fills alone": Variant(
         lambda engine: [(engine._rankers.lines, "rank", _as_filled)]

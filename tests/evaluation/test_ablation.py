@@ -13,7 +13,7 @@ import ablation as script
 import numpy as np
 import pytest
 from train_weights import NAMES
-from variants import EVERYTHING, FEATURE_GROUPS, FILL_GROUPS, VARIANTS
+from variants import EVERYTHING, FEATURE_GROUPS, FILL_GROUPS, LINE_FEATURE_GROUPS, VARIANTS
 
 from procedural_memory import ProceduralMemoryEngine
 from procedural_memory.commands.ground import ANY
@@ -21,6 +21,7 @@ from procedural_memory.commands.normalize import analyze
 from procedural_memory.evaluation.sessions import as_sessions
 from procedural_memory.memory.context import SessionContext
 from procedural_memory.prediction.features import EXPERTS, FEATURES
+from procedural_memory.prediction.line_features import LINE_EXPERTS, LINE_FEATURES
 from procedural_memory.samples import load_sessions
 from procedural_memory.types import Command, Prediction
 
@@ -109,6 +110,8 @@ def test_every_feature_and_fill_rule_is_in_one_group() -> None:
     """Nothing that the ranker sees, and no rule that proposes a value, is left out of the groups, or is in two."""
     grouped = [name for group in FEATURE_GROUPS.values() for name in group]
     assert sorted([*EXPERTS, *grouped, "known"]) == sorted(FEATURES)
+    of_lines = [name for group in LINE_FEATURE_GROUPS.values() for name in group]
+    assert sorted(["fill", *LINE_EXPERTS, *of_lines]) == sorted(LINE_FEATURES)
     context = SessionContext()
     for session in load_sessions():
         for step in session["commands"]:
