@@ -115,7 +115,7 @@ def keep(engine: ProceduralMemoryEngine) -> None:
     before = engine.predict_next_action(context, top_k=1)[0]
     with tempfile.TemporaryDirectory() as folder, ProceduralMemoryEngine(embedder="lexical") as other:
         saved = engine.save(Path(folder) / "memory.pkl")
-        sessions = other.load(saved)
+        sessions = other.load(saved).sessions
         after = other.predict_next_action(context, top_k=1)[0]
         print(f"{saved.name}: {saved.stat().st_size / 1024:.0f} KiB, {sessions} sessions")
     print(f"before: {before.next_command}  ({before.probability:.0%})")

@@ -36,12 +36,14 @@ if TYPE_CHECKING:
         SnapshotError,
         SnapshotNotFoundError,
         StorageError,
+        StoreBusyError,
     )
     from procedural_memory.session import Session
     from procedural_memory.types import (
         UNASKED_PROBABILITY,
         Command,
         Evidence,
+        Loaded,
         OutcomeExplanation,
         OutcomePrediction,
         Prediction,
@@ -60,6 +62,7 @@ _MODULES = {
     "UNASKED_PROBABILITY": "types",
     "Command": "types",
     "Evidence": "types",
+    "Loaded": "types",
     "OutcomeExplanation": "types",
     "OutcomePrediction": "types",
     "Prediction": "types",
@@ -84,6 +87,7 @@ _MODULES = {
     "SnapshotError": "errors",
     "SnapshotNotFoundError": "errors",
     "StorageError": "errors",
+    "StoreBusyError": "errors",
 }
 
 __all__ = [
@@ -97,6 +101,7 @@ __all__ = [
     "InvalidInputError",
     "InvalidTypeError",
     "LexicalEmbedder",
+    "Loaded",
     "MLXEmbedder",
     "MissingExtraError",
     "ModelFormatError",
@@ -115,6 +120,7 @@ __all__ = [
     "SnapshotNotFoundError",
     "StepInfluence",
     "StorageError",
+    "StoreBusyError",
     "WorkflowPattern",
     "normalize",
     "redact",

@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, get_args
@@ -26,6 +27,7 @@ from procedural_memory.errors import (
     InvalidTypeError,
     SessionConflictError,
     StorageError,
+    StoreBusyError,
     shown,
 )
 from procedural_memory.memory.context import CONTEXT_LENGTH, SessionContext
@@ -34,9 +36,13 @@ from procedural_memory.memory.patterns import MAX_QUERY, PatternIndex, Patterns,
 from procedural_memory.memory.sequences import Deriver
 from procedural_memory.session import Session
 from procedural_memory.storage.base import FeedbackRow, SessionRow, Store
+from procedural_memory.storage.files import make_private
+from procedural_memory.storage.owner import fate_of, owner_of
 from procedural_memory.types import (
     Command,
+    Durability,
     Level,
+    Loaded,
     Outcome,
     OutcomeExplanation,
     OutcomePrediction,
@@ -70,6 +76,11 @@ __all__ = ["ProceduralMemoryEngine"]
 
 _CHUNK = 500
 _KEEP_AFTER = 64
+_ASKING = 0.25
+"""Seconds that a prediction waits for another process that writes, to learn what is new before it answers."""
+_ABANDONED = 7 * 86_400.0
+_SKEW = 86_400.0
+"""Seconds by which a clock may have gone back and the order of sessions still be kept."""
 
 
 class ProceduralMemoryEngine:
@@ -84,6 +95,9 @@ class ProceduralMemoryEngine:
         use counts alone, and `stats` says so.
     path : str or path, optional
         Where the memory lives. None: in memory. ``"default"``: the user's data folder.
+    durability : {"full", "normal"}
+        Once a call that learns has returned, what it learned survives a power cut (``"full"``), or the end of the
+        process only (``"normal"``, several times faster): then a power cut may cost the newest steps, never the file.
     embedder : {"auto", "mlx", "sentence-transformers", "lexical", "remote"} or Embedder
         ``"auto"`` takes the best that is on this machine and never downloads.
     model : str or path, optional
@@ -106,6 +120,7 @@ class ProceduralMemoryEngine:
         embedding_service_url: str | None = None,
         *,
         path: str | os.PathLike[str] | None = None,
+        durability: Durability = "full",
         embedder: str | Embedder = "auto",
         model: str | os.PathLike[str] | None = None,
         similarity_threshold: float = 0.7,
@@ -129,16 +144,18 @@ class ProceduralMemoryEngine:
 
         self._threshold = as_probability("similarity_threshold", similarity_threshold)
         self._min_commands = as_positive_int("min_commands", min_commands)
+        if durability not in get_args(Durability):
+            raise InvalidInputError(f"durability: must be 'full' or 'normal', got {shown(durability)}")
         if model is not None and not isinstance(model, (str, os.PathLike)):
             raise InvalidTypeError(f"model: must be a folder, a hub id or None, not {type(model).__name__}")
         self._lock = threading.RLock()
         self._closed = False
         self._process = os.getpid()
         self._batch = False
-        self._last_start = 0.0
         self._live: WeakSet[Session] = WeakSet()
         self._judged: Judged = {}
-        self._store: Store = SQLiteStore(_resolve(path))
+        self._store: Store = SQLiteStore(_resolve(path), durability)
+        self._last_start = self._store.newest_start() or 0.0
         try:
             self._selection = select_embedder(
                 embedder,
@@ -173,6 +190,7 @@ class ProceduralMemoryEngine:
         self._deriver = Deriver(self._store, self._min_commands, self._predictor.learn)
         if self._store.path is not None:
             self._notice_others()
+            self._close_interrupted()
         if self._vectors.missing():
             self._vectors.notify()
 
@@ -301,7 +319,7 @@ class ProceduralMemoryEngine:
         with self._changing():
             if self._store.find_session(name) is not None:
                 raise SessionConflictError(f"session_id: {name!r} is taken; leave it out to get a fresh one")
-            number = self._store.add_session(name, self._now(), probe.source)
+            number = self._store.add_session(name, self._now(), probe.source, owner_of(os.getpid()))
             values = SessionValues(judged=self._judged)
             context = SessionContext(values=values, project=probe.project, cwd=probe.cwd, session=number)
             live = Session(self, number, name, defaults, context)
@@ -341,6 +359,23 @@ class ProceduralMemoryEngine:
             if len(commands) < self._min_commands:
                 return None
             return pattern_id_of(_templates(commands))
+
+    def _close_interrupted(self) -> None:
+        """Close the sessions of processes that are gone, with unknown outcome; of those of which nothing can be known
+        the ones that began long ago."""
+        gone = [row for row in self._store.open_sessions() if self._is_interrupted(row)]
+        # Where the store cannot be written now they wait for the next one that opens it.
+        with suppress(StorageError):
+            if gone:
+                with self._store.transaction(patience=0.1):
+                    for row in gone:
+                        if not self._store.get_session(row.id).closed:
+                            digest = _digest(self._store.steps(row.id), None)
+                            self._store.close_session(row.id, None, digest)
+
+    def _is_interrupted(self, row: SessionRow) -> bool:
+        fate = fate_of(row.owner)
+        return fate == "gone" or (fate == "unknown" and row.start < time.time() - _ABANDONED)
 
     def _after_removal(self) -> None:
         """Derive everything again."""
@@ -448,7 +483,7 @@ class ProceduralMemoryEngine:
         floor = as_probability("min_probability", min_probability)
         if level not in get_args(Level):
             raise InvalidInputError(f"level: must be 'command' or 'template', got {shown(level)}")
-        with self._reading():
+        with self._asking():
             where = (place.project, place.cwd) if place else (None, None)
             return self._predictor.predict(context(), k, level, floor, where)
 
@@ -563,7 +598,7 @@ class ProceduralMemoryEngine:
 
     def _predict_outcome(self, commands: Callable[[], Sequence[Command]], limit: int) -> OutcomePrediction:
         most = as_positive_int("limit", limit)
-        with self._reading():
+        with self._asking():
             newest = commands()[-LONGEST:]
             return self._outcomes.predict(_templates(newest), course_of(newest), most)
 
@@ -630,13 +665,16 @@ class ProceduralMemoryEngine:
     # -- keeping and moving
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write the memory to a ``.pkl``, ``.json`` or ``.jsonl`` file of plain containers, whole and private."""
+        """Write the memory to one file, whole and private.
+
+        By its suffix: ``.pkl``, ``.json`` or ``.jsonl`` of plain containers, or ``.sqlite``, a copy of the store.
+        """
         from procedural_memory.storage.snapshot import write_snapshot
 
         with self._reading():
             return write_snapshot(self._store, path, self._rankers.to_bytes())
 
-    def load(self, path: str | os.PathLike[str], mode: str | None = None) -> int:
+    def load(self, path: str | os.PathLike[str], mode: str | None = None) -> Loaded:
         """Read a file written by `save`, or a pickle of the older engine.
 
         Of the latter each pattern becomes as many sessions as it had successes and failures; of more than 200 the share
@@ -648,35 +686,46 @@ class ProceduralMemoryEngine:
             A hostile or damaged file raises, and nothing in it is run.
         mode : {"replace", "merge"}, optional
             ``"replace"`` (the default in memory) puts the file in place of what was learned; ``"merge"`` adds the
-            sessions that are not known yet. A durable store wants ``"merge"``: it is never emptied by a load.
+            sessions that are not known yet. A durable store wants to be told which; before it is replaced it is saved
+            beside its file.
 
         Returns
         -------
-        int
-            Number of sessions taken over.
+        Loaded
+            How many sessions were taken over, and where the backup is.
         """
         from procedural_memory.storage.snapshot import read_snapshot
 
         if mode not in (None, "replace", "merge"):
             raise InvalidInputError(f"mode: must be 'replace' or 'merge', got {shown(mode)}")
-        if self._store.path is not None and mode != "merge":
-            raise InvalidInputError(f"mode: a durable store takes 'merge' only, got {shown(mode)}")
+        if self._store.path is not None and mode is None:
+            raise InvalidInputError("mode: a durable store wants to be told 'merge' or 'replace', got None")
         snapshot = read_snapshot(path)
+        backup = None
         with self._changing():
             if mode != "merge":
+                backup = self._back_up()
                 self._store.delete_sessions([row.id for row in self._store.sessions()])
                 self._store.replace_feedback(None, ())
                 self._after_removal()
             added = self._take_in(snapshot.sessions, snapshot.feedback, keep_open=mode != "merge")
             self._catch_up()
-            if mode != "merge":
-                self._rankers.restore(snapshot.ranker)
+            if mode != "merge" and self._rankers.restore(snapshot.ranker):
+                self._keep_ranker(anew=True)
             self._vectors.restore(snapshot.vectors)
         self._settle()
         if not self._vectors.missing():
             # Every vector came with the file: what is left is quick, and predictions are at once as before.
             self._vectors.flush()
-        return added
+        return Loaded(added, backup)
+
+    def _back_up(self) -> Path | None:
+        """Save a durable memory beside its file, under a name that is free."""
+        if self._store.path is None:
+            return None
+        stem = f"{self._store.path}.{time.strftime('%Y%m%dT%H%M%S')}"
+        names = (Path(f"{stem}.{number}.sqlite") for number in count(1))
+        return self.save(next(name for name in names if not name.exists()))
 
     def merge(self, other: ProceduralMemoryEngine | str | os.PathLike[str]) -> int:
         """Learn every session of another memory, or of a file written by `save`, that is not known yet.
@@ -914,6 +963,10 @@ class ProceduralMemoryEngine:
     def _reading(self) -> _Guard:
         return _Guard(self, refresh=True)
 
+    def _asking(self) -> _Guard:
+        """Read for a prediction: what another process keeps from being learned now is left for the next one."""
+        return _Guard(self, refresh=True, patience=_ASKING)
+
     @contextmanager
     def _changing(self) -> Iterator[None]:
         """Change the memory in one transaction; when it fails, what is kept beside the store is as before, too."""
@@ -931,11 +984,11 @@ class ProceduralMemoryEngine:
                 self._deriver.forget()
                 raise
 
-    def _catch_up(self, all_of_it: bool = True) -> None:
+    def _catch_up(self, all_of_it: bool = True, patience: float | None = None) -> None:
         if self._store.path is not None:
             self._store.refresh()
             self._notice_others()
-        learned = self._deriver.catch_up(all_of_it)
+        learned = self._deriver.catch_up(all_of_it, patience)
         if learned.rows:
             # A service that was down is tried again whenever something is learned.
             if learned.news or self._vectors.problem:
@@ -970,8 +1023,12 @@ class ProceduralMemoryEngine:
         self._kept = version, self._rankers.learned
 
     def _now(self) -> float:
-        """Return the time, later than ever before: sessions without a time keep the order in which they came."""
-        self._last_start = max(time.time(), self._last_start + 1e-6)
+        """Return the time, later than ever before: sessions without a time keep the order in which they came.
+
+        Also when the clock goes back, unless by so much that it must have been wrong before.
+        """
+        now, next_one = time.time(), self._last_start + 1e-6
+        self._last_start = next_one if now < next_one < now + _SKEW else now
         return self._last_start
 
 
@@ -979,11 +1036,12 @@ class _Guard:
     """Holds the engine's lock, refuses a closed engine; before a read it catches up with the log, and that sees one
     state of the store."""
 
-    __slots__ = ("_engine", "_refresh", "_view")
+    __slots__ = ("_engine", "_patience", "_refresh", "_view")
 
-    def __init__(self, engine: ProceduralMemoryEngine, refresh: bool) -> None:
+    def __init__(self, engine: ProceduralMemoryEngine, refresh: bool, patience: float | None = None) -> None:
         self._engine = engine
         self._refresh = refresh
+        self._patience = patience
         self._view: AbstractContextManager[None] = nullcontext()
 
     def __enter__(self) -> None:
@@ -998,7 +1056,8 @@ class _Guard:
             if engine._batch and not self._refresh:
                 raise InvalidInputError("learn_many: a progress callback may read, but not change the memory")
             if self._refresh:
-                engine._catch_up()
+                with nullcontext() if self._patience is None else suppress(StoreBusyError):
+                    engine._catch_up(patience=self._patience)
                 self._view = engine._store.reading()
             self._view.__enter__()
         except BaseException:
@@ -1076,9 +1135,7 @@ def _resolve(path: str | os.PathLike[str] | None) -> str | None:
     # Absolute: the memory stays the same file when the process goes to another folder.
     target = Path(path).expanduser().absolute()
     try:
-        target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        # Made by us first, so that the file is private to the user from its first byte.
-        os.close(os.open(target, os.O_CREAT | os.O_RDWR, 0o600))
+        make_private(target)
     except (OSError, ValueError) as error:  # ValueError: a NUL byte
         raise StorageError(f"path {str(target)!r}: the store cannot be opened ({error})") from error
     return str(target)

@@ -12,6 +12,7 @@
     │   ├── ModelFormatError (ValueError)             weights or configuration cannot be used
     │   └── EmbeddingServiceError (ConnectionError)   the remote service failed or answered nonsense
     ├── StorageError (RuntimeError)
+    │   ├── StoreBusyError                      another process is writing; try again
     │   ├── SnapshotNotFoundError (FileNotFoundError) the file to load does not exist
     │   └── SnapshotError (ValueError)                the file is not a snapshot, or a hostile one
     └── ClosedError (RuntimeError)              the engine or session was closed
@@ -38,6 +39,7 @@ __all__ = [
     "SnapshotError",
     "SnapshotNotFoundError",
     "StorageError",
+    "StoreBusyError",
     "shown",
 ]
 
@@ -86,6 +88,10 @@ class EmbeddingServiceError(EmbeddingError, ConnectionError):
 
 class StorageError(ProceduralMemoryError, RuntimeError):
     """The store could not read or write."""
+
+
+class StoreBusyError(StorageError):
+    """Another process keeps the store locked, for too long to be waited for. Nothing was lost or changed."""
 
 
 class SnapshotNotFoundError(StorageError, FileNotFoundError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias, get_args
 
 __all__ = [
@@ -11,8 +12,10 @@ __all__ = [
     "UNASKED_PROBABILITY",
     "Actor",
     "Command",
+    "Durability",
     "Evidence",
     "Level",
+    "Loaded",
     "Outcome",
     "OutcomeExplanation",
     "OutcomePrediction",
@@ -31,6 +34,9 @@ Level: TypeAlias = Literal["command", "template"]
 
 Verdict: TypeAlias = Literal["accepted", "rejected", "ignored"]
 """What became of a prediction that was shown."""
+
+Durability: TypeAlias = Literal["full", "normal"]
+"""What a durable memory outlives once a call has returned: a power cut, or the end of the process only."""
 
 Actor: TypeAlias = Literal["human", "agent", "tool"]
 ACTORS: tuple[str, ...] = get_args(Actor)
@@ -280,3 +286,25 @@ class OutcomePrediction:
     speaks_for: tuple[StepInfluence, ...]
     speaks_against: tuple[StepInfluence, ...]
     sessions: int
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What `ProceduralMemoryEngine.load` did; stands for the path of the backup where a path is wanted.
+
+    Attributes
+    ----------
+    sessions : int
+        Sessions taken over.
+    backup : Path or None
+        Where a durable memory was saved before it was replaced: an ``.sqlite`` file that can be loaded, or opened as
+        it is.
+    """
+
+    sessions: int
+    backup: Path | None = None
+
+    def __fspath__(self) -> str:
+        if self.backup is None:
+            raise TypeError("Loaded: no backup was made, so there is no path")
+        return str(self.backup)

@@ -152,7 +152,7 @@ def test_rebuild_gives_the_same(items: list[dict[str, Any]]) -> None:
         assert close(view(engine), before)
 
 
-@pytest.mark.parametrize("suffix", [".pkl", ".pickle", ".json", ".jsonl"])
+@pytest.mark.parametrize("suffix", [".pkl", ".pickle", ".json", ".jsonl", ".sqlite"])
 def test_save_and_load_round_trip(learned: ProceduralMemoryEngine, tmp_path: Path, suffix: str) -> None:
     """A loaded memory is the saved one, to the last count and probability; the file is private."""
     path = learned.save(tmp_path / f"memory{suffix}")
@@ -160,7 +160,7 @@ def test_save_and_load_round_trip(learned: ProceduralMemoryEngine, tmp_path: Pat
     assert os.listdir(tmp_path) == [path.name]
     with fresh() as loaded:
         loaded.learn_workflow(["is", "replaced", "whole"])
-        assert loaded.load(path) == 40
+        assert loaded.load(path).sessions == 40
         same_counts(loaded, learned)
 
 
@@ -181,8 +181,8 @@ def test_load_can_merge(tmp_path: Path) -> None:
         first.learn_workflow(["a", "b", "c"], session_id="one")
         second.learn_workflow(["a", "b", "d"], session_id="two")
         path = first.save(tmp_path / "memory.pkl")
-        assert second.load(path, mode="merge") == 1
-        assert second.load(path, mode="merge") == 0
+        assert second.load(path, mode="merge").sessions == 1
+        assert second.load(path, mode="merge").sessions == 0
         assert second.stats()["session_count"] == 2
 
 
@@ -201,14 +201,56 @@ def test_merge_conflict_changes_nothing(tmp_path: Path) -> None:
         assert second.merge(second) == 0
 
 
-def test_durable_store_is_not_emptied_by_a_load(tmp_path: Path) -> None:
-    """A load into a durable store must say ``merge``."""
-    with fresh() as source, ProceduralMemoryEngine(path=tmp_path / "m.sqlite3", embedder="lexical") as durable:
+def test_a_durable_store_is_replaced_after_a_backup(tmp_path: Path) -> None:
+    """A load into a durable store says which mode it means; what is replaced can be had back from the backup."""
+    path = tmp_path / "m.sqlite3"
+    with fresh() as source, ProceduralMemoryEngine(path=path, embedder="lexical") as durable:
         source.learn_workflow(["a", "b", "c"])
-        path = source.save(tmp_path / "m.pkl")
-        with pytest.raises(InvalidInputError, match="durable store takes 'merge' only"):
-            durable.load(path)
-        assert durable.load(path, mode="merge") == 1
+        saved = source.save(tmp_path / "m.pkl")
+        durable.learn_many(load_sessions())
+        before = view(durable)
+        with pytest.raises(InvalidInputError, match="durable store wants to be told 'merge' or 'replace', got None"):
+            durable.load(saved)
+        loaded = [durable.load(saved, mode="replace"), durable.load(saved, mode="replace")]
+        assert [item.sessions for item in loaded] == [1, 1]
+        assert durable.stats()["session_count"] == 1
+        backups = [item.backup for item in loaded if item.backup]
+        assert len({*backups}) == 2
+        for backup in backups:
+            assert backup.parent == tmp_path
+            assert backup.stat().st_mode & 0o077 == 0
+        assert os.fspath(loaded[0]) == str(backups[0])
+        with fresh() as back:
+            back.load(loaded[0])
+            same_counts(back, durable_copy := ProceduralMemoryEngine(path=backups[0], embedder="lexical"))
+            durable_copy.close()
+        assert durable.load(saved, mode="merge").backup is None
+        durable.load(loaded[0], mode="replace")
+        assert close(view(durable), before)
+        with pytest.raises(SnapshotError, match="damaged or no snapshot"):
+            durable.load(_garbage(tmp_path / "bad.pkl"), mode="replace")
+        assert close(view(durable), before)
+        assert len(list(tmp_path.glob("m.sqlite3.*.sqlite"))) == 3
+
+
+def _garbage(path: Path) -> Path:
+    path.write_bytes(b"garbage")
+    return path
+
+
+def test_a_store_in_use_is_a_snapshot(tmp_path: Path) -> None:
+    """What another engine has open can be loaded: with what stands in its write-ahead log, and without a change."""
+    path = tmp_path / "m.sqlite"
+    with ProceduralMemoryEngine(path=path, embedder="lexical") as used, fresh() as other:
+        used.learn_many(load_sessions()[:5])
+        session = used.session(session_id="live")
+        session.record("make build")
+        used.flush()  # what goes on in the background writes, too
+        files = {file.name: file.read_bytes() for file in tmp_path.iterdir() if not file.name.endswith("-shm")}
+        assert other.load(path).sessions == 6
+        assert files == {file.name: file.read_bytes() for file in tmp_path.iterdir() if file.name in files}
+        with pytest.raises(InvalidInputError, match="is the memory itself"):
+            used.save(path)
 
 
 class Hostile:
@@ -258,6 +300,8 @@ def test_hostile_pickle_runs_nothing(learned: ProceduralMemoryEngine, tmp_path: 
         ("a.jsonl", b"", "is no snapshot"),
         ("a.jsonl", b"{\n", "damaged or no snapshot"),
         ("a.jsonl", b'[]\n{"end": true}\n', "is no snapshot"),
+        ("a.sqlite", b"", "no store, or is damaged|not a store|another program"),
+        ("a.sqlite", b"no database at all, but long enough to look at " * 40, "is no store, or is damaged"),
         ("a.jsonl", b'{"format": "procedural-memory", "version": 1}\n', "last line is missing"),
         ("a.jsonl", b'{"format": "procedural-memory", "version": 1}\n{"end": true}\n{}', "lines follow"),
         ("a.jsonl", b'{"format": "procedural-memory", "version": 1}\n5\n{"end": true}\n', r"sessions\[0\]: must be"),
@@ -338,7 +382,7 @@ def test_a_file_of_lines_is_open_to_others(learned: ProceduralMemoryEngine, tmp_
             assert len(other) == 0
     path.write_text("".join([head, *sessions[1:], '{"end": true}']), encoding="utf-8")
     with fresh() as other:
-        assert other.load(path) == 39
+        assert other.load(path).sessions == 39
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])

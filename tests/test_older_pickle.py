@@ -65,7 +65,7 @@ def test_patterns_become_sessions(engine: ProceduralMemoryEngine, tmp_path: Path
     path.write_bytes(pickled(memory(*patterns), protocol))
     with pytest.raises(ModuleNotFoundError):
         pickle.loads(path.read_bytes())
-    assert engine.load(path) == 5
+    assert engine.load(path).sessions == 5
     found = {tuple(p.command_sequence): p for p in engine.patterns.values()}
     release = found[tuple(RELEASE)]
     assert (release.success_count, release.failure_count) == (3, 1)
@@ -106,7 +106,7 @@ def test_other_shapes_of_the_same(engine: ProceduralMemoryEngine, tmp_path: Path
     content = pickle.dumps({"patterns": patterns, "causal_chains": {}})
     del sys.modules["procedural_engine"]
     (tmp_path / "old.pkl").write_bytes(content)
-    assert engine.load(tmp_path / "old.pkl") == 3
+    assert engine.load(tmp_path / "old.pkl").sessions == 3
     assert sorted((len(p.command_sequence), p.success_count) for p in engine.patterns.values()) == [(3, 1), (3, 2)]
 
 
@@ -129,14 +129,14 @@ def test_a_durable_memory_takes_it_in(tmp_path: Path) -> None:
     (tmp_path / "old.pkl").write_bytes(pickled(memory(WorkflowPattern("a", RELEASE, 2))))
     with ProceduralMemoryEngine(path=tmp_path / "m.db", embedder="lexical") as engine:
         engine.learn_workflow(["ls", "pwd", "make"])
-        assert engine.load(tmp_path / "old.pkl", mode="merge") == 2
+        assert engine.load(tmp_path / "old.pkl", mode="merge").sessions == 2
         assert len(engine.patterns) == 2
 
 
 def test_what_was_counted_often_is_bounded(engine: ProceduralMemoryEngine, tmp_path: Path) -> None:
     """A count of a million is no million sessions; what happened at all stays."""
     (tmp_path / "old.pkl").write_bytes(pickled(memory(WorkflowPattern("a", RELEASE, 10**6, 5))))
-    assert engine.load(tmp_path / "old.pkl") == MOST_SESSIONS + 1
+    assert engine.load(tmp_path / "old.pkl").sessions == MOST_SESSIONS + 1
 
 
 class Hostile:
@@ -166,7 +166,7 @@ def test_nothing_is_run(engine: ProceduralMemoryEngine, tmp_path: Path, where: s
         content[where] = hostile
     path.write_bytes(pickled(content))
     if where == "graph":
-        assert engine.load(path) == 1
+        assert engine.load(path).sessions == 1
     else:
         with pytest.raises(SnapshotError, match=r"patterns\['a'\].command_sequence|nothing was loaded or run"):
             engine.load(path)

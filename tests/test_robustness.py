@@ -147,7 +147,7 @@ def test_open_sessions_are_merged_when_they_end(engine: ProceduralMemoryEngine, 
         live.close("success")
         assert engine.merge(other) == 1
         assert engine.merge(other) == 0
-        assert engine.load(halfway, mode="merge") == 0
+        assert engine.load(halfway, mode="merge").sessions == 0
         assert [p.success_count for p in engine.patterns.values()] == [1]
         with fresh() as third:  # a snapshot of the open session, completed by the closed one
             third.load(halfway)

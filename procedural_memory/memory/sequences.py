@@ -81,17 +81,22 @@ class Deriver:
         self._live: OrderedDict[int, _State] = OrderedDict()
         self._generation: int | None = None
 
-    def catch_up(self, all_of_it: bool = True) -> Learned:
+    def catch_up(self, all_of_it: bool = True, patience: float | None = None) -> Learned:
         """Learn what the log holds beyond the derived state.
 
-        With ``all_of_it=False`` the newest `WATCHED` rows, from which the ranker learns, are left for the next time.
+        Parameters
+        ----------
+        all_of_it : bool
+            False: the newest `WATCHED` rows, from which the ranker learns, are left for the next time.
+        patience : float, optional
+            Seconds to wait for another process that writes; as long as the store does, unless given.
         """
-        self._catch_up_feedback()
+        self._catch_up_feedback(patience)
         learned = Learned(0, False)
         while (end := self._store.last_row()) > self._derived():
             try:
                 # In one transaction, so that no two processes derive the same rows.
-                with self._store.transaction():
+                with self._store.transaction(patience):
                     generation = self._store.meta("generation")
                     if generation != self._generation:  # another process may have renumbered steps
                         self._live.clear()
@@ -108,9 +113,9 @@ class Deriver:
                 raise
         return learned
 
-    def _catch_up_feedback(self) -> None:
+    def _catch_up_feedback(self, patience: float | None) -> None:
         while self._store.feedback_tail(1):
-            with self._store.transaction():
+            with self._store.transaction(patience):
                 if rows := self._store.feedback_tail(_BATCH):
                     self._store.apply_shown(count_feedback(row for _, row in rows), rows[-1][0])
 

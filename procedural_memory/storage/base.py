@@ -116,7 +116,8 @@ def recent_templates(blob: bytes) -> list[int]:
 
 @dataclass(slots=True)
 class SessionRow:
-    """A session of the log. `start` places it in canonical order; `digest` names its content once closed."""
+    """A session of the log. `start` places it in canonical order; `digest` names its content once closed, until then
+    `owner` the process in which it goes on."""
 
     id: int
     session_id: str
@@ -125,6 +126,7 @@ class SessionRow:
     closed: bool
     source: str | None
     digest: bytes
+    owner: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,8 +293,11 @@ class Store(Protocol):
         """The file, or None in memory."""
         ...
 
-    def transaction(self) -> AbstractContextManager[None]:
-        """Run the body as one transaction, rolled back whole when it raises. Nested uses join the outer one."""
+    def transaction(self, patience: float | None = None) -> AbstractContextManager[None]:
+        """Run the body as one transaction, rolled back whole when it raises. Nested uses join the outer one.
+
+        `patience`: seconds to wait for others that write.
+        """
         ...
 
     def reading(self) -> AbstractContextManager[None]:
@@ -303,13 +308,17 @@ class Store(Protocol):
         """Let go of what was read before another process changed it; called before each use."""
         ...
 
+    def backup(self, path: str, ranker: bytes) -> None:
+        """Copy the store, with what the ranker has learned, to an empty file that can be opened as a store."""
+        ...
+
     def close(self) -> None:
         """Release the store."""
         ...
 
     # -- the log
-    def add_session(self, session_id: str, start: float, source: str | None) -> int:
-        """Open a session and return its id."""
+    def add_session(self, session_id: str, start: float, source: str | None, owner: str | None = None) -> int:
+        """Open a session, that goes on in the process `owner`, and return its id."""
         ...
 
     def add_steps(self, session: int, first: int, commands: Sequence[Command]) -> None:
@@ -338,6 +347,14 @@ class Store(Protocol):
 
     def sessions(self) -> Iterator[SessionRow]:
         """Yield all sessions in canonical order."""
+        ...
+
+    def open_sessions(self) -> list[SessionRow]:
+        """Return the sessions that are not closed, in canonical order."""
+        ...
+
+    def newest_start(self) -> float | None:
+        """Return the start of the newest session, None where there is none."""
         ...
 
     def steps(self, session: int, first: int = 0) -> list[Command]:

@@ -18,6 +18,8 @@ but the sessions, then a line for each session, at last one that shows that noth
     {"session_id": …, "start": …, "commands": […]}
     {"end": true, "lines": how many before it, "checksum": of these}  # the last two may be absent
 
+``.sqlite`` is a copy of the store itself, which can also be opened as it is (``path=``).
+
 Counts and patterns are derived from the sessions again on load. A ``.pkl`` of the older engine is read as well, see
 `procedural_memory.storage.older`.
 """
@@ -30,6 +32,7 @@ import os
 import pickle
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing
 from copy import copy
 from dataclasses import dataclass, fields
 from hashlib import blake2b
@@ -47,6 +50,7 @@ from procedural_memory.errors import (
     shown,
 )
 from procedural_memory.storage.base import FeedbackRow, Store
+from procedural_memory.storage.files import sync_folder
 from procedural_memory.storage.older import older_patterns, read_older
 from procedural_memory.storage.plain_pickle import load_plain
 from procedural_memory.types import Command, Outcome
@@ -55,7 +59,7 @@ from procedural_memory.validation import as_commands, as_outcome, as_text, as_ti
 __all__ = ["SessionRecord", "Snapshot", "read_snapshot", "sessions_of", "write_snapshot"]
 
 _FORMAT, _VERSION = "procedural-memory", 1
-_SUFFIXES = (".pkl", ".pickle", ".json", ".jsonl")
+_SUFFIXES = (".pkl", ".pickle", ".json", ".jsonl", ".sqlite")
 _COMMAND_FIELDS = tuple(field.name for field in fields(Command))
 
 
@@ -149,39 +153,52 @@ def write_snapshot(store: Store, path: str | os.PathLike[str], ranker: bytes) ->
     target = _target(path)
     if store.path is not None and target.exists() and target.samefile(store.path):
         raise InvalidInputError(f"path: {str(target)!r} is the memory itself; save to another file")
-    content: dict[str, Any] = {"format": _FORMAT, "version": _VERSION}
-    if target.suffix != ".jsonl":
-        content["sessions"] = sessions = list(sessions_of(store))
-        content["checksum"] = _checksum(sessions)
-    if feedback := _plain_feedback(store.feedback(None), leave_out="step"):
-        content |= {"feedback": feedback, "feedback_checksum": _checksum(feedback)}
-    content["ranker"] = base64.b64encode(ranker).decode("ascii")
     temporary: str | None = None
     try:
         # mkstemp makes the file 0600; the same folder, so that the rename is atomic.
         handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
         with os.fdopen(handle, "wb") as file:
-            if target.suffix == ".json":
-                file.write(json.dumps(content, ensure_ascii=False, indent=1).encode("utf-8"))
-            elif target.suffix == ".jsonl":
-                file.writelines(_lines(content, sessions_of(store)))
+            if target.suffix == ".sqlite":
+                store.backup(temporary, ranker)
             else:
-                fingerprint = store.meta("embedder")
-                if fingerprint is not None:
-                    vectors = {store.template_text(number): data for number, data in store.vectors(fingerprint)}
-                    content["vectors"] = {fingerprint: vectors}
-                pickle.dump(content, file, protocol=4)
+                _write(store, file, target.suffix, ranker)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, target)
-        _sync_folder(target.parent)
+        sync_folder(target.parent)
     except BaseException as error:
-        if temporary is not None and os.path.exists(temporary):
-            os.unlink(temporary)
+        for left in (temporary, f"{temporary}-journal"):
+            if left is not None and os.path.exists(left):
+                os.unlink(left)
         if isinstance(error, OSError):
             raise StorageError(f"save {str(target)!r}: the file cannot be written ({error})") from error
         raise
     return target
+
+
+def _write(store: Store, file: IO[bytes], suffix: str, ranker: bytes) -> None:
+    content: dict[str, Any] = {"format": _FORMAT, "version": _VERSION}
+    if suffix != ".jsonl":
+        content["sessions"] = sessions = list(sessions_of(store))
+        content["checksum"] = _checksum(sessions)
+    if feedback := _plain_feedback(store.feedback(None), leave_out="step"):
+        content |= {"feedback": feedback, "feedback_checksum": _checksum(feedback)}
+    content["ranker"] = base64.b64encode(ranker).decode("ascii")
+    if suffix == ".json":
+        file.write(json.dumps(content, ensure_ascii=False, indent=1).encode("utf-8"))
+    elif suffix == ".jsonl":
+        file.writelines(_lines(content, sessions_of(store)))
+    else:
+        if vectors := _vectors_of(store):
+            content["vectors"] = vectors
+        pickle.dump(content, file, protocol=4)
+
+
+def _vectors_of(store: Store) -> dict[str, dict[str, bytes]]:
+    fingerprint = store.meta("embedder")
+    if fingerprint is None:
+        return {}
+    return {fingerprint: {store.template_text(number): data for number, data in store.vectors(fingerprint)}}
 
 
 def read_snapshot(path: str | os.PathLike[str]) -> Snapshot:
@@ -196,14 +213,18 @@ def read_snapshot(path: str | os.PathLike[str]) -> Snapshot:
     """
     target = _target(path)
     try:
+        if target.suffix == ".sqlite":
+            return _read_store(target)
         with open(target, "rb") as file:
             content = _READ.get(target.suffix, _unpickled)(file)
     except FileNotFoundError as error:
         raise SnapshotNotFoundError(f"load {str(target)!r}: there is no such file") from error
     except OSError as error:
         raise StorageError(f"load {str(target)!r}: the file cannot be read ({error})") from error
-    except SnapshotError as error:
+    except (SnapshotError, InvalidInputError) as error:
         raise SnapshotError(f"load {str(target)!r}: {error}") from error
+    except StorageError:
+        raise
     except Exception as error:  # an unpickler fed with garbage raises almost anything
         raise SnapshotError(f"load {str(target)!r}: the file is damaged or no snapshot ({error})") from error
     if not isinstance(content, dict) or content.get("format") != _FORMAT:
@@ -232,6 +253,22 @@ def read_snapshot(path: str | os.PathLike[str]) -> Snapshot:
     except (InvalidInputError, SnapshotError) as error:
         raise SnapshotError(f"load {str(target)!r}: {error}") from error
     return Snapshot(records, alone, _vectors(content.get("vectors", {})), _bytes(content.get("ranker")))
+
+
+def _read_store(target: Path) -> Snapshot:
+    """Return what a store holds: read from a copy, so that one of an older version may be brought up to date."""
+    from procedural_memory.storage.sqlite import SQLiteStore, copy_store
+
+    with tempfile.TemporaryDirectory(prefix="procedural-memory-") as folder:
+        copied = os.path.join(folder, "copy.sqlite")
+        copy_store(target, copied)
+        try:
+            with closing(SQLiteStore(copied)) as store:
+                records = [SessionRecord(f"sessions[{i}]", item) for i, item in enumerate(sessions_of(store))]
+                feedback = _feedback("feedback", _plain_feedback(store.feedback(None), leave_out="step"))
+                return Snapshot(records, feedback, _vectors(_vectors_of(store)), store.meta("ranker") or b"")
+        except StorageError as error:
+            raise SnapshotError(str(error).replace(copied, str(target))) from error
 
 
 def _lines(head: dict[str, Any], sessions: Iterable[dict[str, Any]]) -> Iterator[bytes]:
@@ -344,12 +381,3 @@ def _target(path: str | os.PathLike[str]) -> Path:
     if target.suffix not in _SUFFIXES:
         raise InvalidInputError(f"path: must end in one of {', '.join(_SUFFIXES)}, got {shown(str(target))}")
     return target
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name == "posix":
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

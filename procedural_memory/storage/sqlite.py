@@ -1,7 +1,13 @@
 """The SQLite store: the session log and the derived state, in memory or in a file.
 
-Concurrency contract: one connection per store, used under one re-entrant lock, so that every call is safe from
-any thread. A write runs inside ``BEGIN IMMEDIATE`` and is rolled back whole when it fails.
+Concurrency contract
+    *Threads*: one connection per store, used under one re-entrant lock, so that every call is safe from any thread.
+    *Processes*: the file is in WAL mode. One writes at a time, within ``BEGIN IMMEDIATE``; who comes second waits, at
+    most `PATIENCE` seconds. Readers wait for nobody: `reading` gives them one state of the file. What was read before
+    is let go of as soon as another process has changed the file (``PRAGMA data_version``).
+    *Failure*: a write that fails is rolled back whole; what was kept in memory of it is dropped.
+    *Durability*: what a transaction wrote survives a killed process; with ``"full"`` also a power cut, for it is synced
+    before the call returns. With ``"normal"`` a power cut may cost the newest transactions, never the file.
 """
 
 from __future__ import annotations
@@ -9,15 +15,18 @@ from __future__ import annotations
 import heapq
 import json
 import math
+import os
+import shlex
 import sqlite3
 import struct
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from procedural_memory.errors import ClosedError, StorageError
+from procedural_memory.errors import ClosedError, SnapshotError, StorageError, StoreBusyError
 from procedural_memory.storage.base import (
     BEST_VALUES,
     FOLLOWERS,
@@ -40,69 +49,19 @@ from procedural_memory.storage.base import (
     recent_templates,
     text_id,
 )
-from procedural_memory.types import Command, Outcome, Verdict
+from procedural_memory.storage.files import missing_bytes
+from procedural_memory.storage.migrations import FIRST_TABLES, VERSION, migrate, tables_of, version_of
+from procedural_memory.types import Command, Durability, Outcome, Verdict
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["SQLiteStore"]
+__all__ = ["PATIENCE", "SQLiteStore", "copy_store"]
 
-_VERSION = 3
-"""Of the tables and of what is derived from the log; count it up when either changes: the rest is derived anew."""
+PATIENCE = 30.0
+"""Seconds that a writer waits for another one."""
 
-_LOG_SCHEMA = """
-CREATE TABLE IF NOT EXISTS meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS text(id INTEGER PRIMARY KEY, text TEXT NOT NULL);  -- the id is a hash of the text
-
--- the log: the truth
-CREATE TABLE IF NOT EXISTS session(
-    id INTEGER PRIMARY KEY AUTOINCREMENT, session_id TEXT NOT NULL UNIQUE, start REAL NOT NULL, outcome INTEGER,
-    closed INTEGER NOT NULL DEFAULT 0, source TEXT, digest BLOB NOT NULL DEFAULT x'');
-CREATE TABLE IF NOT EXISTS log(
-    seq INTEGER PRIMARY KEY AUTOINCREMENT, session INTEGER NOT NULL, step INTEGER NOT NULL, command INTEGER,
-    exit_code INTEGER, cwd INTEGER, timestamp REAL, duration_ms REAL, project INTEGER, source INTEGER, actor INTEGER,
-    host INTEGER, branch INTEGER);
-CREATE INDEX IF NOT EXISTS log_session ON log(session, step);
-CREATE TABLE IF NOT EXISTS feedback(  -- session 0: of no session, and only then `after` is not 0
-    seq INTEGER PRIMARY KEY AUTOINCREMENT, session INTEGER NOT NULL, step INTEGER NOT NULL, after INTEGER NOT NULL,
-    line INTEGER NOT NULL, verdict INTEGER NOT NULL, timestamp REAL NOT NULL, project INTEGER,
-    UNIQUE(session, step, after, line, verdict, timestamp));
-"""
-_DERIVED_SCHEMA = """
-CREATE TABLE context(
-    key INTEGER PRIMARY KEY, head INTEGER, total INTEGER NOT NULL, recent BLOB NOT NULL DEFAULT x'');
-CREATE INDEX context_head ON context(head) WHERE head IS NOT NULL;
-CREATE TABLE follower(
-    context INTEGER NOT NULL, template INTEGER NOT NULL, count INTEGER NOT NULL, sessions INTEGER NOT NULL,
-    success INTEGER NOT NULL, failure INTEGER NOT NULL, good INTEGER NOT NULL, bad INTEGER NOT NULL,
-    PRIMARY KEY(context, template)) WITHOUT ROWID;
-CREATE INDEX follower_count ON follower(context, count);
-CREATE TABLE value(
-    key INTEGER NOT NULL, value TEXT NOT NULL, count INTEGER NOT NULL, newest BLOB NOT NULL,
-    PRIMARY KEY(key, value)) WITHOUT ROWID;
-CREATE INDEX value_count ON value(key, count, newest);
-CREATE TABLE place(  -- best: JSON, the most frequent values of a key with their counts, for reading in one go
-    key INTEGER PRIMARY KEY, total INTEGER NOT NULL, kinds INTEGER NOT NULL, best TEXT NOT NULL);
-CREATE TABLE rule(key INTEGER PRIMARY KEY, counts TEXT NOT NULL);  -- JSON: fill rule -> [offered, right]
-CREATE TABLE shown(
-    key INTEGER PRIMARY KEY, accepted INTEGER NOT NULL, rejected INTEGER NOT NULL, ignored INTEGER NOT NULL);
-CREATE TABLE course(moment BLOB PRIMARY KEY, success INTEGER NOT NULL, steps BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE pattern(
-    id INTEGER PRIMARY KEY, pattern_id TEXT NOT NULL UNIQUE, templates BLOB NOT NULL, success INTEGER NOT NULL,
-    failure INTEGER NOT NULL, unknown INTEGER NOT NULL, duration_ms INTEGER NOT NULL, timed INTEGER NOT NULL,
-    newest BLOB NOT NULL, example TEXT NOT NULL);
-CREATE TABLE posting(key INTEGER NOT NULL, pattern INTEGER NOT NULL, PRIMARY KEY(key, pattern)) WITHOUT ROWID;
-CREATE TABLE vector(
-    template INTEGER NOT NULL, fingerprint TEXT NOT NULL, data BLOB NOT NULL,
-    PRIMARY KEY(fingerprint, template)) WITHOUT ROWID;
-CREATE TABLE neighbour(
-    template INTEGER NOT NULL, fingerprint TEXT NOT NULL, data BLOB NOT NULL,
-    PRIMARY KEY(fingerprint, template)) WITHOUT ROWID;
-"""
-_ALWAYS = ("meta", "text", "session", "log")
-"""Tables that a store of any version has."""
-_LOG = (*_ALWAYS, "feedback")
 _DERIVED = ("context", "follower", "value", "place", "rule", "shown", "course", "pattern", "posting")
 _UNIGRAM = context_key(())
 _NO_VECTOR = (
@@ -140,6 +99,22 @@ def _chunks(items: Sequence[_T], size: int = 500) -> Iterator[Sequence[_T]]:
         yield items[start : start + size]
 
 
+def _kind(error: sqlite3.Error) -> type[StorageError]:
+    return StoreBusyError if "locked" in str(error) else StorageError
+
+
+def _told(error: sqlite3.Error) -> str:
+    """Return what an error of SQLite means to the user."""
+    text = str(error)
+    if "locked" in text:
+        return "another process keeps it locked; try again when that is done"
+    if "readonly" in text or "read-only" in text:
+        return f"it may be read, not written ({text}); check the owner and mode of the file and of its folder"
+    if "disk is full" in text:
+        return f"the disk is full ({text}); make room and try again"
+    return text
+
+
 def _shown_row(row: Sequence[Any]) -> FeedbackRow:
     _, step, after, line, verdict, timestamp, project = row
     return FeedbackRow(step, after, line, _VERDICTS[verdict], timestamp, project)
@@ -156,9 +131,11 @@ class SQLiteStore:
     ----------
     path : str or None
         The file; None keeps everything in memory.
+    durability : {"full", "normal"}
+        What a write outlives: a power cut, or the end of the process.
     """
 
-    def __init__(self, path: str | None = None) -> None:
+    def __init__(self, path: str | None = None, durability: Durability = "full") -> None:
         self._path = path
         self._lock = threading.RLock()
         self._depth = 0
@@ -177,49 +154,81 @@ class SQLiteStore:
         self._data_version = 0
         self._scrub = False
         self._closed = False
-        self._db = sqlite3.connect(path or ":memory:", check_same_thread=False, isolation_level=None, timeout=30)
+        self._db = sqlite3.connect(path or ":memory:", check_same_thread=False, isolation_level=None, timeout=PATIENCE)
         try:
-            self._open()
+            self._open(durability)
         except BaseException as error:
             self._db.close()  # rolls back
             if isinstance(error, sqlite3.Error):
-                raise StorageError(
-                    f"path {path!r}: the store cannot be opened ({error}); it was not changed"
+                raise _kind(error)(
+                    f"path {path!r}: the store cannot be opened ({_told(error)}); it was not changed"
                 ) from error
             raise
 
-    def _open(self) -> None:
-        """Make the tables of a new store, or those that an older version lacks; refuse what is not ours to read."""
-        tables, version = self._tables()
-        if tables and not tables.issuperset(_ALWAYS):
+    def _open(self, durability: Durability) -> None:
+        """Make the tables of a new store, or what an older version lacks; refuse what is not ours to read."""
+        execute = self._db.execute
+        self._check_whole()
+        execute("PRAGMA trusted_schema = OFF")  # whatever a file says, nothing in it calls anything
+        tables, version = tables_of(self._db), version_of(self._db)
+        foreign = execute("SELECT count(*) FROM sqlite_master WHERE type NOT IN ('table', 'index')").fetchone()[0]
+        if (tables and not tables.issuperset(FIRST_TABLES)) or foreign:
             raise StorageError(f"path {self._path!r}: the file is the database of another program; it was not changed")
-        # Deleted content is overwritten: what was forgotten is not left readable in the file.
-        self._db.execute("PRAGMA secure_delete = ON")
-        if self._path is not None:
-            self._db.execute("PRAGMA journal_mode = WAL")
-        if version == _VERSION:
-            return  # without a write lock, which another process may hold for long
-        if version > _VERSION:
+        if version > VERSION:
             raise StorageError(
-                f"path {self._path!r}: the store is of version {version}, this package reads {_VERSION}; "
+                f"path {self._path!r}: the store is of version {version}, this package reads {VERSION}; "
                 "update omnimemory-procedural (the store was not changed)"
             )
-        self._db.execute("BEGIN IMMEDIATE")
-        tables, version = self._tables()  # another process may have been first
-        if version != _VERSION:
-            for table in tables.difference(_LOG):
-                self._db.execute(f'DROP TABLE "{table}"')
-            for statement in (_LOG_SCHEMA + _DERIVED_SCHEMA).split(";"):
-                self._db.execute(statement)
-            # The ranker learns from what is derived: kept, it would learn the same steps twice.
-            derived = "'derived', 'derived_feedback', 'ranker', 'ranker_version'"
-            self._db.execute(f"DELETE FROM meta WHERE key IN ({derived})")
-            self._db.execute(f"PRAGMA user_version = {_VERSION}")
-        self._db.execute("COMMIT")
+        # Deleted content is overwritten: what was forgotten is not left readable in the file.
+        execute("PRAGMA secure_delete = ON")
+        if self._path is not None:
+            execute("PRAGMA journal_mode = WAL")
+            execute(f"PRAGMA synchronous = {durability}")
+            execute("PRAGMA fullfsync = ON")  # where a sync does not reach the disk by itself
+        if version == VERSION:
+            return  # without a write lock, which another process may hold for long
+        execute("BEGIN IMMEDIATE")
+        if version_of(self._db) < VERSION:  # another process may have been first
+            migrate(self._db)
+        execute("COMMIT")
 
-    def _tables(self) -> tuple[set[str], int]:
-        names = {name for (name,) in self._db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-        return names - {"sqlite_sequence"}, int(self._db.execute("PRAGMA user_version").fetchone()[0])
+    def _check_whole(self) -> None:
+        """Refuse a file that was cut off: SQLite would take what is missing for empty, and go on."""
+        path = self._path
+        if path is None:
+            return
+        if os.path.getsize(path) == 0:
+            lost = os.path.exists(f"{path}-wal") and os.path.getsize(f"{path}-wal") > 0
+        else:
+            lost = missing_bytes(path) > 0
+            if lost:  # or another process is just writing the missing pages; who moves pages waits for that
+                with suppress(sqlite3.DatabaseError):  # which notices some of it, too
+                    self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+                lost = missing_bytes(path) > 0
+        if lost:
+            raise StorageError(
+                f"path {path!r}: the file was cut off: it is shorter than it must be; it was not changed. "
+                f"Save what is left: procedural-memory repair {shlex.quote(path)} NEW_FILE"
+            )
+
+    def backup(self, path: str, ranker: bytes) -> None:
+        """Copy the store, as it was committed last, to an empty file that nobody else uses."""
+        with self._lock, closing(sqlite3.connect(path)) as copied:
+            self._check_open()
+            if self._path is None and self._depth:
+                raise StorageError("store in memory: it cannot be copied while it is being changed; save it afterwards")
+            try:
+                if self._path is None:
+                    self._db.backup(copied)
+                else:  # by a connection of its own: this one may be about to write, and SQLite copies none that is
+                    with closing(_reader(self._path)) as read:
+                        read.backup(copied)
+                copied.execute("PRAGMA journal_mode = DELETE")  # one file, that is whole by itself
+                if ranker:
+                    copied.execute("INSERT OR REPLACE INTO meta VALUES ('ranker', ?)", (ranker,))
+                    copied.commit()
+            except sqlite3.Error as error:
+                raise StorageError(f"store {self._path or 'in memory'}: {_told(error)}; it was not copied") from error
 
     @property
     def path(self) -> str | None:
@@ -227,8 +236,14 @@ class SQLiteStore:
         return self._path
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """Run the body as one transaction; nested uses join the outer one."""
+    def transaction(self, patience: float | None = None) -> Iterator[None]:
+        """Run the body as one transaction; nested uses join the outer one.
+
+        Parameters
+        ----------
+        patience : float, optional
+            Seconds to wait for another process that writes; `PATIENCE` unless given.
+        """
         with self._lock:
             if self._depth:
                 yield
@@ -236,6 +251,8 @@ class SQLiteStore:
             self._check_open()
             self._depth = 1
             try:
+                if patience is not None:
+                    self._db.execute(f"PRAGMA busy_timeout = {patience * 1000:.0f}")
                 self._db.execute("BEGIN IMMEDIATE")
                 try:
                     self.refresh()
@@ -250,11 +267,13 @@ class SQLiteStore:
                     # What was forgotten must not stay readable in the write-ahead log either.
                     self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             except sqlite3.Error as error:
-                raise StorageError(f"store {self._path or 'in memory'}: {error}; nothing was changed") from error
+                raise _kind(error)(f"store {self._path or 'in memory'}: {_told(error)}; nothing was changed") from error
             finally:
                 self._depth = 0
                 self._scrub = False
                 self._written.clear()
+                if patience is not None:
+                    self._db.execute(f"PRAGMA busy_timeout = {PATIENCE * 1000:.0f}")
 
     @contextmanager
     def reading(self) -> Iterator[None]:
@@ -277,8 +296,14 @@ class SQLiteStore:
         if self._path is not None:
             (version,) = self._one("PRAGMA data_version")
             if version != self._data_version:
-                self._data_version = version
                 self._drop_read()
+                (schema,) = self._one("PRAGMA user_version")
+                if schema > VERSION:
+                    raise StorageError(
+                        f"store {self._path}: a newer version of the package ({schema}, this one reads {VERSION}) has "
+                        "taken it over; update omnimemory-procedural and make a new ProceduralMemoryEngine"
+                    )
+                self._data_version = version
 
     def _drop_read(self) -> None:
         kept = (self._contexts, self._values, self._rules, self._shown, self._counted, self._postings)
@@ -302,7 +327,7 @@ class SQLiteStore:
             try:
                 return self._db.execute(sql, arguments).fetchall()
             except sqlite3.Error as error:
-                raise StorageError(f"store {self._path or 'in memory'}: {error}") from error
+                raise _kind(error)(f"store {self._path or 'in memory'}: {_told(error)}") from error
 
     def _one(self, sql: str, arguments: Sequence[Any] = ()) -> Any:
         rows = self._all(sql, arguments)
@@ -349,11 +374,12 @@ class SQLiteStore:
 
     # -- the log
 
-    def add_session(self, session_id: str, start: float, source: str | None) -> int:
+    def add_session(self, session_id: str, start: float, source: str | None, owner: str | None = None) -> int:
         """Open a session and return its id."""
         with self.transaction():
             cursor = self._db.execute(
-                "INSERT INTO session(session_id, start, source) VALUES (?, ?, ?)", (session_id, start, source)
+                "INSERT INTO session(session_id, start, source, owner) VALUES (?, ?, ?, ?)",
+                (session_id, start, source, owner),
             )
             return int(cursor.lastrowid or 0)
 
@@ -384,27 +410,23 @@ class SQLiteStore:
         """Close a session: sets its outcome and appends the close to the log."""
         with self.transaction():
             self._db.execute(
-                "UPDATE session SET outcome = ?, closed = 1, digest = ? WHERE id = ?",
+                "UPDATE session SET outcome = ?, closed = 1, digest = ?, owner = NULL WHERE id = ?",
                 (_OUTCOME_CODE[outcome], digest, session),
             )
             self._db.execute("INSERT INTO log(session, step) VALUES (?, -1)", (session,))
 
-    def _session(self, where: str, value: int | str) -> SessionRow | None:
-        row = self._one(
-            f"SELECT id, session_id, start, outcome, closed, source, digest FROM session WHERE {where} = ?", (value,)
-        )
-        if row is None:
-            return None
-        number, name, start, outcome, closed, source, digest = row
-        return SessionRow(number, name, start, _OUTCOME[outcome], bool(closed), source, digest)
+    def _sessions(self, where: str, values: Sequence[Any] = ()) -> Iterator[SessionRow]:
+        columns = "id, session_id, start, outcome, closed, source, digest, owner"
+        for number, name, start, outcome, closed, *rest in self._all(f"SELECT {columns} FROM session {where}", values):
+            yield SessionRow(number, name, start, _OUTCOME[outcome], bool(closed), *rest)
 
     def find_session(self, session_id: str) -> SessionRow | None:
         """Return the session with this id."""
-        return self._session("session_id", session_id)
+        return next(self._sessions("WHERE session_id = ?", (session_id,)), None)
 
     def get_session(self, session: int) -> SessionRow:
         """Return a session by its row id."""
-        row = self._session("id", session)
+        row = next(self._sessions("WHERE id = ?", (session,)), None)
         if row is None:
             raise StorageError(f"session row {session} is not in the store")
         return row
@@ -413,6 +435,15 @@ class SQLiteStore:
         """Yield all sessions in canonical order."""
         for (number,) in self._all("SELECT id FROM session ORDER BY start, session_id"):
             yield self.get_session(number)
+
+    def open_sessions(self) -> list[SessionRow]:
+        """Return the sessions that are not closed."""
+        return list(self._sessions("WHERE closed = 0 ORDER BY start, session_id"))
+
+    def newest_start(self) -> float | None:
+        """Return the start of the newest session."""
+        start: float | None = self._one("SELECT max(start) FROM session")[0]
+        return start
 
     def steps(self, session: int, first: int = 0) -> list[Command]:
         """Return the steps of a session in order, from number `first` on."""
@@ -980,3 +1011,27 @@ class SQLiteStore:
         """Record a setting."""
         with self.transaction():
             self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+
+
+def _reader(path: str | Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"{Path(path).absolute().as_uri()}?mode=ro", uri=True, timeout=PATIENCE)
+
+
+def copy_store(source: Path, target: str) -> None:
+    """Copy the database in a file, that others may be using, to a new file; the source is only read.
+
+    Raises
+    ------
+    SnapshotError
+        The file is no database, or a damaged one.
+    """
+    if not source.exists():
+        raise FileNotFoundError(f"{source} does not exist")
+    try:
+        with closing(_reader(source)) as read, closing(sqlite3.connect(target)) as written:
+            read.backup(written)
+            (verdict,) = written.execute("PRAGMA quick_check(1)").fetchone()
+    except sqlite3.Error as error:
+        raise SnapshotError(f"the file is no store, or is damaged ({_told(error)})") from error
+    if verdict != "ok":
+        raise SnapshotError(f"the file is damaged ({verdict})")

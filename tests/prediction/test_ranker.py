@@ -239,7 +239,7 @@ def test_a_damaged_ranker_in_a_snapshot_is_learned_anew(engine: ProceduralMemory
     for value in ("no base64!", "AAAA", 7, None):
         path.write_text(json.dumps({**content, "ranker": value}))
         with ProceduralMemoryEngine(embedder="lexical") as loaded:
-            assert loaded.load(path) == 30
+            assert loaded.load(path).sessions == 30
             assert loaded._rankers.learned > 0
             assert loaded.predict_next_action(["git pull", "make"])[0].next_command == "git push"
 

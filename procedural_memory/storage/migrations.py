@@ -1,0 +1,119 @@
+"""The tables of the store, as numbered steps from nothing to the newest version.
+
+A new store takes all the steps, one of an older version those that it lacks, in one transaction: after a crash the file
+is of the one version or of the other. Only the log is migrated. What is derived from it is dropped where its form or
+its meaning changed, and derived anew from the log when the store is next used.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Final
+
+__all__ = ["FIRST_TABLES", "VERSION", "migrate", "tables_of", "version_of"]
+
+MIGRATIONS: Final = (
+    # 1
+    """
+    CREATE TABLE meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;
+    CREATE TABLE text(id INTEGER PRIMARY KEY, text TEXT NOT NULL);  -- the id is a hash of the text
+    CREATE TABLE session(
+        id INTEGER PRIMARY KEY AUTOINCREMENT, session_id TEXT NOT NULL UNIQUE, start REAL NOT NULL, outcome INTEGER,
+        closed INTEGER NOT NULL DEFAULT 0, source TEXT, digest BLOB NOT NULL DEFAULT x'');
+    CREATE TABLE log(
+        seq INTEGER PRIMARY KEY AUTOINCREMENT, session INTEGER NOT NULL, step INTEGER NOT NULL, command INTEGER,
+        exit_code INTEGER, cwd INTEGER, timestamp REAL, duration_ms REAL, project INTEGER, source INTEGER,
+        actor INTEGER, host INTEGER, branch INTEGER);
+    CREATE INDEX log_session ON log(session, step);
+    """,
+    # 2: of what is derived only
+    "",
+    # 3: what became of predictions; session 0: of no session, and only then `after` is not 0
+    """
+    CREATE TABLE feedback(
+        seq INTEGER PRIMARY KEY AUTOINCREMENT, session INTEGER NOT NULL, step INTEGER NOT NULL, after INTEGER NOT NULL,
+        line INTEGER NOT NULL, verdict INTEGER NOT NULL, timestamp REAL NOT NULL, project INTEGER,
+        UNIQUE(session, step, after, line, verdict, timestamp));
+    """,
+    # 4: which process a session that is going on belongs to
+    """
+    ALTER TABLE session ADD COLUMN owner TEXT;
+    CREATE INDEX session_open ON session(id) WHERE closed = 0;
+    CREATE INDEX session_start ON session(start, session_id);
+    """,
+)
+"""What makes a log of version n - 1 one of version n. Steps are never changed, only added."""
+
+VERSION: Final = len(MIGRATIONS)
+
+DERIVED_SINCE: Final = 3
+"""The version in which the form or the meaning of what is derived last changed."""
+
+DERIVED_SCHEMA: Final = """
+CREATE TABLE context(
+    key INTEGER PRIMARY KEY, head INTEGER, total INTEGER NOT NULL, recent BLOB NOT NULL DEFAULT x'');
+CREATE INDEX context_head ON context(head) WHERE head IS NOT NULL;
+CREATE TABLE follower(
+    context INTEGER NOT NULL, template INTEGER NOT NULL, count INTEGER NOT NULL, sessions INTEGER NOT NULL,
+    success INTEGER NOT NULL, failure INTEGER NOT NULL, good INTEGER NOT NULL, bad INTEGER NOT NULL,
+    PRIMARY KEY(context, template)) WITHOUT ROWID;
+CREATE INDEX follower_count ON follower(context, count);
+CREATE TABLE value(
+    key INTEGER NOT NULL, value TEXT NOT NULL, count INTEGER NOT NULL, newest BLOB NOT NULL,
+    PRIMARY KEY(key, value)) WITHOUT ROWID;
+CREATE INDEX value_count ON value(key, count, newest);
+CREATE TABLE place(  -- best: JSON, the most frequent values of a key with their counts, for reading in one go
+    key INTEGER PRIMARY KEY, total INTEGER NOT NULL, kinds INTEGER NOT NULL, best TEXT NOT NULL);
+CREATE TABLE rule(key INTEGER PRIMARY KEY, counts TEXT NOT NULL);  -- JSON: fill rule -> [offered, right]
+CREATE TABLE shown(
+    key INTEGER PRIMARY KEY, accepted INTEGER NOT NULL, rejected INTEGER NOT NULL, ignored INTEGER NOT NULL);
+CREATE TABLE course(moment BLOB PRIMARY KEY, success INTEGER NOT NULL, steps BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE pattern(
+    id INTEGER PRIMARY KEY, pattern_id TEXT NOT NULL UNIQUE, templates BLOB NOT NULL, success INTEGER NOT NULL,
+    failure INTEGER NOT NULL, unknown INTEGER NOT NULL, duration_ms INTEGER NOT NULL, timed INTEGER NOT NULL,
+    newest BLOB NOT NULL, example TEXT NOT NULL);
+CREATE TABLE posting(key INTEGER NOT NULL, pattern INTEGER NOT NULL, PRIMARY KEY(key, pattern)) WITHOUT ROWID;
+CREATE TABLE vector(
+    template INTEGER NOT NULL, fingerprint TEXT NOT NULL, data BLOB NOT NULL,
+    PRIMARY KEY(fingerprint, template)) WITHOUT ROWID;
+CREATE TABLE neighbour(
+    template INTEGER NOT NULL, fingerprint TEXT NOT NULL, data BLOB NOT NULL,
+    PRIMARY KEY(fingerprint, template)) WITHOUT ROWID;
+"""
+
+FIRST_TABLES: Final = frozenset({"meta", "text", "session", "log"})
+"""Tables that a store of any version has."""
+_LOG: Final = FIRST_TABLES | {"feedback"}
+
+
+def tables_of(db: sqlite3.Connection) -> set[str]:
+    """Return the names of the tables."""
+    names = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    return names - {"sqlite_sequence"}
+
+
+def version_of(db: sqlite3.Connection) -> int:
+    """Return the version of a store; 0 of an empty file."""
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    return int(version) or int("log" in tables_of(db))  # the first stores did not say
+
+
+def migrate(db: sqlite3.Connection) -> None:
+    """Bring a store to the newest version, within the transaction that is open."""
+    version = version_of(db)
+    for step in MIGRATIONS[version:]:
+        _run(db, step)
+    if version < DERIVED_SINCE:
+        for table in tables_of(db).difference(_LOG):
+            db.execute(f'DROP TABLE "{table}"')
+        _run(db, DERIVED_SCHEMA)
+        # The ranker learns from what is derived: kept, it would learn the same steps twice.
+        derived = "'derived', 'derived_feedback', 'ranker', 'ranker_version'"
+        db.execute(f"DELETE FROM meta WHERE key IN ({derived})")
+    db.execute(f"PRAGMA user_version = {VERSION}")
+
+
+def _run(db: sqlite3.Connection, script: str) -> None:
+    # Not `executescript`, which commits first.
+    for statement in script.split(";"):
+        db.execute(statement)
