@@ -70,7 +70,7 @@ if TYPE_CHECKING:
     import networkx as nx
 
     from procedural_memory.embedding.base import Embedder
-    from procedural_memory.storage.snapshot import SessionRecord
+    from procedural_memory.storage.snapshot import SessionRecord, Snapshot
 
 __all__ = ["ProceduralMemoryEngine"]
 
@@ -708,10 +708,7 @@ class ProceduralMemoryEngine:
                 self._store.delete_sessions([row.id for row in self._store.sessions()])
                 self._store.replace_feedback(None, ())
                 self._after_removal()
-            added = self._take_in(snapshot.sessions, snapshot.feedback, keep_open=mode != "merge")
-            self._catch_up()
-            if mode != "merge" and self._rankers.restore(snapshot.ranker):
-                self._keep_ranker(anew=True)
+            added = self._take_in(snapshot, keep_open=mode != "merge")
             self._vectors.restore(snapshot.vectors)
         self._settle()
         if not self._vectors.missing():
@@ -730,7 +727,8 @@ class ProceduralMemoryEngine:
     def merge(self, other: ProceduralMemoryEngine | str | os.PathLike[str]) -> int:
         """Learn every session of another memory, or of a file written by `save`, that is not known yet.
 
-        The result is what learning the union of the sessions gives, in whatever order merges happen.
+        The result is what learning the union of the sessions gives, in whatever order merges happen. Only what the
+        rankers learned, which hangs on the order of learning, is combined approximately: by the evidence of both.
 
         Returns
         -------
@@ -742,40 +740,38 @@ class ProceduralMemoryEngine:
         SessionConflictError
             A session id stands for different content in the two memories; nothing was merged.
         """
-        from procedural_memory.storage.snapshot import SessionRecord, read_snapshot, sessions_of
+        from procedural_memory.storage.snapshot import SessionRecord, Snapshot, read_snapshot, sessions_of
 
         if isinstance(other, ProceduralMemoryEngine):
             if other is self:
                 return 0
             with other._reading():
                 records = [SessionRecord("session", item) for item in sessions_of(other._store)]
-                feedback = other._store.feedback(None)
+                snapshot = Snapshot(records, other._store.feedback(None), {}, other._rankers.to_bytes())
         else:
             snapshot = read_snapshot(other)
-            records, feedback = snapshot.sessions, snapshot.feedback
         with self._changing():
-            added = self._take_in(records, feedback)
+            added = self._take_in(snapshot)
         self._settle()
         return added
 
-    def _take_in(
-        self, records: Iterable[SessionRecord], feedback: Iterable[FeedbackRow], keep_open: bool = False
-    ) -> int:
-        """Add sessions that are not known, and feedback that is not known, also that of known sessions.
+    def _take_in(self, snapshot: Snapshot, keep_open: bool = False) -> int:
+        """Learn the sessions that are not known, and feedback that is not known, also that of known sessions.
 
         Open sessions are left to the memory in which they go on, unless kept open.
         """
-        self._store.add_feedback(None, feedback)
-        added = 0
-        moved = False
-        for record in records:
+        self._catch_up()
+        self._store.add_feedback(None, snapshot.feedback)
+        added, new_steps, steps, moved = 0, 0, 0, False
+        for record in snapshot.sessions:
+            steps += len(record.commands)
             if not (record.closed or keep_open):
                 continue
             digest = _digest(record.commands, record.outcome)
             known = self._store.find_session(record.session_id)
             if known is not None:
                 if record.closed and not known.closed:
-                    self._complete(known, record, digest)
+                    new_steps += self._complete(known, record, digest)
                     added += 1
                 else:
                     _check_same(known, digest)
@@ -791,12 +787,19 @@ class ProceduralMemoryEngine:
             if record.closed:
                 self._store.close_session(number, record.outcome, digest)
             added += 1
+            new_steps += len(record.commands)
         if moved:
             self._after_removal()
+            return added
+        # Rankers that have seen these steps in the other memory need not see them again.
+        combined = bool(new_steps) and self._rankers.combine(snapshot.ranker, new_steps / steps)
+        self._catch_up(watched=not combined)
+        if combined:
+            self._keep_ranker(anew=True)
         return added
 
-    def _complete(self, known: SessionRow, record: SessionRecord, digest: bytes) -> None:
-        """Bring a session that is open here to the end that it came to elsewhere."""
+    def _complete(self, known: SessionRow, record: SessionRecord, digest: bytes) -> int:
+        """Bring a session that is open here to the end that it came to elsewhere; return how many steps are new."""
         steps = self._store.steps(known.id)
         if _digest(steps, None) != _digest(record.commands[: len(steps)], None):
             raise SessionConflictError(
@@ -804,6 +807,7 @@ class ProceduralMemoryEngine:
             )
         self._store.add_steps(known.id, len(steps), record.commands[len(steps) :])
         self._store.close_session(known.id, record.outcome, digest)
+        return len(record.commands) - len(steps)
 
     def forget(
         self,
@@ -984,11 +988,11 @@ class ProceduralMemoryEngine:
                 self._deriver.forget()
                 raise
 
-    def _catch_up(self, all_of_it: bool = True, patience: float | None = None) -> None:
+    def _catch_up(self, all_of_it: bool = True, patience: float | None = None, watched: bool = True) -> None:
         if self._store.path is not None:
             self._store.refresh()
             self._notice_others()
-        learned = self._deriver.catch_up(all_of_it, patience)
+        learned = self._deriver.catch_up(all_of_it, patience, watched)
         if learned.rows:
             # A service that was down is tried again whenever something is learned.
             if learned.news or self._vectors.problem:

@@ -81,7 +81,7 @@ class Deriver:
         self._live: OrderedDict[int, _State] = OrderedDict()
         self._generation: int | None = None
 
-    def catch_up(self, all_of_it: bool = True, patience: float | None = None) -> Learned:
+    def catch_up(self, all_of_it: bool = True, patience: float | None = None, watched: bool = True) -> Learned:
         """Learn what the log holds beyond the derived state.
 
         Parameters
@@ -90,6 +90,8 @@ class Deriver:
             False: the newest `WATCHED` rows, from which the ranker learns, are left for the next time.
         patience : float, optional
             Seconds to wait for another process that writes; as long as the store does, unless given.
+        watched : bool
+            False: the rankers do not learn from these rows.
         """
         self._catch_up_feedback(patience)
         learned = Learned(0, False)
@@ -102,7 +104,7 @@ class Deriver:
                         self._live.clear()
                         self._generation = generation
                     left = end - self._derived()
-                    unwatched = left - WATCHED
+                    unwatched = left - WATCHED if watched else left
                     if unwatched <= 0 and not all_of_it:
                         break
                     rows = self._store.tail(min(_BATCH, unwatched) if unwatched > 0 else _WATCHED_BATCH)

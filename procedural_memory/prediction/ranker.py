@@ -211,6 +211,32 @@ class Rankers:
         self.learned = int.from_bytes(data[:8], "little")
         return True
 
+    def combine(self, data: object, share: float = 1.0) -> bool:
+        """Add what others learned, as `to_bytes` gave it: every weight becomes the mean of the two, by their evidence.
+
+        The evidence for a weight is the sum of the squared slopes that moved it, an estimate of the information that
+        there is on it; so this is approximate, as two rankers that learned apart never saw each other's steps.
+
+        Parameters
+        ----------
+        data : bytes
+        share : float
+            Of their evidence, that which is new here.
+
+        Returns
+        -------
+        bool
+            False, and nothing is changed, when `data` is of another kind.
+        """
+        start, other = Rankers(self._start), Rankers(self._start)
+        if not other.restore(data):
+            return False
+        for mine, theirs, first in zip(self._both(), other._both(), start._both(), strict=True):
+            pairs = [(ranker.arrays[:2], ranker.arrays[2:]) for ranker in (mine, theirs, first)]
+            mine.arrays = tuple(part for of_all in zip(*pairs, strict=True) for part in _combined(*of_all, share))
+        self.learned += round(share * other.learned)
+        return True
+
     def state(self) -> State:
         """Return what was learned, for `reset`."""
         return self.learned, tuple(ranker.arrays for ranker in self._both())
@@ -225,6 +251,14 @@ class Rankers:
 
     def _both(self) -> tuple[Ranker, Ranker]:
         return self.templates, self.lines
+
+
+def _combined(mine: _Arrays, theirs: _Arrays, start: _Arrays, share: float) -> _Arrays:
+    """Return the mean of two arrays of weights, each followed by the squared slopes that moved it, and its evidence."""
+    ours, others = mine[1] - start[1], share * (theirs[1] - start[1])
+    both = ours + others
+    moved = (mine[0] - start[0]) * ours + (theirs[0] - start[0]) * others
+    return start[0] + np.divide(moved, both, out=np.zeros_like(both), where=both > 0.0), start[1] + both
 
 
 def _places(features: Features) -> NDArray[np.int64]:

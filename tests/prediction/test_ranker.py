@@ -231,6 +231,46 @@ def test_a_snapshot_keeps_what_the_ranker_learned(engine: ProceduralMemoryEngine
             assert [p.probability for p in found] == pytest.approx([p for _, p in expected], rel=1e-4)
 
 
+def habits(first: str, second: str) -> ProceduralMemoryEngine:
+    """Return a memory in which a step is followed by one thing or the other."""
+    engine = ProceduralMemoryEngine(embedder="lexical")
+    for number in range(40):
+        with engine.session(session_id=f"{first}-{number}") as live:
+            for step, command in enumerate(("git pull", first if number % 4 else second, "git push")):
+                live.record(command, exit_code=0, timestamp=1e9 + 60 * number + step)
+    engine.stats()
+    return engine
+
+
+def test_a_merge_combines_what_the_rankers_learned() -> None:
+    """Each side has its say, by its evidence, whichever is merged into the other; a merge again changes nothing."""
+    one, two, three, four = habits("make", "ls"), habits("npm ci", "ls -l"), habits("make", "ls"), habits("a", "b")
+    learned = one._rankers.learned
+    assert one.merge(two) == 40
+    assert one._rankers.learned == 2 * learned
+    two.merge(three)
+    assert dict(one.patterns) == dict(two.patterns)
+    assert one.causal_chains == two.causal_chains
+    for mine, theirs in zip(one._rankers.state()[1], two._rankers.state()[1], strict=True):
+        for part, same in zip(mine, theirs, strict=True):
+            assert part == pytest.approx(same, abs=1e-9)
+    before = one._rankers.to_bytes()
+    assert one.merge(two) == 0
+    assert one._rankers.to_bytes() == before
+    alone, mean = (engine._rankers.templates.arrays[0] for engine in (three, one))
+    empty = ProceduralMemoryEngine(embedder="lexical")
+    start = empty._rankers.templates.arrays[0].copy()
+    empty.merge(three)
+    assert empty._rankers.templates.arrays[0] == pytest.approx(alone)
+    assert abs(mean - start).max() > 0
+    # Half of what is merged is known already: that half's evidence is not counted again.
+    four.merge(one)
+    assert four._rankers.learned == 3 * learned
+    five = habits("make", "ls")
+    five.merge(one)
+    assert five._rankers.learned == 2 * learned
+
+
 def test_a_damaged_ranker_in_a_snapshot_is_learned_anew(engine: ProceduralMemoryEngine, tmp_path: Path) -> None:
     """What is no ranker is left aside; the sessions are loaded all the same."""
     engine.learn_many([["git pull", "make", "git push"]] * 30)
