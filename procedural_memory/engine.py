@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
 import os
 import threading
 import time
@@ -34,6 +32,7 @@ from procedural_memory.memory.patterns import MAX_QUERY, PatternIndex, Patterns,
 from procedural_memory.memory.sequences import Deriver
 from procedural_memory.session import Session
 from procedural_memory.storage.base import FeedbackRow, SessionRow, Store
+from procedural_memory.storage.base import session_digest as _digest
 from procedural_memory.types import (
     Command,
     Level,
@@ -1054,17 +1053,8 @@ def _templates(commands: Sequence[Command]) -> list[str]:
     return [normalize(command.command) for command in commands]
 
 
-def _digest(commands: Sequence[Command], outcome: Outcome) -> bytes:
-    """Return a hash that names the content of a session."""
-    # What was run, where, when and how it ended. Who told of it, and the project derived from the folder, may differ.
-    steps = [(c.command, c.exit_code, c.cwd, c.timestamp) for c in commands]
-    content = json.dumps([outcome, steps]).encode()
-    return hashlib.blake2b(content, digest_size=16).digest()
-
-
-def _resolve(path: str | os.PathLike[str] | None) -> str | None:
-    if path is None:
-        return None
+def store_path(path: str | os.PathLike[str]) -> Path:
+    """Return the file that a path means: "default" is in the user's data folder."""
     if not isinstance(path, (str, os.PathLike)):
         raise InvalidTypeError(f"path: must be a file name or None, not {type(path).__name__} ({shown(path)})")
     if path == ":memory:":
@@ -1074,7 +1064,13 @@ def _resolve(path: str | os.PathLike[str] | None) -> str | None:
 
         path = Path(platformdirs.user_data_dir("omnimemory-procedural", appauthor=False)) / "memory.sqlite3"
     # Absolute: the memory stays the same file when the process goes to another folder.
-    target = Path(path).expanduser().absolute()
+    return Path(path).expanduser().absolute()
+
+
+def _resolve(path: str | os.PathLike[str] | None) -> str | None:
+    if path is None:
+        return None
+    target = store_path(path)
     try:
         target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         # Made by us first, so that the file is private to the user from its first byte.
