@@ -1,4 +1,4 @@
-"""Repairs a memory: what can be read of a damaged file is learned again in a new one."""
+"""Checks the file of a memory, and repairs it: what can be read of a damaged file is learned again in a new one."""
 
 from __future__ import annotations
 
@@ -9,9 +9,16 @@ from pathlib import Path
 
 from procedural_memory.engine import ProceduralMemoryEngine, store_path
 from procedural_memory.errors import InvalidInputError, StorageError
+from procedural_memory.memory.sequences import Deriver
+from procedural_memory.storage.doctor import Check, examine
 from procedural_memory.storage.salvage import Salvaged, salvage
 
-__all__ = ["repair"]
+__all__ = ["check", "repair"]
+
+
+def check(path: Path, deep: bool = False) -> list[Check]:
+    """Check the file of a memory and change nothing; `deep` also derives everything again, in memory, to compare."""
+    return examine(path, deep, lambda store: Deriver(store, min_commands=3).rebuild())
 
 
 def repair(damaged: str | os.PathLike[str], new: str | os.PathLike[str], embedder: str = "auto") -> Salvaged:

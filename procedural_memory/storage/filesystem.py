@@ -16,7 +16,7 @@ _NETWORK = re.compile(
 """Of networks, and of folders that a virtual machine shares with its host."""
 
 
-def network_file_system(path: str | os.PathLike[str], mounts: Path = _MOUNTS) -> str | None:
+def network_file_system(path: str | os.PathLike[str], mounts: Path | None = None) -> str | None:
     """Return the kind of the network file system that a path lies on; None where it is none, or that is not known.
 
     Parameters
@@ -27,7 +27,7 @@ def network_file_system(path: str | os.PathLike[str], mounts: Path = _MOUNTS) ->
         The list of mounts as Linux writes it; other systems have none.
     """
     try:
-        lines = mounts.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+        lines = (mounts or _MOUNTS).read_text(encoding="utf-8", errors="surrogateescape").splitlines()
     except OSError:
         return None
     target = Path(os.path.realpath(path))
