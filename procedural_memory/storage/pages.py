@@ -29,7 +29,6 @@ _MAX_HEADER = 128
 _MAX_PAYLOAD = 20 * 1024 * 1024
 """Longest row: a command line of four million characters has fewer bytes."""
 _INTEGERS = {1: 1, 2: 2, 3: 3, 4: 4, 5: 6, 6: 8}
-_ENCODINGS = {2: "utf-16-le", 3: "utf-16-be"}
 
 
 class Pages:
@@ -61,7 +60,6 @@ class Pages:
         try:
             self._length = os.fstat(self._file.fileno()).st_size
             beginning = self._file.read(100)
-            self._reserved, self._encoding = 0, "utf-8"
             self.size, declared = _page_size(self._file, beginning), 0
             wal = path.with_name(path.name + "-wal")
             committed = 0
@@ -69,9 +67,10 @@ class Pages:
                 self._log = open(wal, "rb")  # noqa: SIM115  closed by close()
                 self.size, self._logged, committed = _read_log(self._log, self.size)
             head = self.page(1)[:100]
+            self._usable = self.size
             if head.startswith(MAGIC):
-                self._reserved = head[20]
-                self._encoding = _ENCODINGS.get(int.from_bytes(head[56:60], "big"), "utf-8")
+                if self.size - head[20] >= 480:  # less than that no file has
+                    self._usable -= head[20]
                 # The number of pages stands there, if a version of SQLite wrote it that knew of it.
                 if head[24:28] == head[92:96]:
                     declared = int.from_bytes(head[28:32], "big")
@@ -130,12 +129,12 @@ class Pages:
         """Yield the rows that a page holds, if it is a leaf of a table; what cannot be read is counted."""
         page = self.page(number)
         start = 100 if number == 1 else 0
-        left = usable = self.size - self._reserved
-        if page[start] != _LEAF or usable < 480:
+        if page[start] != _LEAF:
             return
-        for place in _places(page, start, usable):
+        left = self.size
+        for place in _places(page, start, self.size):
             try:
-                row, used = self._row(page[place:usable], usable)
+                row, used = self._row(page[place:])
             except (ValueError, IndexError, struct.error):
                 self.refused += 1
                 continue
@@ -145,13 +144,13 @@ class Pages:
                 return
             yield row
 
-    def _row(self, cell: bytes, usable: int) -> tuple[Row, int]:
+    def _row(self, cell: bytes) -> tuple[Row, int]:
         """Return a row and how many bytes of its page it takes."""
         length, place = _varint(cell, 0)
         rowid, place = _varint(cell, place)
         if length > min(_MAX_PAYLOAD, self.size * self.count):
             raise ValueError("longer than a row may be")
-        local = length
+        local, usable = length, self._usable
         if length > usable - 35:
             least = (usable - 12) * 32 // 255 - 23
             local = least + (length - least) % (usable - 4)
@@ -161,40 +160,23 @@ class Pages:
         used = place + local
         if local < length:
             (following,) = struct.unpack(">I", cell[used : used + 4])
-            payload += self._overflow(following, length - local, usable)
+            payload += self._overflow(following, length - local)
             used += 4
         if len(payload) < length:
             raise ValueError("cut off")
-        return (_signed(rowid), self._values(payload, types, body)), used
+        return (_signed(rowid), _values(payload, types, body)), used
 
-    def _overflow(self, number: int, length: int, usable: int) -> bytes:
+    def _overflow(self, number: int, length: int) -> bytes:
         parts = []
         while length > 0:
             if not 1 < number <= self.count or number in self._followed:
                 raise ValueError("a chain of pages is broken")
             self._followed.add(number)
             page = self.page(number)
-            parts.append(page[4 : min(usable, 4 + length)])
+            parts.append(page[4 : min(self._usable, 4 + length)])
             length -= len(parts[-1])
             number = int.from_bytes(page[:4], "big")
         return b"".join(parts)
-
-    def _values(self, payload: bytes, types: Sequence[int], place: int) -> list[Any]:
-        values: list[Any] = []
-        for kind in types:
-            data = payload[place : place + _width(kind)]
-            place += len(data)
-            if kind == 0:
-                values.append(None)
-            elif kind in _INTEGERS:
-                values.append(int.from_bytes(data, "big", signed=True))
-            elif kind == 7:
-                values.append(struct.unpack(">d", data)[0])
-            elif kind < 10:
-                values.append(kind - 8)
-            else:
-                values.append(data.decode(self._encoding) if kind % 2 else data)
-        return values
 
 
 def _width(kind: int) -> int:
@@ -202,6 +184,24 @@ def _width(kind: int) -> int:
     if kind in (10, 11):
         raise ValueError("a type that is not in use")
     return (kind - 12) // 2 if kind >= 12 else 8 if kind == 7 else _INTEGERS.get(kind, 0)
+
+
+def _values(payload: bytes, types: Sequence[int], place: int) -> list[Any]:
+    values: list[Any] = []
+    for kind in types:
+        data = payload[place : place + _width(kind)]
+        place += len(data)
+        if kind == 0:
+            values.append(None)
+        elif kind in _INTEGERS:
+            values.append(int.from_bytes(data, "big", signed=True))
+        elif kind == 7:
+            values.append(struct.unpack(">d", data)[0])
+        elif kind < 10:
+            values.append(kind - 8)
+        else:
+            values.append(data.decode() if kind % 2 else data)
+    return values
 
 
 def _header(payload: bytes, length: int) -> tuple[list[int], int]:
@@ -234,12 +234,12 @@ def _signed(value: int) -> int:
     return value - (1 << 64) if value >> 63 else value
 
 
-def _places(page: bytes, start: int, usable: int) -> list[int]:
+def _places(page: bytes, start: int, size: int) -> list[int]:
     """Return where the cells of a leaf begin, each place once, those outside of it left out."""
-    count = min(int.from_bytes(page[start + 3 : start + 5], "big"), (usable - start - 8) // 2)
+    count = min(int.from_bytes(page[start + 3 : start + 5], "big"), (size - start - 8) // 2)
     first = start + 8
     found = struct.unpack(f">{count}H", page[first : first + 2 * count])
-    return [place for place in dict.fromkeys(found) if first + 2 * count <= place <= usable - 4]
+    return [place for place in dict.fromkeys(found) if first + 2 * count <= place <= size - 4]
 
 
 def _page_size(file: Any, beginning: bytes) -> int:

@@ -49,6 +49,7 @@ def make(path: Path, sessions: int = 60) -> Path:
     """Make a store that was closed in order."""
     with ProceduralMemoryEngine(path=path, embedder="lexical") as engine:
         learn(engine, sessions)
+        engine.flush()
     return path
 
 

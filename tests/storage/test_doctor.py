@@ -76,14 +76,14 @@ def test_the_command(store: Path) -> None:
     ("name", "sql"),
     [
         ("steps", "DELETE FROM session WHERE id = 3"),
-        ("steps", "DELETE FROM text WHERE text LIKE 'cat src/a_3_1%'"),
+        ("steps", "DELETE FROM text WHERE text LIKE 'cat src/module_3_1.py'"),
         ("steps", "DELETE FROM text WHERE text = '/work/p3'"),
         ("numbering", "DELETE FROM log WHERE session = 3 AND step = 1"),
         ("numbering", "INSERT INTO log(session, step, command) SELECT session, step, command FROM log WHERE seq = 1"),
         ("closes", "DELETE FROM log WHERE session = 3 AND step = -1"),
         ("closes", "INSERT INTO log(session, step) VALUES (3, -1)"),
-        ("texts", "UPDATE text SET text = 'rm -rf /' WHERE text LIKE 'cat src/a_3_1%'"),
-        ("texts", "UPDATE text SET text = x'ff00' WHERE text LIKE 'cat src/a_3_1%'"),
+        ("texts", "UPDATE text SET text = 'rm -rf /' WHERE text LIKE 'cat src/module_3_1.py'"),
+        ("texts", "UPDATE text SET text = x'ff00' WHERE text LIKE 'cat src/module_3_1.py'"),
         ("contents", "UPDATE log SET exit_code = 77 WHERE session = 3 AND step = 1"),
         ("contents", "UPDATE session SET outcome = 9 WHERE id = 3"),
         ("contents", "UPDATE session SET digest = 'x' WHERE id = 31"),
@@ -196,6 +196,7 @@ def test_a_store_in_use(store: Path) -> None:
     """While others have it open it is read with their write-ahead log; without its index that is left alone."""
     with ProceduralMemoryEngine(path=store, embedder="lexical") as engine:
         engine.learn_workflow(["a", "b", "c"], session_id="new")
+        engine.flush()  # nobody writes from here on
         assert verdicts(store, deep=True) == {}
         crashed = store.parent.parent / "crashed"
         shutil.copytree(store.parent, crashed)

@@ -260,6 +260,44 @@ def test_the_first_page_may_be_lost(store: Path, size: int, lost: int) -> None:
     assert plain(salvage(store)) == original
 
 
+@pytest.mark.parametrize(
+    ("place", "data"), [(16, b"\x02\0"), (16, b"\0\1"), (20, b"\xff"), (28, b"\0\0\0\3"), (32, b"\xff" * 8)]
+)
+def test_a_damaged_head_is_not_believed(store: Path, place: int, data: bytes) -> None:
+    """A wrong page size, room at the end of pages, page count or list of free pages costs next to nothing."""
+    original = log_of(store)
+    found = plain(salvage(overwrite(store, place, data)))
+    if place == 20:  # where long rows go on is told by it
+        del original["session-30"], found["session-30"]
+    assert found == original
+
+
+def test_of_two_copies_the_closed_session_counts(store: Path) -> None:
+    """An older copy of a page, which no list of free pages tells of, neither reopens nor doubles a session."""
+    old = b"".join(
+        store.read_bytes()[(page - 1) * PAGE : page * PAGE]
+        for page, rows in leaves(store, 7).items()
+        if any(len(row) == 7 and row[1] == "open" for _, row in rows)
+    )
+    assert len(old) == PAGE
+    with (
+        ProceduralMemoryEngine(embedder="lexical") as other,
+        ProceduralMemoryEngine(path=store, embedder="lexical") as engine,
+    ):
+        other.learn_workflow([{"command": "git pull", "cwd": "/work/p1"}, "make", "ls"], "failure", session_id="open")
+        engine.merge(other)
+    original = log_of(store)
+    assert original["open"]["closed"]
+    content = store.read_bytes()
+    # Behind what there is; and before it, over a page that only leads to others.
+    with Pages(store) as pages:
+        inner = next(n for n in range(2, pages.count) if pages.page(n)[0] in (2, 5))
+    assert inner * PAGE < content.index(b"session-1")
+    for place in (len(content), (inner - 1) * PAGE):
+        store.write_bytes(content)
+        assert plain(salvage(overwrite(store, place, old))) == original
+
+
 def test_a_broken_interior_page_loses_nothing(store: Path) -> None:
     """Every page that leads to others may be lost."""
     original = log_of(store)
