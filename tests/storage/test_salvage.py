@@ -228,6 +228,21 @@ def test_hostile_leaves_cost_no_time(tmp_path: Path, flag: int, head: bytes, see
     assert time.process_time() - begun < 5
 
 
+def test_cells_of_a_page_take_no_more_than_the_page(tmp_path: Path) -> None:
+    """Rows that overlap, of which a page could hold a great many, are no rows."""
+    row = bytes([0x87, 0x6C, 1, 4, 0, 0x8F, 0x5C])  # 1,004 bytes, row 1: a header of 4, nothing, 1,000 bytes
+    count, first = 300, 700
+    page = (b"\x0d\0\0" + struct.pack(">HH", count, first) + b"\0").ljust(first, b"\0") + row * 490
+    places = struct.pack(f">{count}H", *range(first, first + 7 * count, 7))
+    page = (page[:8] + places + page[8 + len(places) :]).ljust(PAGE, b"\0")[:PAGE]
+    path = tmp_path / "hostile"
+    path.write_bytes(b"SQLite format 3\0\x10\0".ljust(PAGE, b"\0") + page)
+    with Pages(path) as pages:
+        rows = list(pages.rows(2))
+        assert 1 <= len(rows) <= 4
+        assert pages.refused == 1
+
+
 def test_a_chain_of_pages_that_never_ends_is_left(store: Path) -> None:
     """An overflow page that names itself as the next one costs its row, and nothing else."""
     original = log_of(store)
