@@ -74,9 +74,9 @@ class Pages:
                 # The number of pages stands there, if a version of SQLite wrote it that knew of it.
                 if head[24:28] == head[92:96]:
                     declared = int.from_bytes(head[28:32], "big")
-            self._there = -(-self._length // self.size)
             self.declared = committed or declared
-            self.count = committed or max(self._there, *self._logged, 0)
+            there = max(-(-self._length // self.size), *self._logged, 0)
+            self.count = min(committed, there) or there
         except BaseException:
             self.close()
             raise
@@ -118,7 +118,7 @@ class Pages:
         while trunk and head.startswith(MAGIC):
             page = self.page(trunk) if 1 < trunk <= self.count and trunk not in found else b""
             following, leaves = struct.unpack(">II", page[:8]) if page else (0, self.size)
-            if leaves > self.size // 4 - 2:
+            if leaves > self.size // 4 - 2 or len(found) > self.count:
                 return set()
             found.add(trunk)
             found.update(struct.unpack(f">{leaves}I", page[8 : 8 + 4 * leaves]))

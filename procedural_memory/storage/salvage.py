@@ -23,6 +23,8 @@ from procedural_memory.validation import as_command
 __all__ = ["Salvaged", "salvage"]
 
 _OUTCOMES: dict[int | None, Outcome] = {1: "success", 0: "failure", None: None}
+_MAX_STEPS = 1_000_000
+"""Steps with a greater number are damage."""
 _VERDICTS = ("accepted", "rejected", "ignored")
 
 
@@ -192,6 +194,8 @@ def salvage(path: Path) -> Salvaged:
 def _assemble(number: int, rows: _Rows, found: Salvaged, before: float, taken: set[str]) -> float:
     """Put a session together from its rows and return when it began."""
     head = rows.heads.get(number)
+    if head and _record(head, head.session_id, head.start, None, []) is None:
+        head = None  # a value in it breaks a rule, which damage alone does
     steps = rows.steps.get(number, {})
     steps.pop(-1, None)  # its close, of which the row of the session tells
     kept = [step for step in sorted(steps) if steps[step].command in rows.texts]
@@ -213,7 +217,7 @@ def _assemble(number: int, rows: _Rows, found: Salvaged, before: float, taken: s
     if commands or (head and is_whole):
         record = _record(head, session_id, start, outcome, commands)
         if record is None:
-            # A value breaks a rule, which damage alone does: the steps without one remain.
+            # The same of its steps: those in order remain.
             valid = [place for place, command in enumerate(commands) if _is_valid(command)]
             lost += len(commands) - len(valid)
             is_whole = False
@@ -335,7 +339,7 @@ def _is_step(row: list[Any]) -> bool:
         and session > 0
         # The close of a session has the number -1 and no command.
         and (step >= 0) == isinstance(command, int)
-        and step >= -1
+        and -1 <= step < _MAX_STEPS
         and all(value is None or isinstance(value, int) for value in (command, exit_code, cwd, *texts))
         and all(value is None or _is_number(value) for value in (timestamp, duration))
     )

@@ -382,6 +382,46 @@ def test_values_that_break_a_rule_cost_their_step_only(store: Path) -> None:
     assert len({r.session_id: r for r in found.records}["session-4"].commands) == 2
 
 
+@pytest.mark.parametrize("sql", ["start = -5", "start = 1e300", "session_id = ''", "session_id = 'a' || char(0)"])
+def test_a_head_that_breaks_a_rule_costs_no_step(store: Path, sql: str) -> None:
+    """A session whose own row cannot be true keeps its steps, under another id."""
+    found = salvage(change(store, f"UPDATE session SET {sql} WHERE id = 5"))
+    assert (len(found.headless), found.whole, found.incomplete) == (1, 61, [])
+    assert found.report["lost"] == {"sessions": 0, "steps": 0, "feedback": 0}
+
+
+def test_numbers_that_cannot_be_are_no_steps(store: Path) -> None:
+    """A step with a number beyond all others is not believed."""
+    found = salvage(change(store, f"UPDATE log SET step = {2**62} WHERE session = 5 AND step = 2"))
+    assert found.incomplete == ["session-4"]
+    assert found.lost_steps == 0  # nothing tells that it was there
+    with pytest.raises(StorageError):
+        repair(change(store, "DELETE FROM log", "DELETE FROM session", "DELETE FROM feedback"), store.parent / "new")
+
+
+def test_a_log_that_claims_too_many_pages_costs_no_time(store: Path) -> None:
+    """A write-ahead log may say that a file has four billion pages."""
+
+    def checksum(data: bytes, one: int = 0, two: int = 0) -> tuple[int, int]:
+        words = struct.unpack(f">{len(data) // 4}I", data)
+        for i in range(0, len(words), 2):
+            one = (one + words[i] + two) % 2**32
+            two = (two + words[i + 1] + one) % 2**32
+        return one, two
+
+    head = struct.pack(">6I", 0x377F0683, 3007000, PAGE, 0, 1, 2)
+    sums = checksum(head)
+    page = store.read_bytes()[:PAGE]
+    frame = struct.pack(">2I", 1, 2**32 - 1)
+    ends = checksum(page, *checksum(frame, *sums))
+    log = head + struct.pack(">2I", *sums) + frame + struct.pack(">4I", 1, 2, *ends) + page
+    store.with_name(store.name + "-wal").write_bytes(log)
+    with Pages(store) as pages:
+        assert pages.declared == 2**32 - 1
+        assert pages.count == store.stat().st_size // PAGE
+    assert plain(salvage(store)) == log_of(Path(shutil.copy(store, store.with_name("alone"))))
+
+
 def test_what_was_deleted_does_not_come_back(store: Path, tmp_path: Path) -> None:
     """Pages in no use are not read, also where they were not overwritten; nor is what the engine forgot."""
     change(store, "PRAGMA secure_delete = OFF", "DELETE FROM log", "DELETE FROM session")
