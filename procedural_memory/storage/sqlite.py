@@ -183,7 +183,7 @@ class SQLiteStore:
         except BaseException as error:
             self._db.close()  # rolls back
             if isinstance(error, sqlite3.Error):
-                raise self._failed(error, "the store cannot be opened", "it was not changed") from error
+                raise self._failed(error, "it was not changed") from error
             raise
 
     def _open(self) -> None:
@@ -219,12 +219,11 @@ class SQLiteStore:
         names = {name for (name,) in self._db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         return names - {"sqlite_sequence"}, int(self._db.execute("PRAGMA user_version").fetchone()[0])
 
-    def _failed(self, error: sqlite3.Error, what: str, *rest: str) -> StorageError:
+    def _failed(self, error: sqlite3.Error, *rest: str) -> StorageError:
         # A plain DatabaseError tells of a file that is malformed or no database; its subclasses of everything else.
         if type(error) is sqlite3.DatabaseError:
             return StorageError(damage(self._path, error))
-        where = f"path {self._path!r}" if self._path else "in memory"
-        return StorageError("; ".join([f"{where}: {what} ({error})", *rest]))
+        return StorageError("; ".join([f"store {self._path or 'in memory'}: {error}", *rest]))
 
     @property
     def path(self) -> str | None:
@@ -255,7 +254,7 @@ class SQLiteStore:
                     # What was forgotten must not stay readable in the write-ahead log either.
                     self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             except sqlite3.Error as error:
-                raise self._failed(error, "the store cannot be changed", "nothing was changed") from error
+                raise self._failed(error, "nothing was changed") from error
             finally:
                 self._depth = 0
                 self._scrub = False
@@ -307,7 +306,7 @@ class SQLiteStore:
             try:
                 return self._db.execute(sql, arguments).fetchall()
             except sqlite3.Error as error:
-                raise self._failed(error, "the store cannot be read") from error
+                raise self._failed(error) from error
 
     def _one(self, sql: str, arguments: Sequence[Any] = ()) -> Any:
         rows = self._all(sql, arguments)
