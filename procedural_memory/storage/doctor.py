@@ -205,7 +205,7 @@ class _Inside:
             self._db.execute("BEGIN")
             tables = {name for (name,) in self._db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
             (version,) = self._one("PRAGMA user_version")
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeError) as error:  # its words may quote what is no text
             yield Check("open", "bad", f"SQLite cannot read it ({error}). {_repair(self._path)}")
             return
         if not tables.issuperset(_ALWAYS):

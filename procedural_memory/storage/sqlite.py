@@ -182,7 +182,7 @@ class SQLiteStore:
             self._open()
         except BaseException as error:
             self._db.close()  # rolls back
-            if isinstance(error, sqlite3.Error):
+            if isinstance(error, (sqlite3.Error, UnicodeError)):
                 raise self._failed(error, "it was not changed") from error
             raise
 
@@ -219,9 +219,10 @@ class SQLiteStore:
         names = {name for (name,) in self._db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         return names - {"sqlite_sequence"}, int(self._db.execute("PRAGMA user_version").fetchone()[0])
 
-    def _failed(self, error: sqlite3.Error, *rest: str) -> StorageError:
+    def _failed(self, error: Exception, *rest: str) -> StorageError:
         # A plain DatabaseError tells of a file that is malformed or no database; its subclasses of everything else.
-        if type(error) is sqlite3.DatabaseError:
+        # A name in a damaged schema may be no text, and then SQLite's words for it are none.
+        if type(error) is sqlite3.DatabaseError or isinstance(error, UnicodeError):
             return StorageError(damage(self._path, error))
         return StorageError("; ".join([f"store {self._path or 'in memory'}: {error}", *rest]))
 

@@ -124,6 +124,19 @@ def test_broken_pages(store: Path) -> None:
         ProceduralMemoryEngine(path=store, embedder="lexical")
 
 
+def test_a_schema_that_is_no_text(store: Path) -> None:
+    """A damaged name in the schema, which SQLite quotes, is told like other damage."""
+    content = (
+        store.read_bytes()
+        .replace(b"CREATE TABLE follower", b"CREATE TABLE \xff\xfe(\xffer")
+        .replace(b"tablefollowerfollower", b"tablefollow\xff\xfefollow\xff\xfe")
+    )
+    store.write_bytes(content)
+    assert verdicts(store)["open"].startswith("bad: ")
+    with pytest.raises(StorageError, match="damaged"):
+        ProceduralMemoryEngine(path=store, embedder="lexical")
+
+
 def test_an_index_out_of_step_is_seen_by_the_deep_check(store: Path) -> None:
     """The quick check leaves indexes out."""
     change(
