@@ -44,14 +44,17 @@ _embedder_option = click.option(
 )
 
 
+_path_option = click.option(
+    "--path",
+    default="default",
+    show_default=True,
+    envvar="PROCEDURAL_MEMORY_PATH",
+    help="File of the memory; 'default' is the user's data folder.",
+)
+
+
 def _store_options(function: F) -> F:
-    return click.option(
-        "--path",
-        default="default",
-        show_default=True,
-        envvar="PROCEDURAL_MEMORY_PATH",
-        help="File of the memory; 'default' is the user's data folder.",
-    )(_embedder_option(function))
+    return _path_option(_embedder_option(function))
 
 
 class _Group(click.Group):
@@ -506,6 +509,47 @@ def _raw_sessions(data: Path | None) -> list[dict[str, Any]]:
     if not files:
         raise click.ClickException("No .zsh_history or .bash_history was found; name a file instead")
     return [session for path in files for session in read_history(path)]
+
+
+@main.command()
+@click.option("--deep", is_flag=True, help="Also check every index, and derive everything anew to compare.")
+@_path_option
+@_json_option
+@click.pass_context
+def doctor(context: click.Context, deep: bool, path: str, as_json: bool) -> None:
+    """Check the file of the memory, and say what to do. Changes nothing; exit code 1 when something is bad."""
+    from procedural_memory.engine import store_path
+    from procedural_memory.repair import check
+
+    file = store_path(path)
+    found = check(file, deep)
+    if as_json:
+        _print_json({"path": str(file), "checks": [one._asdict() for one in found]})
+    else:
+        rows = [(one.verdict, one.name, one.says) for one in found]
+        _table(f"Memory {str(file)!r}", ("verdict", "what", "found"), rows)
+    context.exit(int(any(one.verdict == "bad" for one in found)))
+
+
+@main.command()
+@click.argument("damaged", type=click.Path(path_type=Path))
+@click.argument("new", type=click.Path(path_type=Path))
+@_embedder_option
+@_json_option
+def repair(damaged: Path, new: Path, embedder: str, as_json: bool) -> None:
+    """Salvage what can be read of the memory DAMAGED, which stays as it is, into the file NEW."""
+    from procedural_memory.repair import repair as repaired
+
+    report = repaired(damaged, new, embedder).report
+    if as_json:
+        _print_json({"path": str(new), **report})
+        return
+    lost = report.pop("lost")
+    rows = [(name.replace("_", " "), len(v) if isinstance(v, list) else v) for name, v in report.items()]
+    rows += [(f"known to be lost: {name}", value) for name, value in lost.items()]
+    _table(f"Salvaged into {str(new)!r}", ("what", "#count"), rows)
+    if ids := report["sessions_incomplete"]:
+        click.echo(f"Incomplete: {_one_line(', '.join(ids), 400)}")
 
 
 @main.command("normalize")

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
 import os
 import threading
 import time
 import uuid
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import replace
@@ -36,7 +35,9 @@ from procedural_memory.memory.patterns import MAX_QUERY, PatternIndex, Patterns,
 from procedural_memory.memory.sequences import Deriver
 from procedural_memory.session import Session
 from procedural_memory.storage.base import FeedbackRow, SessionRow, Store
+from procedural_memory.storage.base import session_digest as _digest
 from procedural_memory.storage.files import make_private
+from procedural_memory.storage.filesystem import network_file_system
 from procedural_memory.storage.owner import fate_of, owner_of
 from procedural_memory.types import (
     Command,
@@ -1117,17 +1118,8 @@ def _templates(commands: Sequence[Command]) -> list[str]:
     return [normalize(command.command) for command in commands]
 
 
-def _digest(commands: Sequence[Command], outcome: Outcome) -> bytes:
-    """Return a hash that names the content of a session."""
-    # What was run, where, when and how it ended. Who told of it, and the project derived from the folder, may differ.
-    steps = [(c.command, c.exit_code, c.cwd, c.timestamp) for c in commands]
-    content = json.dumps([outcome, steps]).encode()
-    return hashlib.blake2b(content, digest_size=16).digest()
-
-
-def _resolve(path: str | os.PathLike[str] | None) -> str | None:
-    if path is None:
-        return None
+def store_path(path: str | os.PathLike[str]) -> Path:
+    """Return the file that a path means: "default" is in the user's data folder."""
     if not isinstance(path, (str, os.PathLike)):
         raise InvalidTypeError(f"path: must be a file name or None, not {type(path).__name__} ({shown(path)})")
     if path == ":memory:":
@@ -1137,9 +1129,21 @@ def _resolve(path: str | os.PathLike[str] | None) -> str | None:
 
         path = Path(platformdirs.user_data_dir("omnimemory-procedural", appauthor=False)) / "memory.sqlite3"
     # Absolute: the memory stays the same file when the process goes to another folder.
-    target = Path(path).expanduser().absolute()
+    return Path(path).expanduser().absolute()
+
+
+def _resolve(path: str | os.PathLike[str] | None) -> str | None:
+    if path is None:
+        return None
+    target = store_path(path)
     try:
         make_private(target)
     except (OSError, ValueError) as error:  # ValueError: a NUL byte
         raise StorageError(f"path {str(target)!r}: the store cannot be opened ({error})") from error
+    if kind := network_file_system(target):
+        warnings.warn(
+            f"path {str(target)!r}: lies on a network file system ({kind}); used by several machines "
+            "at once it may be damaged: keep it on a local disk, and move it with save and merge",
+            stacklevel=3,
+        )
     return str(target)

@@ -23,6 +23,7 @@ Each error subclasses the builtin a caller would already catch.
 from __future__ import annotations
 
 import reprlib
+import shlex
 from typing import Any
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "SnapshotNotFoundError",
     "StorageError",
     "StoreBusyError",
+    "damage",
     "shown",
 ]
 
@@ -104,6 +106,17 @@ class SnapshotError(StorageError, ValueError):
 
 class ClosedError(ProceduralMemoryError, RuntimeError):
     """The engine or the session was closed and takes no more calls."""
+
+
+def damage(path: object, reason: object) -> str:
+    """Return the message for a file of the memory that cannot be read: what is wrong and what to do."""
+    name = str(path)
+    new = name.removesuffix(".sqlite3") + "-repaired.sqlite3"
+    return (
+        f"path {name!r}: the file is damaged or no memory ({reason}); it was not changed. "
+        f"Run: procedural-memory doctor --path {shlex.quote(name)}, "
+        f"and: procedural-memory repair {shlex.quote(name)} {shlex.quote(new)}"
+    )
 
 
 def shown(value: Any, limit: int = 80) -> str:

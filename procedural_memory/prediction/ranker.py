@@ -233,7 +233,9 @@ class Rankers:
             return False
         for mine, theirs, first in zip(self._both(), other._both(), start._both(), strict=True):
             pairs = [(ranker.arrays[:2], ranker.arrays[2:]) for ranker in (mine, theirs, first)]
-            mine.arrays = tuple(part for of_all in zip(*pairs, strict=True) for part in _combined(*of_all, share))
+            mine.arrays = tuple(
+                part for ours, others, zero in zip(*pairs, strict=True) for part in _combined(ours, others, zero, share)
+            )
         self.learned += round(share * other.learned)
         return True
 

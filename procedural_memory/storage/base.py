@@ -7,6 +7,7 @@ state, so that a merge equals learning the union and a rebuild equals what was t
 
 from __future__ import annotations
 
+import json
 import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -44,6 +45,7 @@ __all__ = [
     "moment",
     "pattern_row_id",
     "recent_templates",
+    "session_digest",
     "text_id",
 ]
 
@@ -98,6 +100,13 @@ def moment(start: float, session_id: str, step: int) -> bytes:
 def recent_entry(when: bytes, template: int) -> bytes:
     """Return one packed entry of a context's recent followers."""
     return when + _ID.pack(template)
+
+
+def session_digest(commands: Iterable[Command], outcome: Outcome) -> bytes:
+    """Return a hash that names the content of a session."""
+    # What was run, where, when and how it ended. Who told of it, and the project derived from the folder, may differ.
+    steps = [(c.command, c.exit_code, c.cwd, c.timestamp) for c in commands]
+    return blake2b(json.dumps([outcome, steps]).encode(), digest_size=16).digest()
 
 
 def merge_recent(blob: bytes, entries: Iterable[bytes]) -> bytes:

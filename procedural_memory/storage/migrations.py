@@ -10,7 +10,7 @@ from __future__ import annotations
 import sqlite3
 from typing import Final
 
-__all__ = ["FIRST_TABLES", "VERSION", "migrate", "tables_of", "version_of"]
+__all__ = ["FIRST_TABLES", "LOG_TABLES", "VERSION", "migrate", "tables_of", "version_of"]
 
 MIGRATIONS: Final = (
     # 1
@@ -83,7 +83,7 @@ CREATE TABLE neighbour(
 
 FIRST_TABLES: Final = frozenset({"meta", "text", "session", "log"})
 """Tables that a store of any version has."""
-_LOG: Final = FIRST_TABLES | {"feedback"}
+LOG_TABLES: Final = FIRST_TABLES | {"feedback"}
 
 
 def tables_of(db: sqlite3.Connection) -> set[str]:
@@ -104,7 +104,7 @@ def migrate(db: sqlite3.Connection) -> None:
     for step in MIGRATIONS[version:]:
         _run(db, step)
     if version < DERIVED_SINCE:
-        for table in tables_of(db).difference(_LOG):
+        for table in tables_of(db).difference(LOG_TABLES):
             db.execute(f'DROP TABLE "{table}"')
         _run(db, DERIVED_SCHEMA)
         # The ranker learns from what is derived: kept, it would learn the same steps twice.

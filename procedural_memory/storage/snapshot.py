@@ -56,7 +56,7 @@ from procedural_memory.storage.plain_pickle import load_plain
 from procedural_memory.types import Command, Outcome
 from procedural_memory.validation import as_commands, as_outcome, as_text, as_timestamp, as_verdict, redacted
 
-__all__ = ["SessionRecord", "Snapshot", "read_snapshot", "sessions_of", "write_snapshot"]
+__all__ = ["SessionRecord", "Snapshot", "as_feedback", "read_snapshot", "sessions_of", "write_snapshot"]
 
 _FORMAT, _VERSION = "procedural-memory", 1
 _SUFFIXES = (".pkl", ".pickle", ".json", ".jsonl", ".sqlite")
@@ -80,10 +80,10 @@ class SessionRecord:
         self.closed = bool(item.get("closed", True))
         self.source: str | None = redacted(f"{name}.source", item.get("source"))
         self.commands = as_commands(f"{name}.commands", item.get("commands"))
-        self.feedback = _feedback(f"{name}.feedback", item.get("feedback", []), len(self.commands))
+        self.feedback = as_feedback(f"{name}.feedback", item.get("feedback", []), len(self.commands))
 
 
-def _feedback(name: str, items: Any, steps: int | None = None) -> list[FeedbackRow]:
+def as_feedback(name: str, items: Any, steps: int | None = None) -> list[FeedbackRow]:
     """Return the feedback of a session with that many steps, or of none, checked and redacted."""
     if not isinstance(items, list):
         raise SnapshotError(f"{name}: must be a list, not {type(items).__name__}")
@@ -249,7 +249,7 @@ def read_snapshot(path: str | os.PathLike[str]) -> Snapshot:
             item if isinstance(item, SessionRecord) else SessionRecord(f"sessions[{i}]", item)
             for i, item in enumerate(sessions)
         ]
-        alone = _feedback("feedback", feedback)
+        alone = as_feedback("feedback", feedback)
     except (InvalidInputError, SnapshotError) as error:
         raise SnapshotError(f"load {str(target)!r}: {error}") from error
     return Snapshot(records, alone, _vectors(content.get("vectors", {})), _bytes(content.get("ranker")))
@@ -265,7 +265,7 @@ def _read_store(target: Path) -> Snapshot:
         try:
             with closing(SQLiteStore(copied)) as store:
                 records = [SessionRecord(f"sessions[{i}]", item) for i, item in enumerate(sessions_of(store))]
-                feedback = _feedback("feedback", _plain_feedback(store.feedback(None), leave_out="step"))
+                feedback = as_feedback("feedback", _plain_feedback(store.feedback(None), leave_out="step"))
                 return Snapshot(records, feedback, _vectors(_vectors_of(store)), store.meta("ranker") or b"")
         except StorageError as error:
             raise SnapshotError(str(error).replace(copied, str(target))) from error

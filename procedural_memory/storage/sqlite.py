@@ -16,7 +16,6 @@ import heapq
 import json
 import math
 import os
-import shlex
 import sqlite3
 import struct
 import threading
@@ -26,7 +25,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from procedural_memory.errors import ClosedError, SnapshotError, StorageError, StoreBusyError
+from procedural_memory.errors import ClosedError, SnapshotError, StorageError, StoreBusyError, damage
 from procedural_memory.storage.base import (
     BEST_VALUES,
     FOLLOWERS,
@@ -99,11 +98,7 @@ def _chunks(items: Sequence[_T], size: int = 500) -> Iterator[Sequence[_T]]:
         yield items[start : start + size]
 
 
-def _kind(error: sqlite3.Error) -> type[StorageError]:
-    return StoreBusyError if "locked" in str(error) else StorageError
-
-
-def _told(error: sqlite3.Error) -> str:
+def _told(error: Exception) -> str:
     """Return what an error of SQLite means to the user."""
     text = str(error)
     if "locked" in text:
@@ -159,10 +154,8 @@ class SQLiteStore:
             self._open(durability)
         except BaseException as error:
             self._db.close()  # rolls back
-            if isinstance(error, sqlite3.Error):
-                raise _kind(error)(
-                    f"path {path!r}: the store cannot be opened ({_told(error)}); it was not changed"
-                ) from error
+            if isinstance(error, (sqlite3.Error, UnicodeError)):
+                raise self._failed(error, "it was not changed") from error
             raise
 
     def _open(self, durability: Durability) -> None:
@@ -206,10 +199,7 @@ class SQLiteStore:
                     self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
                 lost = missing_bytes(path) > 0
         if lost:
-            raise StorageError(
-                f"path {path!r}: the file was cut off: it is shorter than it must be; it was not changed. "
-                f"Save what is left: procedural-memory repair {shlex.quote(path)} NEW_FILE"
-            )
+            raise StorageError(damage(path, "it was cut off, and is shorter than it must be"))
 
     def backup(self, path: str, ranker: bytes) -> None:
         """Copy the store, as it was committed last, to an empty file that nobody else uses."""
@@ -228,7 +218,15 @@ class SQLiteStore:
                     copied.execute("INSERT OR REPLACE INTO meta VALUES ('ranker', ?)", (ranker,))
                     copied.commit()
             except sqlite3.Error as error:
-                raise StorageError(f"store {self._path or 'in memory'}: {_told(error)}; it was not copied") from error
+                raise self._failed(error, "it was not copied") from error
+
+    def _failed(self, error: Exception, *rest: str) -> StorageError:
+        # A plain DatabaseError tells of a file that is malformed or no database; its subclasses of everything else.
+        # A name in a damaged schema may be no text, and then SQLite's words for it are none.
+        if type(error) is sqlite3.DatabaseError or isinstance(error, UnicodeError):
+            return StorageError(damage(self._path, error))
+        kind = StoreBusyError if "locked" in str(error) else StorageError
+        return kind("; ".join([f"store {self._path or 'in memory'}: {_told(error)}", *rest]))
 
     @property
     def path(self) -> str | None:
@@ -267,7 +265,7 @@ class SQLiteStore:
                     # What was forgotten must not stay readable in the write-ahead log either.
                     self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             except sqlite3.Error as error:
-                raise _kind(error)(f"store {self._path or 'in memory'}: {_told(error)}; nothing was changed") from error
+                raise self._failed(error, "nothing was changed") from error
             finally:
                 self._depth = 0
                 self._scrub = False
@@ -327,7 +325,7 @@ class SQLiteStore:
             try:
                 return self._db.execute(sql, arguments).fetchall()
             except sqlite3.Error as error:
-                raise _kind(error)(f"store {self._path or 'in memory'}: {_told(error)}") from error
+                raise self._failed(error) from error
 
     def _one(self, sql: str, arguments: Sequence[Any] = ()) -> Any:
         rows = self._all(sql, arguments)

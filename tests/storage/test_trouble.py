@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from procedural_memory import InvalidInputError, ProceduralMemoryEngine, StorageError, StoreBusyError
+from procedural_memory import engine as engine_module
 from procedural_memory.storage import sqlite as sqlite_store
 from procedural_memory.storage.owner import fate_of, owner_of
 from procedural_memory.storage.sqlite import SQLiteStore
@@ -150,7 +151,7 @@ def test_a_store_that_was_cut_off_is_refused(tmp_path: Path, left: float) -> Non
         engine.learn_workflow(STEPS)
     whole = path.read_bytes()
     path.write_bytes(whole[: int(len(whole) * left)])
-    with pytest.raises(StorageError, match=r"cut off.*it was not changed.*procedural-memory repair .*m\.sqlite3"):
+    with pytest.raises(StorageError, match=r"cut off.*it was not changed.*procedural-memory repair .*m\.sqlite3 "):
         opened(path)
     assert path.read_bytes() == whole[: int(len(whole) * left)]
 
@@ -212,3 +213,12 @@ def test_durability_is_that_of_the_file(tmp_path: Path, durability: str, level: 
     engine.close()
     with pytest.raises(InvalidInputError, match="durability: must be 'full' or 'normal', got 'off'"):
         ProceduralMemoryEngine(durability="off")  # type: ignore[arg-type]
+
+
+def test_a_network_file_system_is_warned_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The memory works; the warning names the kind and what to do."""
+    path = tmp_path / "m.sqlite3"
+    monkeypatch.setattr(engine_module, "network_file_system", lambda path: "nfs4")
+    with pytest.warns(UserWarning, match=r"m\.sqlite3': lies on a network file system \(nfs4\).*local disk") as told:
+        opened(path).close()
+    assert told[0].filename == __file__

@@ -70,7 +70,7 @@ def test_a_migration_that_fails_changes_nothing(tmp_path: Path, monkeypatch: pyt
     with closing(sqlite3.connect(path)) as database:
         before = list(database.iterdump())
     monkeypatch.setattr(migrations, "MIGRATIONS", (*migrations.MIGRATIONS[:-1], "ALTER TABLE session DROP COLUMN no"))
-    with pytest.raises(StorageError, match=r"cannot be opened.*it was not changed"):
+    with pytest.raises(StorageError, match=r"no such column.*it was not changed"):
         ProceduralMemoryEngine(path=path, embedder="lexical")
     with closing(sqlite3.connect(path)) as database:
         assert list(database.iterdump()) == before
