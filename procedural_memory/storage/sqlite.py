@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import heapq
 import json
+import logging
 import math
 import sqlite3
 import struct
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -109,6 +110,12 @@ _NO_VECTOR = (
     "WHERE f.context = ? AND NOT EXISTS (SELECT 1 FROM vector v WHERE v.fingerprint = ? AND v.template = f.template)"
 )
 _T = TypeVar("_T")
+_CLEANING = ("VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)")
+"""What takes every trace of deleted content out of the files. Overwriting it is not enough: where a page of the file
+was split, it keeps copies of what moved to another one."""
+_PATIENCE_MS = 2_000
+"""How long cleaning waits for those who still read what was there before."""
+_log = logging.getLogger("procedural_memory")
 _POSTINGS_READ = 100
 _POSTINGS, _PATTERNS = 1_024, 4_096
 """How many lists of patterns, and patterns, are kept as they were read."""
@@ -175,7 +182,9 @@ class SQLiteStore:
         self._pattern_counts: dict[int, PatternCounts | None] = {}
         self._pattern_templates: dict[int, NDArray[np.int64]] = {}
         self._data_version = 0
-        self._scrub = False
+        self._newest_start: float | None = None
+        self._dropped = False
+        self._uncleaned: tuple[str, ...] = ()
         self._closed = False
         self._db = sqlite3.connect(path or ":memory:", check_same_thread=False, isolation_level=None, timeout=30)
         try:
@@ -246,15 +255,42 @@ class SQLiteStore:
                     if self._db.in_transaction:  # a full disk has rolled back already
                         self._db.execute("ROLLBACK")
                     raise
-                if self._scrub and self._path is not None:
-                    # What was forgotten must not stay readable in the write-ahead log either.
-                    self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                if self._dropped and self._path is not None:
+                    self._clean(_CLEANING, _PATIENCE_MS)
+                elif self._uncleaned == _CLEANING[-1:]:  # quick enough to be tried after each write
+                    self._clean(self._uncleaned)
             except sqlite3.Error as error:
                 raise StorageError(f"store {self._path or 'in memory'}: {error}; nothing was changed") from error
             finally:
                 self._depth = 0
-                self._scrub = False
+                self._dropped = False
                 self._written.clear()
+
+    def _clean(self, steps: tuple[str, ...], patience: int = 0) -> None:
+        """Take every trace of deleted content out of the files; what others hold back now is left for later."""
+        self._uncleaned = steps
+        (usual,) = self._db.execute("PRAGMA busy_timeout").fetchone()
+        reason = "another process still reads what was there before"
+        try:
+            self._db.execute(f"PRAGMA busy_timeout = {min(patience, usual)}")
+            while self._uncleaned:
+                row = self._db.execute(self._uncleaned[0]).fetchone()
+                if row is not None and row[0]:
+                    break
+                self._uncleaned = self._uncleaned[1:]
+            else:
+                self._db.execute("DELETE FROM meta WHERE key = 'uncleaned'")
+        except sqlite3.Error as error:
+            reason = str(error)
+        finally:
+            self._db.execute(f"PRAGMA busy_timeout = {usual}")
+        if self._uncleaned and patience:
+            _log.warning(
+                "store %s: what was forgotten is gone from the memory, but its files may hold traces of it (%s); they "
+                "are taken out at a later write, or when the memory is closed",
+                self._path,
+                reason,
+            )
 
     @contextmanager
     def reading(self) -> Iterator[None]:
@@ -285,10 +321,16 @@ class SQLiteStore:
         for each in (*kept, self._pattern_counts, self._pattern_templates):
             each.clear()
         self._all_shown = False
+        self._newest_start = None
 
     def close(self) -> None:
         """Close the connection."""
         with self._lock:
+            if not self._closed and self._path is not None:
+                with suppress(sqlite3.Error, StorageError):
+                    # Perhaps of another process that could not: the last one to close can.
+                    if self.meta("uncleaned"):
+                        self._clean(self._uncleaned or _CLEANING)
             self._closed = True
             self._db.close()
 
@@ -352,6 +394,7 @@ class SQLiteStore:
     def add_session(self, session_id: str, start: float, source: str | None) -> int:
         """Open a session and return its id."""
         with self.transaction():
+            self._newest_start = None
             cursor = self._db.execute(
                 "INSERT INTO session(session_id, start, source) VALUES (?, ?, ?)", (session_id, start, source)
             )
@@ -378,6 +421,7 @@ class SQLiteStore:
     def set_start(self, session: int, start: float) -> None:
         """Place a session elsewhere in canonical order."""
         with self.transaction():
+            self._newest_start = None
             self._db.execute("UPDATE session SET start = ? WHERE id = ?", (start, session))
 
     def close_session(self, session: int, outcome: Outcome, digest: bytes) -> None:
@@ -398,13 +442,13 @@ class SQLiteStore:
         number, name, start, outcome, closed, source, digest = row
         return SessionRow(number, name, start, _OUTCOME[outcome], bool(closed), source, digest)
 
-    def find_session(self, session_id: str) -> SessionRow | None:
-        """Return the session with this id."""
-        return self._session("session_id", session_id)
+    def find_session(self, key: int | str) -> SessionRow | None:
+        """Return the session with this row id or session id."""
+        return self._session("session_id" if isinstance(key, str) else "id", key)
 
     def get_session(self, session: int) -> SessionRow:
         """Return a session by its row id."""
-        row = self._session("id", session)
+        row = self.find_session(session)
         if row is None:
             raise StorageError(f"session row {session} is not in the store")
         return row
@@ -413,6 +457,13 @@ class SQLiteStore:
         """Yield all sessions in canonical order."""
         for (number,) in self._all("SELECT id FROM session ORDER BY start, session_id"):
             yield self.get_session(number)
+
+    def newest_start(self) -> float | None:
+        """Return when the newest session began, None where there is none."""
+        with self._lock:
+            if self._newest_start is None:
+                (self._newest_start,) = self._one("SELECT max(start) FROM session")
+            return self._newest_start
 
     def steps(self, session: int, first: int = 0) -> list[Command]:
         """Return the steps of a session in order, from number `first` on."""
@@ -444,9 +495,26 @@ class SQLiteStore:
             if row.closed:
                 self.close_session(session, row.outcome, digest)
 
+    def rewrite_session(
+        self, session: int, session_id: str, source: str | None, commands: Sequence[Command], digest: bytes
+    ) -> None:
+        """Put other texts into a session and its steps, one by one: the rows of the log stay where they are."""
+        with self.transaction():
+            self._db.execute(
+                "UPDATE session SET session_id = ?, source = ?, digest = CASE closed WHEN 1 THEN ? ELSE digest END"
+                " WHERE id = ?",
+                (session_id, source, digest, session),
+            )
+            columns = ("command", "exit_code", "timestamp", "duration_ms", *_INTERNED)
+            self._db.executemany(
+                f"UPDATE log SET {', '.join(f'{name} = ?' for name in columns)} WHERE session = ? AND step = ?",
+                [(*self._step_row(command), session, step) for step, command in enumerate(commands)],
+            )
+
     def delete_sessions(self, sessions: Iterable[int]) -> None:
         """Delete sessions from the log."""
         with self.transaction():
+            self._newest_start = None
             for session in sessions:
                 self._db.execute("DELETE FROM log WHERE session = ?", (session,))
                 self._db.execute("DELETE FROM feedback WHERE session = ?", (session,))
@@ -519,7 +587,9 @@ class SQLiteStore:
             self._db.execute("DELETE FROM neighbour")
             self._written.clear()
             self._texts.clear()
-            self._scrub = True
+            self._dropped = True
+            if self._path is not None:
+                self.set_meta("uncleaned", 1)  # for whoever closes the file, should this process not come to it
 
     def apply(self, delta: Delta, upto: int) -> bool:
         """Merge a delta and mark the log as derived up to row `upto`; return whether it counts templates never seen."""
@@ -860,6 +930,10 @@ class SQLiteStore:
             example=tuple(json.loads(row[8])),
             id=row[9],
         )
+
+    def pattern_runs(self) -> Iterator[tuple[int, bytes]]:
+        """Yield of each pattern how many sessions followed it, and the moment of the newest one."""
+        yield from self._all("SELECT success + failure + unknown, newest FROM pattern")
 
     def pattern_ids(self) -> list[str]:
         """Return all pattern ids, sorted."""
