@@ -7,7 +7,6 @@ import logging
 import re
 import sqlite3
 import time
-from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict
@@ -254,11 +253,8 @@ def test_pruning_keeps_within_all_limits(
             assert all(end >= oldest for end in ends)
             assert all(row["timestamp"] >= oldest for row in rest.get("feedback", []))
         if "min_support" in asked:
-            runs = Counter(len(p.templates) and p.pattern_id for p in engine.patterns.values())
-            assert all(
-                p.success_count + p.failure_count + p.unknown_count >= asked["min_support"]
-                for p in engine.patterns.values()
-            ), runs
+            runs = [p.success_count + p.failure_count + p.unknown_count for p in engine.patterns.values()]
+            assert all(count >= asked["min_support"] for count in runs)
         if "max_size" in asked:
             assert not closed or sum(len(item["commands"]) for item in rest["sessions"]) <= asked["max_size"]
         with left_of(rest, folder / "rest.json") as innocent:
@@ -339,6 +335,7 @@ def test_examples_show_what_goes(engine: ProceduralMemoryEngine) -> None:
 def test_a_plan_that_fails_changes_nothing(engine: ProceduralMemoryEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Forgetting and scrubbing are done whole or not at all."""
     engine.learn_many([["make", "cat alice.txt", "ls"], ["make", "make test", "cat alice.txt"]])
+    engine.flush()
     before, graph = engine.stats(), list(engine.workflow_graph.edges)
 
     def fail(*_: Any) -> None:
@@ -477,9 +474,9 @@ def files_hold(folder: Path) -> dict[str, int]:
 
 
 def fill(engine: ProceduralMemoryEngine) -> None:
-    """Learn so much that pages of the file are split, a third of it with the word, ids and feedback included."""
+    """Learn sessions, a third of them with the word, ids and feedback included."""
     sessions = []
-    for i in range(150):
+    for i in range(60):
         word = WORD if i % 3 == 0 else "plain"
         sessions.append(
             {
@@ -507,13 +504,13 @@ def test_no_file_holds_what_went(tmp_path: Path, way: str) -> None:
     path = tmp_path / "m.sqlite3"
     with fresh(path) as engine, fresh(path) as other:
         fill(engine)
-        assert other.stats()["session_count"] == 150
+        assert other.stats()["session_count"] == 60
         assert files_hold(tmp_path)
-        size = path.stat().st_size
+        size = sum(file.stat().st_size for file in tmp_path.iterdir())
         WAYS[way](engine)
         assert files_hold(tmp_path) == {}
-        assert other.stats()["session_count"] == {"forget": 100, "prune": 0, "scrub": 150}[way]
-        assert way == "scrub" or path.stat().st_size < size
+        assert other.stats()["session_count"] == {"forget": 40, "prune": 0, "scrub": 60}[way]
+        assert sum(file.stat().st_size for file in tmp_path.iterdir()) < size
         other.learn_workflow(["make", "make test", "ls"])
     assert files_hold(tmp_path) == {}
 
@@ -531,7 +528,7 @@ def test_a_reader_holds_traces_back_no_longer_than_it_reads(
         reader.execute("BEGIN")
         reader.execute("SELECT count(*) FROM log").fetchone()
         with caplog.at_level(logging.WARNING):
-            assert engine.forget(source=WORD).sessions == 50
+            assert engine.forget(source=WORD).sessions == 20
             engine.forget(containing=WORD)
         assert "its files may hold traces of it (another process still reads" in caplog.text
         assert files_hold(tmp_path)
@@ -539,7 +536,8 @@ def test_a_reader_holds_traces_back_no_longer_than_it_reads(
         engine.learn_workflow(["a", "b", "c"])  # nor does writing wait for the reader, or tell again
         assert files_hold(tmp_path)
         assert caplog.text == ""
-        assert reader.execute("SELECT count(*) FROM log WHERE step >= 0").fetchone() == (450,)
+        engine.flush()  # so that nobody writes in the background
+        assert reader.execute("SELECT count(*) FROM log WHERE step >= 0").fetchone() == (180,)
         reader.execute("COMMIT")
         if then == "write":
             engine.learn_workflow(["a", "b", "d"])
@@ -549,24 +547,23 @@ def test_a_reader_holds_traces_back_no_longer_than_it_reads(
             other.close()
         assert files_hold(tmp_path) == {}
         with closing(sqlite3.connect(path)) as again:
-            assert again.execute("SELECT * FROM meta WHERE key = 'uncleaned'").fetchall() == []
+            assert again.execute("SELECT value FROM meta WHERE key = 'uncleaned'").fetchall() == [(0,)]
 
 
 def test_what_a_crash_left_is_taken_out_at_the_next_close(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that ends between forgetting and cleaning leaves word of it."""
     path = tmp_path / "m.sqlite3"
-    with monkeypatch.context() as crash:
-        crash.setattr(sqlite, "_CLEANING", ())  # as if it never came to it
-        crash.setattr(sqlite.SQLiteStore, "_clean", lambda *_: None)
-        engine = fresh(path)
-        fill(engine)
-        engine.forget(source=WORD)
-        engine.forget(containing=WORD)
-        engine.close()
-    assert files_hold(tmp_path)
-    with fresh(path) as engine:
-        engine.stats()
-    assert files_hold(tmp_path) == {}
+    with closing(sqlite3.connect(path)) as another:
+        with monkeypatch.context() as crash, fresh(path) as engine:
+            crash.setattr(sqlite.SQLiteStore, "_clean", lambda *_: None)  # as if it never came to it
+            fill(engine)
+            another.execute("SELECT count(*) FROM log").fetchone()  # so that a close leaves the write-ahead log
+            engine.forget(source=WORD)
+            engine.forget(containing=WORD)
+            engine.close()
+        assert files_hold(tmp_path)
+        fresh(path).close()
+        assert files_hold(tmp_path) == {}
 
 
 def test_a_full_disk_leaves_what_was_forgotten_forgotten(

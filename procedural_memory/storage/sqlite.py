@@ -115,6 +115,8 @@ _CLEANING = ("VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)")
 was split, it keeps copies of what moved to another one."""
 _PATIENCE_MS = 2_000
 """How long cleaning waits for those who still read what was there before."""
+_LAST_PATIENCE_MS = 100
+"""How long it waits for them when the store is closed."""
 _log = logging.getLogger("procedural_memory")
 _POSTINGS_READ = 100
 _POSTINGS, _PATTERNS = 1_024, 4_096
@@ -278,13 +280,12 @@ class SQLiteStore:
                 if row is not None and row[0]:
                     break
                 self._uncleaned = self._uncleaned[1:]
-            else:
-                self._db.execute("DELETE FROM meta WHERE key = 'uncleaned'")
+            self._db.execute("UPDATE meta SET value = ? WHERE key = 'uncleaned'", (len(self._uncleaned),))
         except sqlite3.Error as error:
             reason = str(error)
         finally:
             self._db.execute(f"PRAGMA busy_timeout = {usual}")
-        if self._uncleaned and patience:
+        if self._uncleaned and patience == _PATIENCE_MS:
             _log.warning(
                 "store %s: what was forgotten is gone from the memory, but its files may hold traces of it (%s); they "
                 "are taken out at a later write, or when the memory is closed",
@@ -329,8 +330,8 @@ class SQLiteStore:
             if not self._closed and self._path is not None:
                 with suppress(sqlite3.Error, StorageError):
                     # Perhaps of another process that could not: the last one to close can.
-                    if self.meta("uncleaned"):
-                        self._clean(self._uncleaned or _CLEANING)
+                    if left := self.meta("uncleaned"):
+                        self._clean(_CLEANING[-left:], _LAST_PATIENCE_MS)
             self._closed = True
             self._db.close()
 
@@ -589,7 +590,8 @@ class SQLiteStore:
             self._texts.clear()
             self._dropped = True
             if self._path is not None:
-                self.set_meta("uncleaned", 1)  # for whoever closes the file, should this process not come to it
+                # For whoever closes the file next, should this process not come to it.
+                self.set_meta("uncleaned", len(_CLEANING))
 
     def apply(self, delta: Delta, upto: int) -> bool:
         """Merge a delta and mark the log as derived up to row `upto`; return whether it counts templates never seen."""
