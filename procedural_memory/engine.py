@@ -10,7 +10,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, get_args
@@ -766,7 +766,7 @@ class ProceduralMemoryEngine:
         command: str | None = None,
         session: str | None = None,
         project: str | None = None,
-        before: float | str | None = None,
+        before: float | str | datetime | None = None,
         matching: str | re.Pattern[str] | None = None,
         template: str | None = None,
         containing: str | None = None,
@@ -792,7 +792,7 @@ class ProceduralMemoryEngine:
             Steps of the session with this id, or of sessions that came from that source.
         project : str, optional
             Steps of that project.
-        before : float or str, optional
+        before : float, str or datetime, optional
             Steps that began before this time (the session's start where a step has none).
         matching : str or re.Pattern, optional
             Steps in whose command line this regular expression finds something. Lines were redacted when they were
@@ -815,6 +815,7 @@ class ProceduralMemoryEngine:
             No condition is given, or one breaks a rule.
         """
         asked = Conditions.of(
+            hider(),
             pattern=pattern,
             command=command,
             session=session,

@@ -401,7 +401,8 @@ def test_scrub_applies_the_redaction_of_today(engine: ProceduralMemoryEngine, mo
     assert engine.scrub() == 5
     assert secret not in "".join(engine._store._db.iterdump())  # type: ignore[attr-defined]
     assert engine.scrub() == 0
-    assert engine.learn_workflow(["ls", "pwd", "make"], session_id="plain")  # the same content: no conflict
+    engine.learn_workflow([step, step, "ls"], session_id=f"{secret}-1", source=secret)  # the same content: no conflict
+    assert engine.stats()["session_count"] == 2
 
 
 def test_ids_that_become_equal_stay_apart(engine: ProceduralMemoryEngine) -> None:

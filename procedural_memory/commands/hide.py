@@ -21,10 +21,9 @@ def hider(patterns: Sequence[re.Pattern[str]] = ()) -> Callable[[str], str]:
 
     def hide(text: str) -> str:
         for _ in range(_ROUNDS):
-            hidden = text
+            hidden = redact(text)
             for pattern in patterns:
                 hidden = _without(hidden, pattern)
-            hidden = redact(hidden)
             if hidden == text:
                 break
             text = hidden

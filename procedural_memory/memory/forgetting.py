@@ -12,11 +12,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import lru_cache
 from itertools import count
 from typing import Any, Final
 
 from procedural_memory.commands.normalize import normalize
-from procedural_memory.commands.redact import redact
 from procedural_memory.errors import InvalidInputError
 from procedural_memory.memory.patterns import pattern_id_of
 from procedural_memory.storage.base import FeedbackRow, SessionRow, Store, content_digest
@@ -30,6 +30,8 @@ EXAMPLES: Final = 10
 
 _TEXTS = ("pattern", "command", "session", "project", "template", "containing", "source")
 _HIDDEN = ("command", "cwd", "project", "source", "host", "branch")
+_KEPT = 16_384
+"""Of so many texts it is kept how they are hidden: folders, projects and lines come up again and again."""
 _LETTERS = str.maketrans("0123456789", "abcdefghij")
 
 
@@ -106,10 +108,10 @@ class Conditions:
     source: str | None = None
 
     @classmethod
-    def of(cls, **given: object) -> Conditions:
+    def of(cls, hide: Callable[[str], str], **given: object) -> Conditions:
         """Return the conditions that a caller gave, checked."""
         # Learned texts were redacted, so what is looked for is, too.
-        checked = {name: redact(as_text(name, given[name])) for name in _TEXTS if given[name] is not None}
+        checked = {name: hide(as_text(name, given[name])) for name in _TEXTS if given[name] is not None}
         before = as_timestamp("before", given["before"])
         matching = None if given["matching"] is None else as_pattern("matching", given["matching"])
         found = cls(**checked, before=before, matching=matching)
@@ -255,7 +257,7 @@ def _supported(sessions: list[_Closed], least: int | None) -> list[_Closed]:
 
 def plan_scrub(store: Store, hide: Callable[[str], str]) -> Plan:
     """Return the log with every text as `hide` makes it."""
-    plan = Plan()
+    plan, hide = Plan(), lru_cache(_KEPT)(hide)
     rows = list(store.sessions())
     taken = {row.session_id for row in rows}
     for row in rows:
