@@ -423,16 +423,18 @@ def test_ids_that_become_equal_stay_apart(engine: ProceduralMemoryEngine) -> Non
     assert engine.scrub(["alice|bob|carl", "dora", r"\d+"]) == 0
 
 
-def test_an_open_session_proposes_nothing_that_was_scrubbed(tmp_path: Path) -> None:
-    """Neither here nor in another engine on the file, though the template is the same."""
+@pytest.mark.parametrize("line", ["cat alice.txt", "git commit -m 'for alice'"])
+def test_an_open_session_proposes_nothing_that_was_scrubbed(tmp_path: Path, line: str) -> None:
+    """Nor does it remember it, though another engine on the file scrubbed, and where the template stays the same."""
     path = tmp_path / "m.sqlite3"
     with fresh(path) as one, fresh(path) as other:
         live = one.session(cwd="/src")
-        for command in ("cat alice.txt", "make", "cat alice.txt", "make"):
+        for command in (line, "make", line, "make"):
             live.record(command)
         assert "alice" in repr(live.predict())
         assert other.scrub("alice") == 2
         assert "alice" not in repr(live.predict())
+        assert "alice" not in repr(live._context)
         live.record("ls")
         assert live.close() in other.patterns
 
@@ -454,6 +456,14 @@ def test_hiding_twice_changes_nothing(text: str, patterns: list[str]) -> None:
     for pattern in patterns:
         if pattern in ("a", "a+", r"\d"):
             assert not re.search(pattern, hidden)
+
+
+def test_what_is_hidden_stays_whole() -> None:
+    """A match that takes in a part of what is hidden takes in all of it; one within it none."""
+    assert hider([re.compile("a<S|T> b")])("a<SECRET> b") == "<SECRET>"
+    assert hider([re.compile("(?=b)|c|(?P<s>q)")])("a b c") == "a b c"
+    assert hider([re.compile("(?=b)|c")])("a b c") == "a b <SECRET>"
+    assert hider([re.compile("CRE|x+")])("x <SECRET>xx") == "<SECRET> <SECRET><SECRET>"
 
 
 def test_only_the_group_is_hidden() -> None:

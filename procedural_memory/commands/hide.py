@@ -40,12 +40,14 @@ def _without(text: str, pattern: re.Pattern[str]) -> str:
     parts, done = [], 0
     for match in pattern.finditer(text):
         start, end = match.span(group)
+        if start == end:  # nothing, or a group that took no part
+            continue
         touched = hidden[bisect_right(hidden, start - size) : bisect_left(hidden, end)]
         if touched:
             if touched[0] <= start and end <= touched[0] + size:
                 continue
             start, end = min(start, touched[0]), max(end, touched[-1] + size)
-        if start < end and end > done:
-            parts += [text[done : max(done, start)], SECRET]
-            done = end
+        if start >= done:
+            parts += [text[done:start], SECRET]
+        done = max(done, end)
     return "".join([*parts, text[done:]])
