@@ -6,19 +6,21 @@ import errno
 import io
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import click
 from click.core import ParameterSource
 
 from procedural_memory import __version__
 from procedural_memory.errors import ProceduralMemoryError
-from procedural_memory.types import UNASKED_PROBABILITY
+from procedural_memory.types import UNASKED_PROBABILITY, Forgotten, PatternState
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -341,13 +343,14 @@ def _predictions_table(found: list[Prediction], level: str) -> None:
 
 @main.command()
 @click.option("-n", "--limit", default=20, show_default=True, type=click.IntRange(1))
+@click.option("--state", type=click.Choice(get_args(PatternState)), help="Only those in this state.")
 @_store_options
 @_json_option
-def patterns(limit: int, path: str, embedder: str, as_json: bool) -> None:
+def patterns(limit: int, state: str | None, path: str, embedder: str, as_json: bool) -> None:
     """List the learned patterns, most frequent first."""
     with _engine(path, embedder, reading=True) as engine:
         found = sorted(
-            engine.patterns.values(),
+            [p for p in engine.patterns.values() if state in (None, p.state)],
             key=lambda p: (-(p.success_count + p.failure_count + p.unknown_count), -p.confidence, p.pattern_id),
         )
     if as_json:
@@ -363,11 +366,112 @@ def patterns(limit: int, path: str, embedder: str, as_json: bool) -> None:
             p.failure_count,
             p.unknown_count,
             f"{p.confidence:.2f}",
+            p.state,
         )
         for p in found[:limit]
     ]
-    columns = ("pattern", "steps", "#length", "#success", "#failure", "#unknown", "#confidence")
+    columns = ("pattern", "steps", "#length", "#success", "#failure", "#unknown", "#confidence", "state")
     _table(f"{len(found)} patterns", columns, rows)
+
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw]?)")
+_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
+
+
+def _seconds(context: click.Context, parameter: click.Parameter, value: str | None) -> float | None:
+    if value is None:
+        return None
+    found = _DURATION.fullmatch(value.strip().lower())
+    if found is None:
+        raise click.BadParameter(f"must be seconds, or a number with s, m, h, d or w such as 90d, got {value!r}")
+    return float(found[1]) * _SECONDS[found[2]]
+
+
+def _time(context: click.Context, parameter: click.Parameter, value: str | None) -> float | str | None:
+    with suppress(TypeError, ValueError):
+        return float(value)  # type: ignore[arg-type]
+    return value
+
+
+def _forgetting_options(function: F) -> F:
+    dry = click.option("--dry-run", is_flag=True, help="Change nothing; show what would go.")
+    yes = click.option("--yes", is_flag=True, help="Do not ask.")
+    return dry(yes(_store_options(_json_option(function))))
+
+
+def _forget_with(call: Callable[..., Forgotten], dry_run: bool, yes: bool, as_json: bool) -> None:
+    """Show what goes, ask, and let it go."""
+    found = call(dry_run=True)
+    if not as_json:
+        _show_forgotten(found, "Would forget" if dry_run or not yes else "Forgetting")
+    if dry_run or found == Forgotten(0, 0, 0):
+        if as_json:
+            _print_json({"dry_run": dry_run, **asdict(found)})
+        return
+    if not yes:
+        if not _can_ask():
+            raise click.ClickException("this cannot be undone, and nobody can be asked here: add --yes (or --dry-run)")
+        if as_json:
+            click.echo(f"{found.steps} steps, {found.feedback} verdicts", err=True)
+        click.confirm("Forget them? This cannot be undone.", abort=True, err=True)
+    done = call(dry_run=False)
+    if as_json:
+        _print_json({"dry_run": False, **asdict(done)})
+    else:
+        click.echo(f"Forgot {done.steps} steps and {done.feedback} verdicts.")
+
+
+def _can_ask() -> bool:
+    return sys.stdin.isatty()
+
+
+def _show_forgotten(found: Forgotten, what: str) -> None:
+    click.echo(f"{what} {found.steps} steps ({found.sessions} whole sessions), and {found.feedback} verdicts.")
+    for line in found.examples:
+        click.echo(f"  {_one_line(line, 100)}")
+
+
+@main.command()
+@click.option("--session", help="Steps of the session with this id.")
+@click.option("--pattern", help="Steps of the sessions that followed the pattern with this id.")
+@click.option("--command", help="Steps with exactly this command line.")
+@click.option("--matching", metavar="REGEX", help="Steps in whose line this regular expression finds something.")
+@click.option("--containing", metavar="TEXT", help="Steps whose line holds this text.")
+@click.option("--template", help="Steps with this template.")
+@click.option("--project", help="Steps of this project.")
+@click.option("--source", help="Steps of sessions that came from this source.")
+@click.option("--before", metavar="TIME", callback=_time, help="Steps before this time (ISO 8601 or epoch seconds).")
+@_forgetting_options
+def forget(path: str, embedder: str, dry_run: bool, yes: bool, as_json: bool, **conditions: Any) -> None:
+    """Forget steps, as if they had never been learned: those that meet all conditions given."""
+    with _engine(path, embedder, reading=True) as engine:
+        _forget_with(partial(engine.forget, **conditions), dry_run, yes, as_json)
+
+
+@main.command()
+@click.option("--max-age", metavar="DURATION", callback=_seconds, help="Forget sessions older than that: 90d, 12h, 2w.")
+@click.option("--min-support", type=click.IntRange(1), help="Forget workflows that fewer sessions followed.")
+@click.option("--max-size", type=click.IntRange(1), help="Forget the oldest sessions until so many steps are left.")
+@_forgetting_options
+def prune(path: str, embedder: str, dry_run: bool, yes: bool, as_json: bool, **limits: Any) -> None:
+    """Forget whole sessions until the memory keeps within the limits given."""
+    with _engine(path, embedder, reading=True) as engine:
+        _forget_with(partial(engine.prune, **limits), dry_run, yes, as_json)
+
+
+@main.command()
+@click.argument("patterns", nargs=-1)
+@click.option("--dry-run", is_flag=True, help="Change nothing; count what would change.")
+@_store_options
+@_json_option
+def scrub(patterns: tuple[str, ...], dry_run: bool, path: str, embedder: str, as_json: bool) -> None:
+    """Redact all that is stored as it would be redacted today, and hide what matches PATTERNS (regular expressions)."""
+    with _engine(path, embedder, reading=True) as engine:
+        changed = engine.scrub(patterns, dry_run=dry_run)
+    if as_json:
+        _print_json({"dry_run": dry_run, "changed": changed})
+    else:
+        click.echo(f"{changed} steps, sessions and verdicts {'would be' if dry_run else 'were'} redacted.")
 
 
 @main.command()
@@ -381,7 +485,8 @@ def stats(path: str, embedder: str, as_json: bool) -> None:
         _print_json(found)
         return
     embedder_rows = {f"embedder {name}": value for name, value in found.pop("embedder").items()}
-    flat = {**found, **embedder_rows}
+    state_rows = {f"patterns {name}": value for name, value in found.pop("pattern_states").items()}
+    flat = {**found, **state_rows, **embedder_rows}
     _table("Memory", ("what", "value"), flat.items())
 
 

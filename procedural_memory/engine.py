@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import threading
 import time
 import uuid
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from dataclasses import replace
+from datetime import datetime, timedelta
 from itertools import count
 from pathlib import Path
 from types import TracebackType
@@ -18,8 +19,8 @@ from typing import TYPE_CHECKING, Any, NoReturn, get_args
 from weakref import WeakSet
 
 from procedural_memory.commands.ground import Judged, SessionValues
+from procedural_memory.commands.hide import hider
 from procedural_memory.commands.normalize import normalize
-from procedural_memory.commands.redact import redact
 from procedural_memory.errors import (
     ClosedError,
     InvalidInputError,
@@ -31,17 +32,19 @@ from procedural_memory.errors import (
 )
 from procedural_memory.memory.context import CONTEXT_LENGTH, SessionContext
 from procedural_memory.memory.courses import LONGEST, course_of
+from procedural_memory.memory.forgetting import Conditions, Limits, Plan, plan_forget, plan_prune, plan_scrub
+from procedural_memory.memory.lifecycle import count_states
 from procedural_memory.memory.patterns import MAX_QUERY, PatternIndex, Patterns, pattern_id_of
 from procedural_memory.memory.sequences import Deriver
 from procedural_memory.session import Session
-from procedural_memory.storage.base import FeedbackRow, SessionRow, Store
-from procedural_memory.storage.base import session_digest as _digest
+from procedural_memory.storage.base import FeedbackRow, SessionRow, Store, session_digest
 from procedural_memory.storage.files import make_private
 from procedural_memory.storage.filesystem import network_file_system
 from procedural_memory.storage.owner import fate_of, owner_of
 from procedural_memory.types import (
     Command,
     Durability,
+    Forgotten,
     Level,
     Loaded,
     Outcome,
@@ -58,11 +61,10 @@ from procedural_memory.validation import (
     as_commands,
     as_outcome,
     as_output,
+    as_pattern,
     as_positive_int,
     as_probability,
     as_shown,
-    as_text,
-    as_timestamp,
     as_verdict,
     redacted,
 )
@@ -354,7 +356,7 @@ class ProceduralMemoryEngine:
         with self._changing():
             commands = self._store.steps(number)
             if not self._store.get_session(number).closed:
-                self._store.close_session(number, result, _digest(commands, result))
+                self._store.close_session(number, result, session_digest(commands, result))
                 self._catch_up()
                 self._predictor.forget()  # what its outputs named goes with the session
             if len(commands) < self._min_commands:
@@ -371,7 +373,7 @@ class ProceduralMemoryEngine:
                 with self._store.transaction(patience=0.1):
                     for row in gone:
                         if not self._store.get_session(row.id).closed:
-                            digest = _digest(self._store.steps(row.id), None)
+                            digest = session_digest(self._store.steps(row.id), None)
                             self._store.close_session(row.id, None, digest)
 
     def _is_interrupted(self, row: SessionRow) -> bool:
@@ -395,12 +397,13 @@ class ProceduralMemoryEngine:
 
     def _refresh_live(self) -> None:
         for live in list(self._live):
-            known = self._store.find_session(live.session_id)
-            if known is None or known.id != live._number or known.closed:
+            known = self._store.find_session(live._number)
+            if known is None or known.closed:
                 live._gone = not live._closed
                 continue
+            live.session_id = known.session_id  # another one after a scrub
             steps = self._store.steps(known.id)
-            same = _templates(steps[-CONTEXT_LENGTH:]) == live._context.templates
+            same = [command.command for command in steps[-CONTEXT_LENGTH:]] == live._context.lines
             if not same or len(steps) != live._context.length:
                 live._context = SessionContext.of(steps, live._context.project)
                 live._context.session = known.id
@@ -409,7 +412,7 @@ class ProceduralMemoryEngine:
     def _learn(self, session: _SessionInput) -> str | None:
         if len(session.commands) < self._min_commands:
             return None
-        digest = _digest(session.commands, session.outcome)
+        digest = session_digest(session.commands, session.outcome)
         with self._store.transaction():
             name = session.session_id or uuid.uuid4().hex
             known = self._store.find_session(name)
@@ -637,6 +640,7 @@ class ProceduralMemoryEngine:
             return {
                 **totals,
                 "graph_node_count": totals["template_count"],
+                "pattern_states": count_states(self._store),
                 "path": self._store.path,
                 "min_commands": self._min_commands,
                 "similarity_threshold": self._threshold,
@@ -768,7 +772,7 @@ class ProceduralMemoryEngine:
             steps += len(record.commands)
             if not (record.closed or keep_open):
                 continue
-            digest = _digest(record.commands, record.outcome)
+            digest = session_digest(record.commands, record.outcome)
             known = self._store.find_session(record.session_id)
             if known is not None:
                 if record.closed and not known.closed:
@@ -802,7 +806,7 @@ class ProceduralMemoryEngine:
     def _complete(self, known: SessionRow, record: SessionRecord, digest: bytes) -> int:
         """Bring a session that is open here to the end that it came to elsewhere; return how many steps are new."""
         steps = self._store.steps(known.id)
-        if _digest(steps, None) != _digest(record.commands[: len(steps)], None):
+        if session_digest(steps, None) != session_digest(record.commands[: len(steps)], None):
             raise SessionConflictError(
                 f"session_id: {record.session_id!r} is taken by an open session with different content; close it first"
             )
@@ -813,102 +817,153 @@ class ProceduralMemoryEngine:
     def forget(
         self,
         *,
-        session_id: str | None = None,
-        pattern_id: str | None = None,
+        pattern: str | None = None,
+        command: str | None = None,
+        session: str | None = None,
+        project: str | None = None,
+        before: float | str | datetime | None = None,
+        matching: str | re.Pattern[str] | None = None,
         template: str | None = None,
         containing: str | None = None,
-        project: str | None = None,
         source: str | None = None,
-        before: float | str | None = None,
-    ) -> int:
+        dry_run: bool = False,
+    ) -> Forgotten:
         """Forget steps, as if they had never been learned. All conditions given must hold for a step.
 
         Feedback goes with the step that it was given after; and where its own line, project and time meet the
-        conditions, as if it were a step.
+        conditions, as if it were a step. No file of the memory keeps a trace of what went: its free space is
+        overwritten and given back, its write-ahead log emptied. While another process still reads what was there
+        before, that waits for a later write or a close; a warning is logged.
+
+        All is derived from the log again: it takes about as long as learning what is left.
 
         Parameters
         ----------
-        session_id, source : str, optional
-            Steps of that session, or of sessions that came from that source.
-        pattern_id : str, optional
-            Steps of the sessions that followed that pattern.
+        pattern : str, optional
+            Steps of the sessions that followed the pattern with this id.
+        command : str, optional
+            Steps with exactly this command line.
+        session, source : str, optional
+            Steps of the session with this id, or of sessions that came from that source.
+        project : str, optional
+            Steps of that project.
+        before : float, str or datetime, optional
+            Steps that began before this time (the session's start where a step has none).
+        matching : str or re.Pattern, optional
+            Steps in whose command line this regular expression finds something. Lines were redacted when they were
+            learned: a secret is not found.
         template : str, optional
             Steps with that template.
         containing : str, optional
             Steps whose command line holds this text.
-        project : str, optional
-            Steps of that project.
-        before : float or str, optional
-            Steps that began before this time (the session's start where a step has none).
+        dry_run : bool
+            Change nothing; tell what would go.
+
+        Returns
+        -------
+        Forgotten
+            How many steps, sessions and verdicts went, and examples of the lines.
+
+        Raises
+        ------
+        InvalidInputError
+            No condition is given, or one breaks a rule.
+        """
+        asked = Conditions.of(
+            hider(),
+            pattern=pattern,
+            command=command,
+            session=session,
+            project=project,
+            before=before,
+            matching=matching,
+            template=template,
+            containing=containing,
+            source=source,
+        )
+        return self._carry_out(lambda: plan_forget(self._store, asked), dry_run).forgotten
+
+    def prune(
+        self,
+        *,
+        max_age: float | timedelta | None = None,
+        min_support: int | None = None,
+        max_size: int | None = None,
+        dry_run: bool = False,
+    ) -> Forgotten:
+        """Forget whole sessions until the memory keeps within all limits given; open sessions stay.
+
+        Parameters
+        ----------
+        max_age : float or timedelta, optional
+            Sessions whose last step (the start, where steps have no time) is longer ago go, in seconds; feedback of no
+            session, too.
+        min_support : int, optional
+            Sessions whose pattern fewer sessions follow go: rare workflows. A workflow that is new is rare, too, so
+            prune by it now and then rather than every night. Sessions that form no pattern stay.
+        max_size : int, optional
+            Sessions go, those whose last step is oldest first, until at most this many steps are left. The file
+            shrinks with them: each step takes about as much of it as before.
+        dry_run : bool
+            Change nothing; tell what would go.
+
+        Returns
+        -------
+        Forgotten
+            As from `forget`, and with as little trace left. What goes depends on the sessions and the time of day
+            alone; pruning again within the same limits finds nothing.
+
+        Raises
+        ------
+        InvalidInputError
+            No limit is given, or one breaks a rule.
+        """
+        limits = Limits.of(max_age, min_support, max_size)
+        return self._carry_out(
+            lambda: plan_prune(self._store, limits, time.time(), self._min_commands), dry_run
+        ).forgotten
+
+    def scrub(
+        self, patterns: str | re.Pattern[str] | Iterable[str | re.Pattern[str]] = (), *, dry_run: bool = False
+    ) -> int:
+        """Redact everything that is stored, as it would be if it was learned today; what was there leaves no trace.
+
+        For what an older version did not know to be a secret, and for secrets that only you know.
+
+        Parameters
+        ----------
+        patterns : regular expression, or several of them
+            What is to be hidden beside what always is: in command lines, feedback, ids of sessions, folders, projects,
+            sources, hosts and branches. Of one with a group named ``s`` only that group.
+        dry_run : bool
+            Change nothing; tell how much would change.
 
         Returns
         -------
         int
-            Number of steps forgotten.
+            How many steps, session ids with sources, and verdicts got another text; 0 when it is called again.
+
+        Raises
+        ------
+        InvalidInputError
+            A pattern is no regular expression.
         """
-        texts = {"session_id": session_id, "pattern_id": pattern_id, "template": template, "containing": containing}
-        texts |= {"project": project, "source": source}
-        # Learned texts were redacted, so what is looked for is, too.
-        texts = {name: None if value is None else redact(as_text(name, value)) for name, value in texts.items()}
-        limit = as_timestamp("before", before)
-        if limit is None and not any(texts.values()):
-            raise InvalidInputError("forget: give at least one condition, such as session_id= or containing=")
+        given = [patterns] if isinstance(patterns, (str, re.Pattern)) else patterns
+        if not isinstance(given, Iterable):
+            raise InvalidTypeError(f"patterns: must be regular expressions, not {type(given).__name__}")
+        hide = hider([as_pattern(f"patterns[{i}]", item) for i, item in enumerate(given)])
+        return self._carry_out(lambda: plan_scrub(self._store, hide), dry_run).rewrites
 
-        def is_meant(command: Command, when: float) -> bool:
-            return (
-                texts["template"] in (None, normalize(command.command))
-                and (texts["containing"] is None or texts["containing"] in command.command)
-                and texts["project"] in (None, command.project)
-                and (limit is None or when < limit)
-            )
-
-        def stays(row: FeedbackRow) -> bool:
-            lines = [line for line in (row.line, row.after) if line is not None]
-            return not any(is_meant(Command(line, project=row.project), row.timestamp) for line in lines)
-
-        forgotten, changed = 0, False
+    def _carry_out(self, plan_of: Callable[[], Plan], dry_run: bool) -> Plan:
+        if dry_run:
+            with self._reading():
+                return plan_of()
         with self._changing():
-            gone = []
-            for row in list(self._store.sessions()):
-                if texts["session_id"] not in (None, row.session_id) or texts["source"] not in (None, row.source):
-                    continue
-                commands = self._store.steps(row.id)
-                if texts["pattern_id"] is not None and texts["pattern_id"] != pattern_id_of(_templates(commands)):
-                    continue
-                kept = [
-                    number
-                    for number, command in enumerate(commands)
-                    if not is_meant(command, row.start if command.timestamp is None else command.timestamp)
-                ]
-                if not kept and (commands or texts["session_id"] is not None):
-                    forgotten += len(commands)
-                    gone.append(row.id)
-                    continue
-                told = self._store.feedback(row.id)
-                places = {0: 0} | {old + 1: new for new, old in enumerate(kept, 1)}
-                left = [replace(item, step=places[item.step]) for item in told if item.step in places and stays(item)]
-                if left != told:
-                    changed = True
-                    self._store.replace_feedback(row.id, left)
-                if len(kept) < len(commands):
-                    changed = True
-                    forgotten += len(commands) - len(kept)
-                    steps = [commands[number] for number in kept]
-                    self._store.replace_steps(row.id, steps, _digest(steps, row.outcome))
-                    if steps[0].timestamp is not None:
-                        # A session begins with its first step, also when that was another one before.
-                        self._store.set_start(row.id, steps[0].timestamp)
-            self._store.delete_sessions(gone)
-            if not (texts["session_id"] or texts["pattern_id"] or texts["source"]):
-                told = self._store.feedback(None)
-                left = [item for item in told if stays(item)]
-                if left != told:
-                    changed = True
-                    self._store.replace_feedback(None, left)
-            if changed or gone:
+            plan = plan_of()
+            if plan.carry_out(self._store):
                 self._after_removal()
         self._settle()
-        return forgotten
+        return plan
 
     def rebuild(self) -> None:
         """Derive everything again from the session log: the result is what was there."""

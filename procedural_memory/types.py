@@ -14,11 +14,13 @@ __all__ = [
     "Command",
     "Durability",
     "Evidence",
+    "Forgotten",
     "Level",
     "Loaded",
     "Outcome",
     "OutcomeExplanation",
     "OutcomePrediction",
+    "PatternState",
     "Prediction",
     "SimilarPattern",
     "StepInfluence",
@@ -37,6 +39,9 @@ Verdict: TypeAlias = Literal["accepted", "rejected", "ignored"]
 
 Durability: TypeAlias = Literal["full", "normal"]
 """What a durable memory outlives once a call has returned: a power cut, or the end of the process only."""
+
+PatternState: TypeAlias = Literal["candidate", "active", "archived"]
+"""Where a pattern stands in its life: see `WorkflowPattern`."""
 
 Actor: TypeAlias = Literal["human", "agent", "tool"]
 ACTORS: tuple[str, ...] = get_args(Actor)
@@ -101,6 +106,13 @@ class WorkflowPattern:
         Mean of the known session durations, in milliseconds.
     confidence : float
         Posterior mean of the success rate under a Beta(1, 1) prior: one success gives 2/3, not certainty.
+    last_seen : float
+        When the newest session that followed it began, in seconds since the epoch.
+    support : float
+        How many sessions followed it, halved for every 30 days between its newest session and the newest of the
+        memory: not used, a memory does not age.
+    state : {"candidate", "active", "archived"}
+        Seen once; seen more often; seen more often, but faded to a `support` below one half.
     """
 
     pattern_id: str
@@ -111,6 +123,10 @@ class WorkflowPattern:
     unknown_count: int
     avg_duration_ms: float | None
     confidence: float
+    # When sessions without a time of their own were learned makes no other pattern of them.
+    last_seen: float = field(compare=False)
+    support: float = field(compare=False)
+    state: PatternState
 
     @property
     def command_count(self) -> int:
@@ -122,6 +138,28 @@ class WorkflowPattern:
         """Successes / (successes + failures), 0.0 when no outcome is known."""
         known = self.success_count + self.failure_count
         return self.success_count / known if known else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """What was forgotten, or would be.
+
+    Attributes
+    ----------
+    steps : int
+        Steps, those of whole sessions included.
+    sessions : int
+        Sessions of which nothing is left.
+    feedback : int
+        Verdicts on predictions.
+    examples : tuple of str
+        Up to ten of the command lines, each once, oldest first.
+    """
+
+    steps: int
+    sessions: int
+    feedback: int
+    examples: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import operator
 import os
 import re
 from collections.abc import Iterable, Mapping, Set
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from functools import lru_cache
 from typing import Any, TypeAlias, get_args
 
@@ -25,8 +25,10 @@ __all__ = [
     "as_command",
     "as_commands",
     "as_outcome",
+    "as_pattern",
     "as_positive_int",
     "as_probability",
+    "as_seconds",
     "as_shown",
     "as_text",
     "as_verdict",
@@ -93,6 +95,34 @@ def as_probability(name: str, value: Any) -> float:
     if number is None or not 0.0 <= number <= 1.0:
         raise InvalidInputError(f"{name}: must lie between 0 and 1, got {shown(value)}")
     return number
+
+
+def as_seconds(name: str, value: Any) -> float | None:
+    """Return a length of time in seconds, from a number or a timedelta."""
+    if isinstance(value, timedelta):
+        value = value.total_seconds()
+    number = _as_number(name, value)
+    if number is not None and number < 0:
+        raise InvalidInputError(f"{name}: must be seconds of 0 or more, or a timedelta, got {shown(value)}")
+    return number
+
+
+def as_pattern(name: str, value: Any) -> re.Pattern[str]:
+    """Return a regular expression, compiled."""
+    if isinstance(value, re.Pattern):
+        if isinstance(value.pattern, str):
+            return value
+        raise InvalidTypeError(f"{name}: must be a pattern for text, not for bytes ({shown(value.pattern)})")
+    if not isinstance(value, str):
+        raise InvalidTypeError(f"{name}: must be a regular expression, not {type(value).__name__} ({shown(value)})")
+    if not value:
+        raise InvalidInputError(f"{name}: must not be empty, got ''; it would match everything")
+    try:
+        return re.compile(value)
+    except (re.error, RecursionError, OverflowError) as error:
+        raise InvalidInputError(
+            f"{name}: must be a regular expression ({error}), got {shown(value)}; re.escape(text) finds a text as it is"
+        ) from error
 
 
 def as_outcome(value: Any, prefix: str = "") -> Outcome:

@@ -211,6 +211,85 @@ def test_views(run: Any) -> None:
     assert "3 templates, 2 transitions" in run("graph").output
 
 
+@pytest.fixture
+def remembered(run: Any) -> Any:
+    """Run the command line with a memory of three sessions."""
+    other = {"commands": ["make", "cat alice.txt", "ls"], "session_id": "alice", "outcome": None}
+    Path("s.jsonl").write_text("\n".join(json.dumps(item) for item in (SESSION, SESSION, other)))
+    run("learn", "s.jsonl")
+    return run
+
+
+def steps(run: Any) -> int:
+    """How many steps the memory holds."""
+    return int(parsed(run("stats", "--json"))["command_count"])
+
+
+def test_forget_shows_asks_and_forgets(remembered: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dry run changes nothing; nobody at the terminal and no --yes is refused; a no is a no."""
+    run = remembered
+    arguments = ("forget", "--matching", "alice|push")
+    told = parsed(run(*arguments, "--dry-run", "--json"))
+    assert told == {
+        "dry_run": True,
+        "steps": 3,
+        "sessions": 0,
+        "feedback": 0,
+        "examples": ["git push", "cat alice.txt"],
+    }
+    shown = run(*arguments, "--dry-run").output
+    assert "Would forget 3 steps (0 whole sessions), and 0 verdicts." in shown
+    assert "  cat alice.txt" in shown
+    refused = run(*arguments)
+    assert refused.exit_code == 1
+    assert "add --yes" in refused.output
+    monkeypatch.setattr("procedural_memory.cli._can_ask", lambda: True)
+    assert run(*arguments, stdin="n\n").exit_code == 1
+    assert steps(run) == 9
+    agreed = run(*arguments, stdin="y\n")
+    assert "Forgot 3 steps" in agreed.output
+    assert steps(run) == 6
+    assert parsed(run("forget", "--session", "alice", "--yes", "--json"))["sessions"] == 1
+    assert parsed(run("forget", "--before", "4e9", "--yes", "--json"))["steps"] == 4
+    assert steps(run) == 0
+    assert "Would forget 0 steps" in run(*arguments).output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["forget"], "forget: give at least one condition"),
+        (["forget", "--matching", "("], "matching: must be a regular expression"),
+        (["forget", "--before", "soon"], "before: must be epoch seconds or ISO 8601"),
+        (["prune"], "prune: give at least one of max_age="),
+        (["prune", "--max-age", "soon"], "must be seconds, or a number with s, m, h, d or w"),
+        (["scrub", "["], "patterns[0]: must be a regular expression"),
+    ],
+)
+def test_wrong_conditions_are_lines(remembered: Any, arguments: list[str], message: str) -> None:
+    """What is wrong with a condition is said in a line, and nothing goes."""
+    result = remembered(*arguments)
+    assert result.exit_code in (1, 2)
+    assert message in result.output
+    assert steps(remembered) == 9
+
+
+def test_prune_and_scrub(remembered: Any) -> None:
+    """Limits and patterns are given as one would say them."""
+    run = remembered
+    assert parsed(run("prune", "--max-age", "1w", "--json", "--dry-run"))["steps"] == 0
+    assert parsed(run("scrub", "alice", "--json", "--dry-run")) == {"dry_run": True, "changed": 2}
+    assert "2 steps, sessions and verdicts were redacted" in run("scrub", "alice").output
+    assert parsed(run("forget", "--session", "<SECRET>", "--json", "--dry-run"))["steps"] == 3
+    assert parsed(run("prune", "--min-support", "2", "--json", "--yes"))["sessions"] == 1
+    listed = parsed(run("patterns", "--json", "--state", "active"))
+    assert [pattern["state"] for pattern in listed["patterns"]] == ["active"]
+    assert parsed(run("patterns", "--json", "--state", "candidate"))["total"] == 0
+    assert "active" in run("patterns").output
+    assert "patterns active" in run("stats").output
+    assert parsed(run("prune", "--max-age", "0s", "--max-size", "3", "--json", "--yes"))["sessions"] == 2
+
+
 def test_normalize(run: Any) -> None:
     """Templates of arguments, or of the lines of standard input."""
     assert run("normalize", "cat a/b.txt", "sleep 5").output == "cat <FILE>\nsleep <NUM>\n"

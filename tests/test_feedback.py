@@ -321,7 +321,7 @@ def test_another_engine_on_the_file_sees_it_at_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("conditions", "left"),
     [
-        ({"session_id": "live"}, {"make docs", "vim a.py"}),
+        ({"session": "live"}, {"make docs", "vim a.py"}),
         ({"containing": "secret"}, ALL - {"make secret-thing"}),
         ({"template": "make test"}, ALL - {"make test"}),
         ({"template": "cat <FILE>"}, ALL - {"vim a.py"}),
@@ -398,7 +398,7 @@ def test_a_call_that_fails_leaves_nothing(engine: ProceduralMemoryEngine) -> Non
     with pytest.raises(InvalidInputError, match="prediction: must be a Prediction or its command line, not list"):
         session.feedback(["make lint"], "accepted")  # type: ignore[arg-type]
     assert judgements(engine, ADD) == {}
-    engine.forget(session_id=session.session_id)
+    engine.forget(session=session.session_id)
     with pytest.raises(ClosedError):
         session.feedback("make lint", "rejected")
     with pytest.raises(InvalidInputError, match="progress callback"):

@@ -124,8 +124,8 @@ def test_forgetting_equals_never_having_learned(items: list[dict[str, Any]], num
     with fresh() as forgetful, fresh() as innocent:
         forgetful.learn_many(every)
         innocent.learn_many([item for item in every if item["session_id"] != f"s{number}"])
-        forgotten = forgetful.forget(session_id=f"s{number}")
-        assert forgotten == (len(every[number]["commands"]) if number < len(every) else 0)
+        forgotten = forgetful.forget(session=f"s{number}")
+        assert forgotten.steps == (len(every[number]["commands"]) if number < len(every) else 0)
         same_counts(forgetful, innocent)
 
 
@@ -136,7 +136,7 @@ def test_forgetting_the_first_step_moves_the_session() -> None:
     with fresh() as forgetful, fresh() as innocent:
         forgetful.learn_many([{"commands": timed, "session_id": "a"}, {"commands": other, "session_id": "b"}])
         innocent.learn_many([{"commands": timed[1:], "session_id": "a"}, {"commands": other, "session_id": "b"}])
-        assert forgetful.forget(containing="draft") == 1
+        assert forgetful.forget(containing="draft").steps == 1
         same_counts(forgetful, innocent)
         assert forgetful.predict_next_action(["make"]) == innocent.predict_next_action(["make"])
 
@@ -447,15 +447,15 @@ def test_forget_by_text_pattern_project_and_time(engine: ProceduralMemoryEngine)
         [{"command": c, "project": "p", "timestamp": 1e9 + i} for i, c in enumerate(["make", "cat leaked.txt", "ls"])]
     )
     engine.learn_workflow([{"command": c, "project": "q"} for c in ["make", "make test", "ls"]], source="import")
-    assert engine.forget(containing="leaked", project="q") == 0
-    assert engine.forget(containing="leaked") == 1
+    assert engine.forget(containing="leaked", project="q").steps == 0
+    assert engine.forget(containing="leaked").steps == 1
     assert "cat <FILE>" not in engine.workflow_graph
     assert pattern_id not in engine.patterns
     assert engine.workflow_graph.has_edge("make", "ls")
-    assert engine.forget(before=1e9 + 1) == 1
-    assert engine.forget(template="make test") == 1
-    assert engine.forget(source="import") == 2
-    assert engine.forget(project="p") == 1
+    assert engine.forget(before=1e9 + 1).steps == 1
+    assert engine.forget(template="make test").steps == 1
+    assert engine.forget(source="import").steps == 2
+    assert engine.forget(project="p").steps == 1
     assert engine.stats()["session_count"] == 0
     assert engine.stats()["template_count"] == 0
 
@@ -465,7 +465,7 @@ def test_forget_a_pattern(engine: ProceduralMemoryEngine) -> None:
     gone = engine.learn_workflow(["a", "b", "c"])
     engine.learn_workflow(["a", "b", "c"])
     kept = engine.learn_workflow(["a", "b", "d"])
-    assert engine.forget(pattern_id=gone) == 6
+    assert engine.forget(pattern=gone).steps == 6
     assert list(engine.patterns) == [kept]
 
 
@@ -605,5 +605,5 @@ def test_forgetting_a_session_forgets_its_feedback(
     whole = snapshot_of(content, lambda _: True, folder / "whole.json")
     rest = snapshot_of(content, lambda item: item.get("session_id") != f"s{number}", folder / "rest.json")
     with merged(whole) as forgetful, merged(rest) as innocent:
-        forgetful.forget(session_id=f"s{number}")
+        forgetful.forget(session=f"s{number}")
         same_counts(forgetful, innocent)

@@ -195,7 +195,7 @@ def test_merge_and_forget(tmp_path: Path) -> None:
     assert left.predict_outcome(context) == other.predict_outcome(context) == expected
     other.learn_workflow(["git pull", "git push --force", "ls"], "success", "wrong")
     assert other.predict_outcome(context) != expected
-    other.forget(session_id="wrong")
+    other.forget(session="wrong")
     assert other.predict_outcome(context) == expected
     other.forget(containing="--force")
     with ProceduralMemoryEngine(embedder="lexical") as innocent:
@@ -231,7 +231,7 @@ def test_a_failed_change_leaves_no_fit_behind(engine: ProceduralMemoryEngine) ->
         other.learn_many([*made(20, a_flag), *extra[5:8]])
         assert engine.predict_outcome(["git push --force"]) == other.predict_outcome(["git push --force"])
     for session in extra[5:8]:
-        engine.forget(session_id=session["session_id"])
+        engine.forget(session=session["session_id"])
     assert engine.predict_outcome(["git push --force"]) == before
 
 

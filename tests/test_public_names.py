@@ -16,6 +16,7 @@ PUBLIC = [
     "EmbeddingError",
     "EmbeddingServiceError",
     "Evidence",
+    "Forgotten",
     "InvalidInputError",
     "InvalidTypeError",
     "LexicalEmbedder",

@@ -78,7 +78,7 @@ def test_forgotten_session_takes_no_more_steps(engine: ProceduralMemoryEngine) -
     """A session that was forgotten while open says so, and writes into no other one."""
     live = engine.session(session_id="live")
     live.record("ls")
-    engine.forget(session_id="live")
+    engine.forget(session="live")
     other = engine.session(session_id="other")
     other.record("git status")
     for call in (lambda: live.record("echo stray"), live.predict, live.close):
@@ -206,7 +206,7 @@ def test_two_engines_share_one_file(tmp_path: Path) -> None:
         a.learn_workflow(["git add .", "git commit", "git push"])
         b.learn_workflow(["npm ci", "npm test", "npm publish"], session_id="n")
         a.stats()
-        a.forget(session_id="n")
+        a.forget(session="n")
         a.learn_workflow(["docker build .", "docker tag a b", "docker login"])
         again = b.learn_workflow(["npm ci", "npm test", "npm publish"], session_id="n2")
         assert again is not None
@@ -573,7 +573,7 @@ def test_patterns_can_be_listed_while_some_are_forgotten(engine: ProceduralMemor
     seen = []
     for pattern_id, pattern in engine.patterns.items():
         seen.append(pattern.templates)
-        engine.forget(pattern_id=pattern_id)
+        engine.forget(pattern=pattern_id)
         engine.forget(containing="make a")
     assert len(seen) == 9
     assert len(engine.patterns) == 0
@@ -699,7 +699,7 @@ def test_neighbours_are_right_whatever_happens_meanwhile(when: str, change: str,
     first = ["git add .", "git commit", "git push"]
     other = ["git add -A", "git commit -a", "git push -f"]
     changes = {
-        "forget": lambda engine: engine.forget(session_id="z"),
+        "forget": lambda engine: engine.forget(session="z"),
         "rebuild": lambda engine: engine.rebuild(),
         "learn": lambda engine: engine.learn_workflow(["npm ci", "npm test", "git push -u"], session_id="late"),
     }
@@ -763,10 +763,10 @@ def test_a_batch_of_any_size_wakes_the_worker(engine: ProceduralMemoryEngine, co
 def test_forgetting_leaves_new_sessions_alone(engine: ProceduralMemoryEngine) -> None:
     """A session that has no step yet is not forgotten with others; by its id it can be."""
     live = engine.session(session_id="empty")
-    assert engine.forget(containing="nothing like it") == 0
+    assert engine.forget(containing="nothing like it").steps == 0
     live.record("ls")
     engine.session(session_id="other")
-    engine.forget(session_id="other")
+    engine.forget(session="other")
     assert engine.stats()["session_count"] == 1
 
 
@@ -812,9 +812,9 @@ def test_ids_with_secrets_are_redacted_everywhere(engine: ProceduralMemoryEngine
     path.write_text(json.dumps({"format": "procedural-memory", "version": 1, "sessions": [record]}))
     engine.load(path)
     assert "hunter2secret" not in repr(list(engine._store.sessions()))
-    assert engine.forget(session_id=name) == 3
+    assert engine.forget(session=name).steps == 3
     engine.learn_workflow(["a", "b", "c"], source=name)
-    assert engine.forget(source=name) == 3
+    assert engine.forget(source=name).steps == 3
 
 
 def test_numbers_too_long_to_print_are_refused(engine: ProceduralMemoryEngine) -> None:

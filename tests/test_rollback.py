@@ -175,7 +175,7 @@ def test_what_was_asked_before_forgetting_leaves_no_trace() -> None:
             context = ["git status", "make test", "wibble --alpha beta"]
             if asked_before:
                 engine.predict_next_action(context)
-            engine.forget(session_id="gone")
+            engine.forget(session="gone")
             engine.flush()
             return engine.predict_next_action(context, top_k=5)
 

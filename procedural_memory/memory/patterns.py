@@ -10,7 +10,8 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from procedural_memory.memory.families import fold
-from procedural_memory.storage.base import PatternCounts, PatternRow, Store, hash64, pattern_row_id
+from procedural_memory.memory.lifecycle import memory_time, state_of, support_of
+from procedural_memory.storage.base import PatternCounts, PatternRow, Store, hash64, moment_start, pattern_row_id
 from procedural_memory.types import SimilarPattern, WorkflowPattern
 
 if TYPE_CHECKING:
@@ -42,8 +43,10 @@ def pattern_id_of(templates: Sequence[str]) -> str:
     return blake2b("\x1e".join(templates).encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
 
 
-def to_pattern(row: PatternRow) -> WorkflowPattern:
-    """Return the public view of a stored pattern."""
+def to_pattern(row: PatternRow, now: float) -> WorkflowPattern:
+    """Return the public view of a stored pattern, at the time `now` of its memory."""
+    runs, last_seen = row.success + row.failure + row.unknown, moment_start(row.newest)
+    support = support_of(runs, last_seen, now)
     return WorkflowPattern(
         pattern_id=row.pattern_id,
         command_sequence=row.example,
@@ -53,6 +56,9 @@ def to_pattern(row: PatternRow) -> WorkflowPattern:
         unknown_count=row.unknown,
         avg_duration_ms=row.duration_ms / row.timed if row.timed else None,
         confidence=PatternCounts(row.pattern_id, row.success, row.failure).confidence,
+        last_seen=last_seen,
+        support=support,
+        state=state_of(runs, support),
     )
 
 
@@ -73,9 +79,9 @@ class Patterns(Mapping[str, WorkflowPattern]):
     def __getitem__(self, pattern_id: str) -> WorkflowPattern:
         with self._reading():
             row = self._store.pattern(pattern_id) if isinstance(pattern_id, str) and pattern_id.isascii() else None
-        if row is None:
-            raise KeyError(pattern_id)
-        return to_pattern(row)
+            if row is None:
+                raise KeyError(pattern_id)
+            return to_pattern(row, memory_time(self._store))
 
     def __iter__(self) -> Iterator[str]:
         with self._reading():
@@ -168,14 +174,14 @@ class PatternIndex:
             self._similarity.substitution(query, work.texts),
         )
         ranked = sorted(range(len(work.ids)), key=lambda i: (-aligned.similarity[i], work.ids[i]))
-        matches = []
+        matches, now = [], memory_time(self._store)
         for i in ranked[:k]:
             if (score := float(aligned.similarity[i])) < threshold:
                 break
             row = self._store.pattern(work.ids[i])
             assert row is not None
             matches.append(
-                SimilarPattern(row.pattern_id, score, int(aligned.start[i]), int(aligned.end[i]), to_pattern(row))
+                SimilarPattern(row.pattern_id, score, int(aligned.start[i]), int(aligned.end[i]), to_pattern(row, now))
             )
         return matches
 

@@ -43,6 +43,7 @@ __all__ = [
     "context_key",
     "hash64",
     "moment",
+    "moment_start",
     "pattern_row_id",
     "recent_templates",
     "session_digest",
@@ -95,6 +96,11 @@ def moment(start: float, session_id: str, step: int) -> bytes:
     Ties between sessions that start together are broken by a hash of the session id, which every memory agrees on.
     """
     return _MOMENT.pack(start, blake2b(session_id.encode("utf-8", "surrogatepass"), digest_size=8).digest(), step)
+
+
+def moment_start(when: bytes) -> float:
+    """Return the session start that a moment was made of."""
+    return float(_MOMENT.unpack(when)[0])
 
 
 def recent_entry(when: bytes, template: int) -> bytes:
@@ -346,8 +352,8 @@ class Store(Protocol):
         """Close a session: sets its outcome and appends the close to the log."""
         ...
 
-    def find_session(self, session_id: str) -> SessionRow | None:
-        """Return the session with this id."""
+    def find_session(self, key: int | str) -> SessionRow | None:
+        """Return the session with this row id or session id."""
         ...
 
     def get_session(self, session: int) -> SessionRow:
@@ -380,6 +386,12 @@ class Store(Protocol):
 
     def replace_steps(self, session: int, commands: Sequence[Command], digest: bytes) -> None:
         """Replace the steps of a session in the log (used by forgetting); wants a `reset_derived` after it."""
+        ...
+
+    def rewrite_session(
+        self, session: int, session_id: str, source: str | None, commands: Sequence[Command], digest: bytes
+    ) -> None:
+        """Put other texts into a session and its steps, one by one; wants a `reset_derived` after it."""
         ...
 
     def delete_sessions(self, sessions: Iterable[int]) -> None:
@@ -422,7 +434,11 @@ class Store(Protocol):
         ...
 
     def drop_unused(self) -> None:
-        """Drop texts and vectors that neither the log nor the derived state refers to (after forgetting)."""
+        """Drop texts and vectors that neither the log nor the derived state refers to (after forgetting).
+
+        When the transaction has ended, or as soon as nobody else reads what was there before, no file of the store
+        holds anything that was deleted, and the space is given back.
+        """
         ...
 
     def template_ids(self, templates: Iterable[str]) -> dict[str, int]:
@@ -495,6 +511,10 @@ class Store(Protocol):
 
     def pattern(self, key: int | str) -> PatternRow | None:
         """Return a pattern by row id or pattern id."""
+        ...
+
+    def pattern_runs(self) -> Iterator[tuple[int, bytes]]:
+        """Yield of each pattern how many sessions followed it, and the moment of the newest one."""
         ...
 
     def pattern_ids(self) -> list[str]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import heapq
 import json
+import logging
 import math
 import os
 import sqlite3
@@ -67,6 +68,14 @@ _NO_VECTOR = (
     "WHERE f.context = ? AND NOT EXISTS (SELECT 1 FROM vector v WHERE v.fingerprint = ? AND v.template = f.template)"
 )
 _T = TypeVar("_T")
+_CLEANING = ("VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)")
+"""What takes every trace of deleted content out of the files. Overwriting it is not enough: where a page of the file
+was split, it keeps copies of what moved to another one."""
+_PATIENCE_MS = 2_000
+"""How long cleaning waits for those who still read what was there before."""
+_LAST_PATIENCE_MS = 100
+"""How long it waits for them when the store is closed."""
+_log = logging.getLogger("procedural_memory")
 _POSTINGS_READ = 100
 _POSTINGS, _PATTERNS = 1_024, 4_096
 """How many lists of patterns, and patterns, are kept as they were read."""
@@ -147,7 +156,8 @@ class SQLiteStore:
         self._pattern_counts: dict[int, PatternCounts | None] = {}
         self._pattern_templates: dict[int, NDArray[np.int64]] = {}
         self._data_version = 0
-        self._scrub = False
+        self._dropped = False
+        self._uncleaned: tuple[str, ...] = ()
         self._closed = False
         self._db = sqlite3.connect(path or ":memory:", check_same_thread=False, isolation_level=None, timeout=PATIENCE)
         try:
@@ -261,17 +271,43 @@ class SQLiteStore:
                     if self._db.in_transaction:  # a full disk has rolled back already
                         self._db.execute("ROLLBACK")
                     raise
-                if self._scrub and self._path is not None:
-                    # What was forgotten must not stay readable in the write-ahead log either.
-                    self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                if self._dropped and self._path is not None:
+                    self._clean(_CLEANING, _PATIENCE_MS)
+                elif self._uncleaned == _CLEANING[-1:]:  # quick enough to be tried after each write
+                    self._clean(self._uncleaned)
             except sqlite3.Error as error:
                 raise self._failed(error, "nothing was changed") from error
             finally:
                 self._depth = 0
-                self._scrub = False
+                self._dropped = False
                 self._written.clear()
                 if patience is not None:
                     self._db.execute(f"PRAGMA busy_timeout = {PATIENCE * 1000:.0f}")
+
+    def _clean(self, steps: tuple[str, ...], patience: int = 0) -> None:
+        """Take every trace of deleted content out of the files; what others hold back now is left for later."""
+        self._uncleaned = steps
+        (usual,) = self._db.execute("PRAGMA busy_timeout").fetchone()
+        reason = "another process still reads what was there before"
+        try:
+            self._db.execute(f"PRAGMA busy_timeout = {min(patience, usual)}")
+            while self._uncleaned:
+                row = self._db.execute(self._uncleaned[0]).fetchone()
+                if row is not None and row[0]:
+                    break
+                self._uncleaned = self._uncleaned[1:]
+            self._db.execute("UPDATE meta SET value = ? WHERE key = 'uncleaned'", (len(self._uncleaned),))
+        except sqlite3.Error as error:
+            reason = str(error)
+        finally:
+            self._db.execute(f"PRAGMA busy_timeout = {usual}")
+        if self._uncleaned and patience == _PATIENCE_MS:
+            _log.warning(
+                "store %s: what was forgotten is gone from the memory, but its files may hold traces of it (%s); they "
+                "are taken out at a later write, or when the memory is closed",
+                self._path,
+                reason,
+            )
 
     @contextmanager
     def reading(self) -> Iterator[None]:
@@ -312,6 +348,11 @@ class SQLiteStore:
     def close(self) -> None:
         """Close the connection."""
         with self._lock:
+            if not self._closed and self._path is not None:
+                with suppress(sqlite3.Error, StorageError):
+                    # Perhaps of another process that could not: the last one to close can.
+                    if left := self.meta("uncleaned"):
+                        self._clean(_CLEANING[-left:], _LAST_PATIENCE_MS)
             self._closed = True
             self._db.close()
 
@@ -418,13 +459,13 @@ class SQLiteStore:
         for number, name, start, outcome, closed, *rest in self._all(f"SELECT {columns} FROM session {where}", values):
             yield SessionRow(number, name, start, _OUTCOME[outcome], bool(closed), *rest)
 
-    def find_session(self, session_id: str) -> SessionRow | None:
-        """Return the session with this id."""
-        return next(self._sessions("WHERE session_id = ?", (session_id,)), None)
+    def find_session(self, key: int | str) -> SessionRow | None:
+        """Return the session with this row id or session id."""
+        return next(self._sessions(f"WHERE {'session_id' if isinstance(key, str) else 'id'} = ?", (key,)), None)
 
     def get_session(self, session: int) -> SessionRow:
         """Return a session by its row id."""
-        row = next(self._sessions("WHERE id = ?", (session,)), None)
+        row = self.find_session(session)
         if row is None:
             raise StorageError(f"session row {session} is not in the store")
         return row
@@ -472,6 +513,22 @@ class SQLiteStore:
             self.add_steps(session, 0, commands)
             if row.closed:
                 self.close_session(session, row.outcome, digest)
+
+    def rewrite_session(
+        self, session: int, session_id: str, source: str | None, commands: Sequence[Command], digest: bytes
+    ) -> None:
+        """Put other texts into a session and its steps, one by one: the rows of the log stay where they are."""
+        with self.transaction():
+            self._db.execute(
+                "UPDATE session SET session_id = ?, source = ?, digest = CASE closed WHEN 1 THEN ? ELSE digest END"
+                " WHERE id = ?",
+                (session_id, source, digest, session),
+            )
+            columns = ("command", "exit_code", "timestamp", "duration_ms", *_INTERNED)
+            self._db.executemany(
+                f"UPDATE log SET {', '.join(f'{name} = ?' for name in columns)} WHERE session = ? AND step = ?",
+                [(*self._step_row(command), session, step) for step, command in enumerate(commands)],
+            )
 
     def delete_sessions(self, sessions: Iterable[int]) -> None:
         """Delete sessions from the log."""
@@ -548,7 +605,10 @@ class SQLiteStore:
             self._db.execute("DELETE FROM neighbour")
             self._written.clear()
             self._texts.clear()
-            self._scrub = True
+            self._dropped = True
+            if self._path is not None:
+                # For whoever closes the file next, should this process not come to it.
+                self.set_meta("uncleaned", len(_CLEANING))
 
     def apply(self, delta: Delta, upto: int) -> bool:
         """Merge a delta and mark the log as derived up to row `upto`; return whether it counts templates never seen."""
@@ -889,6 +949,10 @@ class SQLiteStore:
             example=tuple(json.loads(row[8])),
             id=row[9],
         )
+
+    def pattern_runs(self) -> Iterator[tuple[int, bytes]]:
+        """Yield of each pattern how many sessions followed it, and the moment of the newest one."""
+        yield from self._all("SELECT success + failure + unknown, newest FROM pattern")
 
     def pattern_ids(self) -> list[str]:
         """Return all pattern ids, sorted."""

@@ -142,7 +142,7 @@ def test_ranker_is_kept_with_the_memory(tmp_path: Path) -> None:
         found = again.predict_next_action(["a"])
         assert [p.template for p in found] == [p.template for p in expected]
         assert [p.probability for p in found] == pytest.approx([p.probability for p in expected], rel=1e-4)
-        again.forget(session_id="other")
+        again.forget(session="other")
         forgotten = again._rankers.to_bytes()
     with ProceduralMemoryEngine(embedder="lexical") as innocent:
         innocent.learn_many([["a", "b", "c", "d"]] * 8)

@@ -15,6 +15,7 @@ from procedural_memory.storage.base import (
     Delta,
     FeedbackRow,
     PatternRow,
+    SessionRow,
     Store,
     context_key,
     moment,
@@ -80,6 +81,47 @@ def check_sessions_come_in_canonical_order(store: Store) -> None:
     for name, start in (("b", 2.0), ("c", 1.0), ("a", 2.0)):
         store.add_session(name, start, None)
     assert [row.session_id for row in store.sessions()] == ["c", "a", "b"]
+
+
+def check_a_session_is_rewritten_in_place(store: Store) -> None:
+    """Its name, source and steps get other texts; the rows of the log, its place and how it ended stay."""
+    numbers = [store.add_session(name, 1.0, "hook") for name in ("a", "open")]
+    for number in numbers:
+        store.add_steps(number, 0, [Command("one", 1, cwd="/x", timestamp=2.0), Command("two")])
+    store.close_session(numbers[0], "failure", b"old")
+    before = [(row.seq, row.session, row.step) for row in store.tail(9)]
+    clean = [Command("1", 1, cwd="/y", timestamp=2.0), Command("two", branch="b")]
+    for number, name in zip(numbers, ("z", "y"), strict=True):
+        store.rewrite_session(number, name, None, clean, b"new")
+        assert store.steps(number) == clean
+    assert [(row.seq, row.session, row.step) for row in store.tail(9)] == before
+    assert store.find_session("a") is None
+    assert store.find_session("z") == SessionRow(numbers[0], "z", 1.0, "failure", True, None, b"new")
+    assert store.find_session(numbers[1]) == SessionRow(numbers[1], "y", 1.0, None, False, None, b"")
+    assert store.find_session(99) is None
+
+
+def check_the_newest_start_is_known(store: Store) -> None:
+    """Whatever is added, moved, deleted or rolled back."""
+    assert store.newest_start() is None
+    one, two = store.add_session("one", 5.0, None), store.add_session("two", 3.0, None)
+    assert store.newest_start() == 5.0
+    store.set_start(two, 7.0)
+    assert store.newest_start() == 7.0
+
+    def fail() -> None:
+        with store.transaction():
+            store.add_session("three", 9.0, None)
+            assert store.newest_start() == 9.0
+            raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"):
+        fail()
+    assert store.newest_start() == 7.0
+    store.delete_sessions([two])
+    assert store.newest_start() == 5.0
+    store.delete_sessions([one])
+    assert store.newest_start() is None
 
 
 def check_deltas_commute(make: MakeStore) -> None:

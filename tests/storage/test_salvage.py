@@ -428,7 +428,7 @@ def test_what_was_deleted_does_not_come_back(store: Path, tmp_path: Path) -> Non
     assert salvage(store).records == []
     other = make(tmp_path / "other.sqlite3", 5)
     with ProceduralMemoryEngine(path=other, embedder="lexical") as engine:
-        engine.forget(session_id="session-1")
+        engine.forget(session="session-1")
     assert "session-1" not in plain(salvage(other))
 
 

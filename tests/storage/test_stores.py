@@ -15,6 +15,7 @@ from store_checks import CHECKS, KEY, counted
 from procedural_memory import StorageError
 from procedural_memory.storage.base import Store
 from procedural_memory.storage.sqlite import SQLiteStore
+from procedural_memory.types import Command
 
 
 @pytest.fixture(params=["memory", "file"])
@@ -57,6 +58,25 @@ def test_the_database_of_another_program_is_refused(tmp_path: Path, table: str) 
     with pytest.raises(StorageError, match=r"places\.sqlite.*database of another program; it was not changed"):
         SQLiteStore(str(path))
     assert path.read_bytes() == before
+
+
+def test_nothing_of_what_was_dropped_is_left_in_the_file(tmp_path: Path) -> None:
+    """Pages that were split keep no copies of texts that moved to other pages and were deleted there."""
+    path = tmp_path / "m.sqlite3"
+    with closing(SQLiteStore(str(path))) as store:
+        numbers = {}
+        with store.transaction():
+            for i in range(1500):
+                name = f"{'zqprivate' if i % 3 else 'plain'}-{i * 7919 % 9973:04}"
+                numbers[name] = store.add_session(name, float(i), None)
+                store.add_steps(numbers[name], 0, [Command(f"cat {name}.txt")])
+        size = sum(file.stat().st_size for file in tmp_path.iterdir())
+        with store.transaction():
+            store.delete_sessions(number for name, number in numbers.items() if name.startswith("zqprivate"))
+            store.drop_unused()
+        assert sum(file.stat().st_size for file in tmp_path.iterdir()) < size
+        assert b"zqprivate" not in b"".join(file.read_bytes() for file in tmp_path.iterdir())
+        assert len(list(store.sessions())) == 500
 
 
 def test_another_store_on_the_file_is_noticed(tmp_path: Path) -> None:

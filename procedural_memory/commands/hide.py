@@ -1,0 +1,53 @@
+"""Redaction with patterns of one's own beside the rules that are always applied."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Sequence
+
+from procedural_memory.commands.redact import SECRET, redact
+
+__all__ = ["hider"]
+
+_ROUNDS = 8
+
+
+def hider(patterns: Sequence[re.Pattern[str]] = ()) -> Callable[[str], str]:
+    """Return what redacts a text, and puts ``<SECRET>`` in the place of all that matches one of `patterns`.
+
+    Of a pattern with a group ``s`` only that group is hidden. Hiding twice changes nothing.
+    """
+
+    def hide(text: str) -> str:
+        for _ in range(_ROUNDS):
+            hidden = redact(text)
+            for pattern in patterns:
+                hidden = _without(hidden, pattern)
+            if hidden == text:
+                break
+            text = hidden
+        return text
+
+    return hide
+
+
+def _without(text: str, pattern: re.Pattern[str]) -> str:
+    """Return `text` with what matches hidden. What is hidden already stays whole, so that hiding again is the same."""
+    group = "s" if "s" in pattern.groupindex else 0
+    size = len(SECRET)
+    hidden = [match.start() for match in re.finditer(re.escape(SECRET), text)]
+    parts, done = [], 0
+    for match in pattern.finditer(text):
+        start, end = match.span(group)
+        if start == end:  # nothing, or a group that took no part
+            continue
+        touched = hidden[bisect_right(hidden, start - size) : bisect_left(hidden, end)]
+        if touched:
+            if touched[0] <= start and end <= touched[0] + size:
+                continue
+            start, end = min(start, touched[0]), max(end, touched[-1] + size)
+        if start >= done:
+            parts += [text[done:start], SECRET]
+        done = max(done, end)
+    return "".join([*parts, text[done:]])
