@@ -1,0 +1,185 @@
+"""What the tests of durability do to a memory, as plain calls, and the state that each call must lead to."""
+
+from __future__ import annotations
+
+import json
+import random
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from procedural_memory import ProceduralMemoryEngine, Session
+
+__all__ = ["Call", "Performer", "State", "after", "calls", "contents", "derived", "fresh", "integrity", "saved"]
+
+LINES = (
+    "git status",
+    "git add .",
+    "git commit -m wip",
+    "git push",
+    "make",
+    "make test",
+    "pytest -q",
+    "ls -la",
+    "cd src",
+)
+OUTCOMES = ("success", "failure", None)
+
+
+class Call(NamedTuple):
+    """One call of the public API: its name, the session it is about, and the command lines."""
+
+    name: str
+    session: str = ""
+    lines: tuple[str, ...] = ()
+    outcome: str | None = None
+
+
+Held = tuple[bool, str | None, tuple[str, ...]]
+State = dict[str, Held]
+"""By session id: whether it was closed, its outcome, its command lines."""
+
+
+def calls(seed: int, mix: str = "record learn save merge forget rebuild migrate reopen") -> Iterator[Call]:
+    """Yield calls without end, the same for the same seed.
+
+    Parameters
+    ----------
+    seed : int
+    mix : str
+        Names of what may happen, with blanks between; one that stands there twice happens twice as often.
+    """
+    chance = random.Random(seed)
+    known: list[str] = []
+    for number in range(1_000_000):
+        name = chance.choice(mix.split())
+        session = f"{seed}-{number}"
+        lines = tuple(f"{chance.choice(LINES)} {chance.randrange(9)}" for _ in range(chance.randint(3, 5)))
+        outcome = chance.choice(OUTCOMES)
+        if name == "record":
+            yield Call("open", session)
+            for line in lines:
+                yield Call("record", session, (line,))
+            if chance.random() < 0.7:
+                yield Call("close", session, outcome=outcome)
+            known.append(session)
+        elif name in ("learn", "merge"):
+            yield Call(name, session, lines, outcome)
+            known.append(session)
+        elif name == "forget":
+            if known:
+                yield Call(name, known.pop(chance.randrange(len(known))))
+        else:
+            yield Call(name)
+
+
+def after(state: State, call: Call) -> State:
+    """Return the state of a memory after a call."""
+    if call.name == "open":
+        return {**state, call.session: (False, None, ())}
+    if call.name == "record":
+        return {**state, call.session: (False, None, state[call.session][2] + call.lines)}
+    if call.name == "close":
+        return {**state, call.session: (True, call.outcome, state[call.session][2])}
+    if call.name in ("learn", "merge"):
+        return {**state, call.session: (True, call.outcome, call.lines)}
+    if call.name == "forget":
+        return {name: held for name, held in state.items() if name != call.session}
+    return state
+
+
+def fresh(path: Path | None, durability: str) -> ProceduralMemoryEngine:
+    """Return an engine without a model."""
+    options: dict[str, Any] = {}
+    if "durability" in ProceduralMemoryEngine.__init__.__annotations__:
+        options["durability"] = durability
+    return ProceduralMemoryEngine(path=path, embedder="lexical", **options)
+
+
+class Performer:
+    """Performs calls on the memory in a file.
+
+    Parameters
+    ----------
+    path : Path
+        Of the memory; snapshots are saved beside it.
+    durability : {"full", "normal"}
+    """
+
+    def __init__(self, path: Path, durability: str) -> None:
+        self._path, self._durability = path, durability
+        self.engine = fresh(path, durability)
+        self._live: dict[str, Session] = {}
+
+    def perform(self, call: Call) -> None:
+        """Make the call; when this returns, it was acknowledged."""
+        engine, name, lines = self.engine, call.name, list(call.lines)
+        if name == "open":
+            self._live[call.session] = engine.session(session_id=call.session)
+        elif name == "record":
+            self._live[call.session].record(lines[0])
+        elif name == "close":
+            self._live.pop(call.session).close(call.outcome)  # type: ignore[arg-type]
+        elif name == "learn":
+            engine.learn_workflow(lines, call.outcome, call.session)  # type: ignore[arg-type]
+        elif name == "merge":
+            with fresh(None, "full") as other:
+                other.learn_workflow(lines, call.outcome, call.session)  # type: ignore[arg-type]
+                engine.merge(other)
+        elif name == "forget":
+            engine.forget(session_id=call.session)
+        elif name == "rebuild":
+            engine.rebuild()
+        elif name == "save":
+            engine.save(self._path.with_suffix(".json"))
+        elif name in ("reopen", "migrate"):
+            self.close()
+            if name == "migrate":
+                make_older(self._path)
+            self.engine = fresh(self._path, self._durability)
+        else:
+            raise ValueError(name)
+
+    def close(self) -> None:
+        """Close the memory."""
+        self._live.clear()
+        self.engine.close()
+
+
+def make_older(path: Path) -> None:
+    """Let a store look like one of the version before."""
+    with closing(sqlite3.connect(path)) as database:
+        version = database.execute("PRAGMA user_version").fetchone()[0]
+        database.execute(f"PRAGMA user_version = {version - 1}")
+
+
+def contents(engine: ProceduralMemoryEngine, folder: Path) -> State:
+    """Return what a memory holds."""
+    return saved(engine.save(folder / "contents.json"))
+
+
+def saved(path: Path) -> State:
+    """Return what a snapshot holds."""
+    return {
+        item["session_id"]: (
+            item["closed"],
+            item["outcome"],
+            tuple(command["command"] for command in item["commands"]),
+        )
+        for item in json.loads(path.read_text(encoding="utf-8"))["sessions"]
+    }
+
+
+def derived(engine: ProceduralMemoryEngine) -> tuple[Any, ...]:
+    """Return what was derived of the sessions."""
+    totals = {name: value for name, value in engine.stats().items() if isinstance(value, int)}
+    graph = engine.workflow_graph
+    return totals, dict(graph.nodes.data()), sorted(graph.edges.data(), key=repr), dict(engine.patterns)
+
+
+def integrity(path: Path) -> str:
+    """Return what SQLite finds when it looks the file through; "ok" when all is well."""
+    with closing(sqlite3.connect(path)) as database:
+        return str(database.execute("PRAGMA integrity_check").fetchone()[0])
