@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from disk import WRITE, Disk, Entry, read_journal
 from power_cut_driver import MIX
-from workload import State, after, calls, contents, derived, fresh, integrity, saved
+from workload import State, after, calls, contents, derived, fresh, integrity, saved, snapshot_of
 
 COUNT = 60
 
@@ -61,22 +61,23 @@ def images(entries: list[Entry], folder: Path, seed: int, cuts: int) -> Iterator
 
 def states(seed: int) -> list[State]:
     """Return the state before the memory was made, and after each acknowledgement."""
-    return [{}, *accumulate(islice(calls(seed, MIX), COUNT), after, initial={})]
+    empty = State({})
+    return [empty, *accumulate(islice(calls(seed, MIX), COUNT), after, initial=empty)]
 
 
 @pytest.mark.parametrize("durability", ["full", "normal"])
 def test_what_was_acknowledged_survives_a_power_cut(
-    durability: str, shim: Path, tmp_path: Path, thorough: bool
+    durability: str, shim: Path, quick: Path, thorough: bool
 ) -> None:
     """Full: all that was acknowledged is there. Normal: the newest calls may be lost, whole and in order."""
     seed, lost = 7, 0
-    entries = recorded(tmp_path, shim, durability, seed)
-    expected = states(seed)
+    entries = recorded(quick, shim, durability, seed)
+    expected = [state.memory for state in states(seed)]
     assert sum(map(is_mark, entries)) == len(expected) - 1
-    for done, image in images(entries, tmp_path, seed, 300 if thorough else 24):
+    for done, image in images(entries, quick, seed, 300 if thorough else 24):
         path = image / "new" / "memory.sqlite3"
         with fresh(path, durability) as engine:
-            found = contents(engine, tmp_path)
+            found = contents(engine, quick)
             engine.predict_next_action(["git add ."])
             counts = derived(engine)
             engine.rebuild()
@@ -92,19 +93,14 @@ def test_what_was_acknowledged_survives_a_power_cut(
     assert (lost > 0) == (durability == "normal")
 
 
-def test_a_snapshot_survives_a_power_cut_whole(shim: Path, tmp_path: Path, thorough: bool) -> None:
+def test_a_snapshot_survives_a_power_cut_whole(shim: Path, quick: Path, thorough: bool) -> None:
     """At every moment a saved file is the old one or the new one; once `save` returned, it is the new one."""
     seed = 11
-    entries = recorded(tmp_path, shim, "full", seed)
-    made = [*islice(calls(seed, MIX), COUNT)]
-    expected: list[State | None] = [None]
-    for call, state in zip(made, states(seed)[2:], strict=True):
-        expected.append(state if call.name == "save" else expected[-1])
-    expected = [None, *expected]
+    entries = recorded(quick, shim, "full", seed)
+    expected = [state.snapshot for state in states(seed)]
     seen = 0
-    for done, image in images(entries, tmp_path, seed, 2_000 if thorough else 200):
-        path = image / "new" / "memory.json"
-        found = saved(path) if path.exists() else None
+    for done, image in images(entries, quick, seed, 2_000 if thorough else 200):
+        found = saved(snapshot_of(image / "new" / "memory.sqlite3"))
         assert found in expected[done : done + 2], f"after {done} calls"
         seen += found is not None
     assert seen

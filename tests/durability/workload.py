@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from procedural_memory import ProceduralMemoryEngine, Session
 
-__all__ = ["Call", "Performer", "State", "after", "calls", "contents", "derived", "fresh", "integrity", "saved"]
+__all__ = ["Call", "Performer", "State", "after", "calls", "contents", "derived", "fresh", "integrity", "make_older", "saved", "snapshot_of"]
 
 LINES = (
     "git status",
@@ -37,9 +37,15 @@ class Call(NamedTuple):
     outcome: str | None = None
 
 
-Held = tuple[bool, str | None, tuple[str, ...]]
-State = dict[str, Held]
+Sessions = dict[str, tuple[bool, "str | None", tuple[str, ...]]]
 """By session id: whether it was closed, its outcome, its command lines."""
+
+
+class State(NamedTuple):
+    """What a memory holds, and what the snapshot beside it holds, if there is one."""
+
+    memory: Sessions
+    snapshot: Sessions | None = None
 
 
 def calls(seed: int, mix: str = "record learn save merge forget rebuild migrate reopen") -> Iterator[Call]:
@@ -76,18 +82,21 @@ def calls(seed: int, mix: str = "record learn save merge forget rebuild migrate 
 
 
 def after(state: State, call: Call) -> State:
-    """Return the state of a memory after a call."""
+    """Return the state after a call."""
+    memory = dict(state.memory)
+    if call.name == "save":
+        return State(memory, memory)
     if call.name == "open":
-        return {**state, call.session: (False, None, ())}
-    if call.name == "record":
-        return {**state, call.session: (False, None, state[call.session][2] + call.lines)}
-    if call.name == "close":
-        return {**state, call.session: (True, call.outcome, state[call.session][2])}
-    if call.name in ("learn", "merge"):
-        return {**state, call.session: (True, call.outcome, call.lines)}
-    if call.name == "forget":
-        return {name: held for name, held in state.items() if name != call.session}
-    return state
+        memory[call.session] = (False, None, ())
+    elif call.name == "record":
+        memory[call.session] = (False, None, memory[call.session][2] + call.lines)
+    elif call.name == "close":
+        memory[call.session] = (True, call.outcome, memory[call.session][2])
+    elif call.name in ("learn", "merge"):
+        memory[call.session] = (True, call.outcome, call.lines)
+    elif call.name == "forget":
+        del memory[call.session]
+    return State(memory, state.snapshot)
 
 
 def fresh(path: Path | None, durability: str) -> ProceduralMemoryEngine:
@@ -121,7 +130,7 @@ class Performer:
         elif name == "record":
             self._live[call.session].record(lines[0])
         elif name == "close":
-            self._live.pop(call.session).close(call.outcome)  # type: ignore[arg-type]
+            self._live[call.session].close(call.outcome)  # type: ignore[arg-type]
         elif name == "learn":
             engine.learn_workflow(lines, call.outcome, call.session)  # type: ignore[arg-type]
         elif name == "merge":
@@ -133,7 +142,11 @@ class Performer:
         elif name == "rebuild":
             engine.rebuild()
         elif name == "save":
-            engine.save(self._path.with_suffix(".json"))
+            engine.save(snapshot_of(self._path))
+        elif name == "load":
+            engine.load(snapshot_of(self._path), mode="merge")
+        elif name == "predict":
+            engine.predict_next_action([*LINES[:2]])
         elif name in ("reopen", "migrate"):
             self.close()
             if name == "migrate":
@@ -155,13 +168,22 @@ def make_older(path: Path) -> None:
         database.execute(f"PRAGMA user_version = {version - 1}")
 
 
-def contents(engine: ProceduralMemoryEngine, folder: Path) -> State:
+def contents(engine: ProceduralMemoryEngine, folder: Path) -> Sessions:
     """Return what a memory holds."""
-    return saved(engine.save(folder / "contents.json"))
+    sessions = saved(engine.save(folder / "contents.json"))
+    assert sessions is not None
+    return sessions
 
 
-def saved(path: Path) -> State:
-    """Return what a snapshot holds."""
+def snapshot_of(path: Path) -> Path:
+    """Return where the snapshots of a memory are saved."""
+    return path.with_suffix(".json")
+
+
+def saved(path: Path) -> Sessions | None:
+    """Return what a snapshot holds; None where there is none."""
+    if not path.exists():
+        return None
     return {
         item["session_id"]: (
             item["closed"],
