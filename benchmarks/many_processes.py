@@ -32,6 +32,16 @@ from procedural_memory import ProceduralMemoryEngine, Session
 AT_ONCE = 5
 """Live sessions that a writer has open at a time."""
 
+PRELOADED = (
+    "procedural_memory.engine",
+    "procedural_memory.embedding.lexical",
+    "procedural_memory.embedding.select",
+    "procedural_memory.prediction.outcome",
+    "procedural_memory.prediction.predictor",
+    "procedural_memory.storage.sqlite",
+)
+"""So that a new process is there at once, as a copy of one that has read all this."""
+
 START = 1_700_000_000.0
 LINES = ("git status", "git add", "git commit -m", "git push origin", "make", "pytest -q", "vim", "cd", "ls", "docker run")
 HEADER = (
@@ -149,7 +159,9 @@ def together(
 ) -> Run:
     """Let all writers work at once, and readers beside them."""
     stop = path.with_suffix(".stop")
-    with ProcessPoolExecutor(writers + readers, multiprocessing.get_context("spawn")) as pool:
+    method = multiprocessing.get_context("forkserver")
+    method.set_forkserver_preload([*PRELOADED])
+    with ProcessPoolExecutor(writers + readers, method) as pool:
         begin = time.perf_counter()
         asked = [pool.submit(read, path, durability, stop) for _ in range(readers)]
         done = [pool.submit(work, path, durability, writer, sessions) for writer in range(writers)]
