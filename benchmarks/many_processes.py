@@ -43,7 +43,18 @@ PRELOADED = (
 """So that a new process is there at once, as a copy of one that has read all this."""
 
 START = 1_700_000_000.0
-LINES = ("git status", "git add", "git commit -m", "git push origin", "make", "pytest -q", "vim", "cd", "ls", "docker run")
+LINES = (
+    "git status",
+    "git add",
+    "git commit -m",
+    "git push origin",
+    "make",
+    "pytest -q",
+    "vim",
+    "cd",
+    "ls",
+    "docker run",
+)
 HEADER = (
     "| durability | sessions | steps | steps/s | record p50 ms | p99 ms | bare p50 ms | p99 ms | p50 ratio | p99 ratio "
     "| predictions | p50 ms | p99 ms |"
@@ -82,7 +93,7 @@ def sessions_of(writers: int, sessions: int) -> Iterator[dict[str, Any]]:
 
 
 def interleaved(writer: int, sessions: int) -> Iterator[tuple[int, int, dict[str, Any] | None]]:
-    """Yield (session, step number, step), with None after the last step of a session; several sessions go on at once."""
+    """Yield (session, step number, step), None after the last step; several sessions go on at once."""
     for first in range(0, sessions, AT_ONCE):
         going = {session: steps_of(writer, session) for session in range(first, min(sessions, first + AT_ONCE))}
         for step in range(1 + max(map(len, going.values()))):
@@ -184,7 +195,9 @@ def measure(folder: Path, durability: str, writers: int, sessions: int, readers:
     bare_path = folder / f"bare-{durability}.sqlite3"
     with closing(sqlite3.connect(bare_path)) as database:
         database.execute("PRAGMA journal_mode = WAL")
-        database.execute("CREATE TABLE log(seq INTEGER PRIMARY KEY, session TEXT, step INT, command TEXT, timestamp REAL)")
+        database.execute(
+            "CREATE TABLE log(seq INTEGER PRIMARY KEY, session TEXT, step INT, command TEXT, timestamp REAL)"
+        )
     bare = together(insert, bare_path, durability, writers, sessions)
     p, b, q = (np.percentile(np.array(each) * 1e3, (50, 99)) for each in (ours.records, bare.records, ours.predictions))
     steps = len(ours.records)

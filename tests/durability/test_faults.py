@@ -22,7 +22,14 @@ def test_calls_meet_faults_of_their_files(failure: str, shim: Path, quick: Path,
     disk.mkdir()
     control.write_bytes(bytes(Faults.size))
     done = subprocess.run(
-        [sys.executable, Path(__file__).with_name("fault_driver.py"), disk, control, failure, "99" if thorough else "3"],
+        [
+            sys.executable,
+            Path(__file__).with_name("fault_driver.py"),
+            disk,
+            control,
+            failure,
+            "99" if thorough else "2",
+        ],
         env={**os.environ, "LD_PRELOAD": str(shim), "SHIM_FOLDER": str(disk), "SHIM_CONTROL": str(control)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -38,7 +45,9 @@ def small(tmp_path: Path) -> Iterator[Path]:
     folder = tmp_path / "small"
     folder.mkdir()
     try:
-        done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", folder], capture_output=True, text=True)
+        done = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", folder], capture_output=True, text=True
+        )
     except FileNotFoundError:
         pytest.skip("there is no mount")
     if done.returncode:

@@ -49,7 +49,9 @@ def test_a_killed_process_leaves_what_it_acknowledged(durability: str, quick: Pa
         process = method.Process(target=work, args=(path, durability, seed, theirs))
         process.start()
         theirs.close()
-        ours.poll(10)  # its first acknowledgement; what comes first is opening, which is killed in `migrate` and `reopen`
+        ours.poll(
+            10
+        )  # its first acknowledgement; what comes first is opening, which is killed in `migrate` and `reopen`
         time.sleep(moments.uniform(0.0, 0.15))
         process.kill()
         process.join()

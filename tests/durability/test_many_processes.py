@@ -14,7 +14,7 @@ WRITERS, READERS = 8, 2
 @pytest.mark.parametrize("durability", ["full", "normal"])
 def test_many_processes_learn_into_one_file(durability: str, tmp_path: Path, thorough: bool) -> None:
     """No step is lost, none is counted twice, and nobody is told that the file is locked."""
-    sessions = 500 if thorough else 15
+    sessions = 500 if thorough else 8
     path = tmp_path / "memory.sqlite3"
     run = together(write, path, durability, WRITERS, sessions, READERS)
     expected = [*sessions_of(WRITERS, sessions)]

@@ -66,15 +66,13 @@ def states(seed: int) -> list[State]:
 
 
 @pytest.mark.parametrize("durability", ["full", "normal"])
-def test_what_was_acknowledged_survives_a_power_cut(
-    durability: str, shim: Path, quick: Path, thorough: bool
-) -> None:
+def test_what_was_acknowledged_survives_a_power_cut(durability: str, shim: Path, quick: Path, thorough: bool) -> None:
     """Full: all that was acknowledged is there. Normal: the newest calls may be lost, whole and in order."""
     seed, lost = 7, 0
     entries = recorded(quick, shim, durability, seed)
     expected = [state.memory for state in states(seed)]
     assert sum(map(is_mark, entries)) == len(expected) - 1
-    for done, image in images(entries, quick, seed, 300 if thorough else 24):
+    for done, image in images(entries, quick, seed, 300 if thorough else 16):
         path = image / "new" / "memory.sqlite3"
         with fresh(path, durability) as engine:
             found = contents(engine, quick)

@@ -12,7 +12,20 @@ from typing import Any, NamedTuple
 
 from procedural_memory import ProceduralMemoryEngine, Session
 
-__all__ = ["Call", "Performer", "State", "after", "calls", "contents", "derived", "fresh", "integrity", "make_older", "saved", "snapshot_of"]
+__all__ = [
+    "Call",
+    "Performer",
+    "State",
+    "after",
+    "calls",
+    "contents",
+    "derived",
+    "fresh",
+    "integrity",
+    "make_older",
+    "saved",
+    "snapshot_of",
+]
 
 LINES = (
     "git status",
