@@ -23,11 +23,7 @@ def test_many_processes_learn_into_one_file(durability: str, tmp_path: Path, tho
     with fresh(path, durability) as engine, fresh(None, durability) as alone:
         found = contents(engine, tmp_path)
         assert found == {
-            session["session_id"]: (
-                True,
-                session["outcome"],
-                tuple(step["command"] for step in session["commands"]),
-            )
+            session["session_id"]: (session["outcome"], tuple(step["command"] for step in session["commands"]))
             for session in expected
         }
         alone.learn_many(expected)

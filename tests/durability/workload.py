@@ -50,8 +50,8 @@ class Call(NamedTuple):
     outcome: str | None = None
 
 
-Sessions = dict[str, tuple[bool, "str | None", tuple[str, ...]]]
-"""By session id: whether it was closed, its outcome, its command lines."""
+Sessions = dict[str, tuple["str | None", tuple[str, ...]]]
+"""By session id: its outcome, its command lines. Whether it is open hangs on whether its process is still there."""
 
 
 class State(NamedTuple):
@@ -100,13 +100,13 @@ def after(state: State, call: Call) -> State:
     if call.name == "save":
         return State(memory, memory)
     if call.name == "open":
-        memory[call.session] = (False, None, ())
+        memory[call.session] = (None, ())
     elif call.name == "record":
-        memory[call.session] = (False, None, memory[call.session][2] + call.lines)
+        memory[call.session] = (None, memory[call.session][1] + call.lines)
     elif call.name == "close":
-        memory[call.session] = (True, call.outcome, memory[call.session][2])
+        memory[call.session] = (call.outcome, memory[call.session][1])
     elif call.name in ("learn", "merge"):
-        memory[call.session] = (True, call.outcome, call.lines)
+        memory[call.session] = (call.outcome, call.lines)
     elif call.name == "forget":
         del memory[call.session]
     return State(memory, state.snapshot)
@@ -175,10 +175,17 @@ class Performer:
 
 
 def make_older(path: Path) -> None:
-    """Let a store look like one of the version before."""
-    with closing(sqlite3.connect(path)) as database:
-        version = database.execute("PRAGMA user_version").fetchone()[0]
-        database.execute(f"PRAGMA user_version = {version - 1}")
+    """Take from a store what the first version did not have: feedback, and the owners of sessions."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as database:
+        columns = {name for (name,) in database.execute("SELECT name FROM pragma_table_info('session')")}
+        database.execute("BEGIN IMMEDIATE")
+        for index in ("session_open", "session_start"):
+            database.execute(f"DROP INDEX IF EXISTS {index}")
+        if "owner" in columns:
+            database.execute("ALTER TABLE session DROP COLUMN owner")
+        database.execute("DROP TABLE feedback")
+        database.execute("PRAGMA user_version = 1")
+        database.execute("COMMIT")
 
 
 def contents(engine: ProceduralMemoryEngine, folder: Path) -> Sessions:
@@ -198,11 +205,7 @@ def saved(path: Path) -> Sessions | None:
     if not path.exists():
         return None
     return {
-        item["session_id"]: (
-            item["closed"],
-            item["outcome"],
-            tuple(command["command"] for command in item["commands"]),
-        )
+        item["session_id"]: (item["outcome"], tuple(command["command"] for command in item["commands"]))
         for item in json.loads(path.read_text(encoding="utf-8"))["sessions"]
     }
 
