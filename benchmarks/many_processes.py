@@ -191,7 +191,11 @@ def gathered(futures: list[Future[list[float]]]) -> list[float]:
 
 def measure(folder: Path, durability: str, writers: int, sessions: int, readers: int) -> str:
     """Return a row of the table."""
-    ours = together(write, folder / f"{durability}.sqlite3", durability, writers, sessions, readers)
+    path = folder / f"{durability}.sqlite3"
+    ours = together(write, path, durability, writers, sessions, readers)
+    with fresh(path, durability) as engine:
+        found = engine.stats()
+    assert (found["session_count"], found["command_count"]) == (writers * sessions, len(ours.records)), found
     bare_path = folder / f"bare-{durability}.sqlite3"
     with closing(sqlite3.connect(bare_path)) as database:
         database.execute("PRAGMA journal_mode = WAL")

@@ -53,7 +53,7 @@ def real_sessions() -> Callable[[str], list[dict[str, Any]]]:
 
 @pytest.fixture(scope="session")
 def thorough() -> bool:
-    """Whether to try as much as was once promised, or a sample of it: PROCEDURAL_MEMORY_THOROUGH=1."""
+    """Whether tests of durability try all that they can, or a sample: set PROCEDURAL_MEMORY_THOROUGH=1 for all."""
     return bool(os.environ.get("PROCEDURAL_MEMORY_THOROUGH"))
 
 

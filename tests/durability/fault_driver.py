@@ -44,7 +44,7 @@ CALLS = (
     Call("close", "live", outcome="success"),
     Call("open", "another"),
     Call("forget", "known 2"),
-    *map(Call, ("save", "load", "rebuild", "predict", "make", "reopen", "migrate")),
+    *map(Call, ("save", "copy", "load", "rebuild", "predict", "make", "reopen", "migrate")),
 )
 
 
@@ -118,6 +118,9 @@ def attempt(folder: Path, call: Call, faults: Faults, after_operations: int, onc
     performer.engine.flush()
     performer.close()
     check(path, wanted, folder)
+    copied = path.with_suffix(".sqlite")
+    if copied.exists():
+        check(copied, wanted, folder)
     shutil.rmtree(place)
     return Trial(seen, refused)
 

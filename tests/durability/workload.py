@@ -156,6 +156,8 @@ class Performer:
             engine.rebuild()
         elif name == "save":
             engine.save(snapshot_of(self._path))
+        elif name == "copy":
+            engine.save(self._path.with_suffix(".sqlite"))
         elif name == "load":
             engine.load(snapshot_of(self._path), mode="merge")
         elif name == "predict":
