@@ -20,6 +20,7 @@ import shlex
 import sqlite3
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from itertools import chain
@@ -61,6 +62,8 @@ __all__ = ["PATIENCE", "SQLiteStore", "copy_store"]
 
 PATIENCE = 30.0
 """Seconds that a writer waits for another one."""
+_ASK_AGAIN = 10
+"""Milliseconds after which a writer that waits begins to ask anew."""
 
 _DERIVED = ("context", "follower", "value", "place", "rule", "shown", "course", "pattern", "posting")
 _UNIGRAM = context_key(())
@@ -251,9 +254,7 @@ class SQLiteStore:
             self._check_open()
             self._depth = 1
             try:
-                if patience is not None:
-                    self._db.execute(f"PRAGMA busy_timeout = {patience * 1000:.0f}")
-                self._db.execute("BEGIN IMMEDIATE")
+                self._begin(PATIENCE if patience is None else patience)
                 try:
                     self.refresh()
                     yield
@@ -272,8 +273,25 @@ class SQLiteStore:
                 self._depth = 0
                 self._scrub = False
                 self._written.clear()
-                if patience is not None:
-                    self._db.execute(f"PRAGMA busy_timeout = {PATIENCE * 1000:.0f}")
+
+    def _begin(self, patience: float) -> None:
+        """Begin to write, once nobody else does.
+
+        SQLite asks less and less often, in the end ten times a second, so that who came later is first again and again.
+        Here it is told to give up soon, and begins anew.
+        """
+        end = time.monotonic() + patience
+        self._db.execute(f"PRAGMA busy_timeout = {_ASK_AGAIN}")
+        try:
+            while True:
+                try:
+                    self._db.execute("BEGIN IMMEDIATE")
+                    return
+                except sqlite3.OperationalError as error:
+                    if "locked" not in str(error) or time.monotonic() > end:
+                        raise
+        finally:
+            self._db.execute(f"PRAGMA busy_timeout = {PATIENCE * 1000:.0f}")
 
     @contextmanager
     def reading(self) -> Iterator[None]:
