@@ -102,11 +102,11 @@ def _chunks(items: Sequence[_T], size: int = 500) -> Iterator[Sequence[_T]]:
         yield items[start : start + size]
 
 
-def _kind(error: sqlite3.Error) -> type[StorageError]:
+def _kind(error: Exception) -> type[StorageError]:
     return StoreBusyError if "locked" in str(error) else StorageError
 
 
-def _told(error: sqlite3.Error) -> str:
+def _told(error: Exception) -> str:
     """Return what an error of SQLite means to the user."""
     text = str(error)
     if "locked" in text:
@@ -157,16 +157,18 @@ class SQLiteStore:
         self._data_version = 0
         self._scrub = False
         self._closed = False
-        self._db = sqlite3.connect(path or ":memory:", check_same_thread=False, isolation_level=None, timeout=PATIENCE)
+        where = path or ":memory:"
         try:
-            self._open(durability)
-        except BaseException as error:
-            self._db.close()  # rolls back
-            if isinstance(error, sqlite3.Error):
-                raise _kind(error)(
-                    f"path {path!r}: the store cannot be opened ({_told(error)}); it was not changed"
-                ) from error
-            raise
+            self._db = sqlite3.connect(where, check_same_thread=False, isolation_level=None, timeout=PATIENCE)
+            try:
+                self._open(durability)
+            except BaseException:
+                self._db.close()  # rolls back
+                raise
+        except (sqlite3.Error, OSError) as error:
+            raise _kind(error)(
+                f"path {path!r}: the store cannot be opened ({_told(error)}); it was not changed"
+            ) from error
 
     def _open(self, durability: Durability) -> None:
         """Make the tables of a new store, or what an older version lacks; refuse what is not ours to read."""
@@ -216,20 +218,21 @@ class SQLiteStore:
 
     def backup(self, path: str, ranker: bytes) -> None:
         """Copy the store, as it was committed last, to an empty file that nobody else uses."""
-        with self._lock, closing(sqlite3.connect(path)) as copied:
+        with self._lock:
             self._check_open()
             if self._path is None and self._depth:
                 raise StorageError("store in memory: it cannot be copied while it is being changed; save it afterwards")
             try:
-                if self._path is None:
-                    self._db.backup(copied)
-                else:  # by a connection of its own: this one may be about to write, and SQLite copies none that is
-                    with closing(_reader(self._path)) as read:
-                        read.backup(copied)
-                copied.execute("PRAGMA journal_mode = DELETE")  # one file, that is whole by itself
-                if ranker:
-                    copied.execute("INSERT OR REPLACE INTO meta VALUES ('ranker', ?)", (ranker,))
-                    copied.commit()
+                with closing(sqlite3.connect(path)) as copied:
+                    if self._path is None:
+                        self._db.backup(copied)
+                    else:  # by a connection of its own: this one may be about to write, and SQLite copies none that is
+                        with closing(_reader(self._path)) as read:
+                            read.backup(copied)
+                    copied.execute("PRAGMA journal_mode = DELETE")  # one file, that is whole by itself
+                    if ranker:
+                        copied.execute("INSERT OR REPLACE INTO meta VALUES ('ranker', ?)", (ranker,))
+                        copied.commit()
             except sqlite3.Error as error:
                 raise StorageError(f"store {self._path or 'in memory'}: {_told(error)}; it was not copied") from error
 
