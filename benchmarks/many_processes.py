@@ -104,10 +104,7 @@ def interleaved(writer: int, sessions: int) -> Iterator[tuple[int, int, dict[str
 
 def fresh(path: Path | None, durability: str) -> ProceduralMemoryEngine:
     """Return an engine without a model."""
-    options: dict[str, Any] = {}
-    if "durability" in ProceduralMemoryEngine.__init__.__annotations__:
-        options["durability"] = durability
-    return ProceduralMemoryEngine(path=path, embedder="lexical", **options)
+    return ProceduralMemoryEngine(path=path, embedder="lexical", durability=durability)
 
 
 def timed(seconds: list[float], call: Callable[[], object]) -> None:

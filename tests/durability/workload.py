@@ -114,10 +114,7 @@ def after(state: State, call: Call) -> State:
 
 def fresh(path: Path | None, durability: str) -> ProceduralMemoryEngine:
     """Return an engine without a model."""
-    options: dict[str, Any] = {}
-    if "durability" in ProceduralMemoryEngine.__init__.__annotations__:
-        options["durability"] = durability
-    return ProceduralMemoryEngine(path=path, embedder="lexical", **options)
+    return ProceduralMemoryEngine(path=path, embedder="lexical", durability=durability)
 
 
 class Performer:
@@ -179,12 +176,10 @@ class Performer:
 def make_older(path: Path) -> None:
     """Take from a store what the first version did not have: feedback, and the owners of sessions."""
     with closing(sqlite3.connect(path, isolation_level=None)) as database:
-        columns = {name for (name,) in database.execute("SELECT name FROM pragma_table_info('session')")}
         database.execute("BEGIN IMMEDIATE")
-        for index in ("session_open", "session_start"):
-            database.execute(f"DROP INDEX IF EXISTS {index}")
-        if "owner" in columns:
-            database.execute("ALTER TABLE session DROP COLUMN owner")
+        database.execute("DROP INDEX session_open")
+        database.execute("DROP INDEX session_start")
+        database.execute("ALTER TABLE session DROP COLUMN owner")
         database.execute("DROP TABLE feedback")
         database.execute("PRAGMA user_version = 1")
         database.execute("COMMIT")
