@@ -1,10 +1,15 @@
-"""Shared fixtures: engines without a model, the shipped samples, and real sessions where they are at hand."""
+"""Shared fixtures: engines without a model, the shipped samples, real sessions where they are at hand, and what the
+tests of durability need."""
 
 from __future__ import annotations
 
 import gzip
 import json
 import os
+import shutil
+import subprocess
+import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -44,3 +49,33 @@ def real_sessions() -> Callable[[str], list[dict[str, Any]]]:
             return [json.loads(line) for line in file]
 
     return read
+
+
+@pytest.fixture(scope="session")
+def thorough() -> bool:
+    """Whether tests of durability try all that they can, or a sample: set PROCEDURAL_MEMORY_THOROUGH=1 for all."""
+    return bool(os.environ.get("PROCEDURAL_MEMORY_THOROUGH"))
+
+
+@pytest.fixture
+def quick(tmp_path: Path) -> Iterator[Path]:
+    """A folder in memory where there is one: it is the same to a process, and syncing costs nothing."""
+    if not os.access("/dev/shm", os.W_OK):
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture(scope="session")
+def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The built library of `shim.c`; skips the test where it cannot be built."""
+    compiler = shutil.which("cc")
+    if not sys.platform.startswith("linux"):
+        pytest.skip("the library that watches files is for Linux")
+    if compiler is None:
+        pytest.skip("no C compiler (cc) to build the library that watches files")
+    library = tmp_path_factory.mktemp("shim") / "shim.so"
+    source = Path(__file__).parent / "durability" / "shim.c"
+    subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", library, source, "-ldl", "-lpthread"], check=True)
+    return library

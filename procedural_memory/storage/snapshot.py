@@ -32,7 +32,7 @@ import os
 import pickle
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from copy import copy
 from dataclasses import dataclass, fields
 from hashlib import blake2b
@@ -167,8 +167,8 @@ def write_snapshot(store: Store, path: str | os.PathLike[str], ranker: bytes) ->
         os.replace(temporary, target)
         sync_folder(target.parent)
     except BaseException as error:
-        for left in (temporary, f"{temporary}-journal"):
-            if left is not None and os.path.exists(left):
+        for left in (temporary, f"{temporary}-journal") if temporary is not None else ():
+            with suppress(OSError):  # it is gone, or the disk takes nothing: the first error is the one to tell of
                 os.unlink(left)
         if isinstance(error, OSError):
             raise StorageError(f"save {str(target)!r}: the file cannot be written ({error})") from error

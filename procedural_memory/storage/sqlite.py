@@ -20,6 +20,7 @@ import os
 import sqlite3
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from itertools import chain
@@ -61,6 +62,8 @@ __all__ = ["PATIENCE", "SQLiteStore", "copy_store"]
 
 PATIENCE = 30.0
 """Seconds that a writer waits for another one."""
+_ASK_AGAIN = 10
+"""Milliseconds after which a writer that waits begins to ask anew."""
 
 _DERIVED = ("context", "follower", "value", "place", "rule", "shown", "course", "pattern", "posting")
 _UNIGRAM = context_key(())
@@ -159,14 +162,16 @@ class SQLiteStore:
         self._dropped = False
         self._uncleaned: tuple[str, ...] = ()
         self._closed = False
-        self._db = sqlite3.connect(path or ":memory:", check_same_thread=False, isolation_level=None, timeout=PATIENCE)
+        where = path or ":memory:"
         try:
-            self._open(durability)
-        except BaseException as error:
-            self._db.close()  # rolls back
-            if isinstance(error, (sqlite3.Error, UnicodeError)):
-                raise self._failed(error, "it was not changed") from error
-            raise
+            self._db = sqlite3.connect(where, check_same_thread=False, isolation_level=None, timeout=PATIENCE)
+            try:
+                self._open(durability)
+            except BaseException:
+                self._db.close()  # rolls back
+                raise
+        except (sqlite3.Error, UnicodeError, OSError) as error:
+            raise self._failed(error, "it was not changed") from error
 
     def _open(self, durability: Durability) -> None:
         """Make the tables of a new store, or what an older version lacks; refuse what is not ours to read."""
@@ -213,20 +218,21 @@ class SQLiteStore:
 
     def backup(self, path: str, ranker: bytes) -> None:
         """Copy the store, as it was committed last, to an empty file that nobody else uses."""
-        with self._lock, closing(sqlite3.connect(path)) as copied:
+        with self._lock:
             self._check_open()
             if self._path is None and self._depth:
                 raise StorageError("store in memory: it cannot be copied while it is being changed; save it afterwards")
             try:
-                if self._path is None:
-                    self._db.backup(copied)
-                else:  # by a connection of its own: this one may be about to write, and SQLite copies none that is
-                    with closing(_reader(self._path)) as read:
-                        read.backup(copied)
-                copied.execute("PRAGMA journal_mode = DELETE")  # one file, that is whole by itself
-                if ranker:
-                    copied.execute("INSERT OR REPLACE INTO meta VALUES ('ranker', ?)", (ranker,))
-                    copied.commit()
+                with closing(sqlite3.connect(path)) as copied:
+                    if self._path is None:
+                        self._db.backup(copied)
+                    else:  # by a connection of its own: this one may be about to write, and SQLite copies none that is
+                        with closing(_reader(self._path)) as read:
+                            read.backup(copied)
+                    copied.execute("PRAGMA journal_mode = DELETE")  # one file, that is whole by itself
+                    if ranker:
+                        copied.execute("INSERT OR REPLACE INTO meta VALUES ('ranker', ?)", (ranker,))
+                        copied.commit()
             except sqlite3.Error as error:
                 raise self._failed(error, "it was not copied") from error
 
@@ -259,9 +265,7 @@ class SQLiteStore:
             self._check_open()
             self._depth = 1
             try:
-                if patience is not None:
-                    self._db.execute(f"PRAGMA busy_timeout = {patience * 1000:.0f}")
-                self._db.execute("BEGIN IMMEDIATE")
+                self._begin(PATIENCE if patience is None else patience)
                 try:
                     self.refresh()
                     yield
@@ -281,8 +285,25 @@ class SQLiteStore:
                 self._depth = 0
                 self._dropped = False
                 self._written.clear()
-                if patience is not None:
-                    self._db.execute(f"PRAGMA busy_timeout = {PATIENCE * 1000:.0f}")
+
+    def _begin(self, patience: float) -> None:
+        """Begin to write, once nobody else does.
+
+        SQLite asks less and less often, in the end ten times a second, so that who came later is first again and again.
+        Here it is told to give up soon, and begins anew.
+        """
+        end = time.monotonic() + patience
+        self._db.execute(f"PRAGMA busy_timeout = {_ASK_AGAIN}")
+        try:
+            while True:
+                try:
+                    self._db.execute("BEGIN IMMEDIATE")
+                    return
+                except sqlite3.OperationalError as error:
+                    if "locked" not in str(error) or time.monotonic() > end:
+                        raise
+        finally:
+            self._db.execute(f"PRAGMA busy_timeout = {PATIENCE * 1000:.0f}")
 
     def _clean(self, steps: tuple[str, ...], patience: int = 0) -> None:
         """Take every trace of deleted content out of the files; what others hold back now is left for later."""

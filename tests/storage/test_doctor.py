@@ -18,6 +18,7 @@ from procedural_memory import ProceduralMemoryEngine, StorageError
 from procedural_memory.cli import main
 from procedural_memory.repair import check
 from procedural_memory.storage import filesystem
+from procedural_memory.storage import sqlite as sqlite_store
 from procedural_memory.storage.filesystem import network_file_system
 
 
@@ -294,12 +295,12 @@ def test_a_network_file_system_is_a_warning(store: Path, monkeypatch: pytest.Mon
     assert "network file system (nfs4)" in verdicts(store)["file system"]
 
 
-def test_other_errors_of_sqlite_are_no_damage(store: Path) -> None:
+def test_other_errors_of_sqlite_are_no_damage(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A store that is locked is not called damaged."""
+    monkeypatch.setattr(sqlite_store, "PATIENCE", 0.05)
     with ProceduralMemoryEngine(path=store, embedder="lexical") as engine:
         other = sqlite3.connect(store, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
-        engine._store._db.execute("PRAGMA busy_timeout = 10")  # type: ignore[attr-defined]
         with pytest.raises(StorageError, match=r"keeps it locked.*nothing was changed") as it:
             engine.learn_workflow(["a", "b", "c"])
         assert "repair" not in str(it.value)

@@ -1,0 +1,34 @@
+"""Many processes learn into one file while others predict: all is there, and counted exactly."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from many_processes import fresh, sessions_of, together, write
+from workload import contents, derived, integrity
+
+WRITERS, READERS = 8, 2
+
+
+@pytest.mark.parametrize("durability", ["full", "normal"])
+def test_many_processes_learn_into_one_file(durability: str, tmp_path: Path, thorough: bool) -> None:
+    """No step is lost, none is counted twice, and nobody is told that the file is locked."""
+    sessions = 500 if thorough else 8
+    path = tmp_path / "memory.sqlite3"
+    run = together(write, path, durability, WRITERS, sessions, READERS)
+    expected = [*sessions_of(WRITERS, sessions)]
+    assert len(run.records) == sum(len(session["commands"]) for session in expected)
+    assert len(run.predictions) > READERS
+    with fresh(path, durability) as engine, fresh(None, durability) as alone:
+        found = contents(engine, tmp_path)
+        assert found == {
+            session["session_id"]: (session["outcome"], tuple(step["command"] for step in session["commands"]))
+            for session in expected
+        }
+        alone.learn_many(expected)
+        counts = derived(engine)
+        assert counts == derived(alone)
+        engine.rebuild()
+        assert derived(engine) == counts
+    assert integrity(path) == "ok"
