@@ -53,6 +53,7 @@ class Privacy:
         # What is shown and saved was redacted when it was stored; mostly the same lines, again and again.
         self.again: Callable[[str], str] = lru_cache(maxsize=8192)(self._again)
         """Redact a text that is on its way out, by all the rules that there are now."""
+        self._all_again = lru_cache(maxsize=8192)(self._each_again)
 
     def text(self, text: str) -> str:
         """Redact by the patterns of this engine what the built-in rules have redacted."""
@@ -105,15 +106,18 @@ class Privacy:
 
     def _shown(self, prediction: Prediction) -> Prediction:
         found = _changed(prediction, ("next_command", "template", "reason"), self.again)
-        suggestions = tuple(map(self.again, found.auto_suggestions))
+        suggestions = self._all_again(found.auto_suggestions)
         evidence = tuple(
-            one if (context := tuple(map(self.again, one.context))) == one.context else replace(one, context=context)
+            one if (context := self._all_again(one.context)) == one.context else replace(one, context=context)
             for one in found.evidence
         )
         if suggestions != found.auto_suggestions or evidence != found.evidence:
             found = replace(found, auto_suggestions=suggestions, evidence=evidence)
         # A line that lost a part cannot be run as it stands.
         return found if found.next_command == prediction.next_command else replace(found, runnable=False)
+
+    def _each_again(self, texts: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(map(self.again, texts))
 
     def _again(self, text: str) -> str:
         return self.text(redact(text))
