@@ -12,11 +12,11 @@ standard library alone and imports nothing else of the package, so that a shell 
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable
 from functools import cache
-from pathlib import Path
 from typing import Final, NamedTuple
 
 __all__ = ["SECRET", "TOKEN_RULES", "TokenRule", "entropy", "redact"]
@@ -633,7 +633,7 @@ def _finders() -> _Finders:
     """Return the token rules by the first three characters of their keywords, each with keyword and number."""
     import json
 
-    with Path(__file__).with_name("secret_rules.json").open(encoding="utf-8") as file:
+    with open(os.path.join(os.path.dirname(__file__), "secret_rules.json"), encoding="utf-8") as file:
         taken_over = json.load(file)["rules"]
     rules = [
         (rule["keywords"], _Finder(rule["pattern"], rule["entropy"], rule["allowed"], rule["stop"]))
