@@ -170,7 +170,7 @@ def test_loading_and_merging_leave_out(tmp_path: Path) -> None:
         content = json.loads((tmp_path / "lines.json").read_text(encoding="utf-8"))
         assert [(row["step"], row["line"]) for row in content["sessions"][0]["feedback"]] == [(2, "make test")]
         with made(ignore=["^vpn"], redact=[CODE]) as again:
-            assert again.load(path) == 1
+            assert again.load(path).sessions == 1
             assert lines_of(again, tmp_path) == ["git pull", "make <SECRET>"]
         # A file that was edited by hand may hold a leading blank.
         edited = json.loads(path.read_text(encoding="utf-8"))
@@ -212,7 +212,7 @@ def test_turned_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str)
                 assert session.predict() == []
             engine.feedback(STEPS, "ls", "accepted")
             assert engine.predict_next_action(STEPS) == []
-            assert engine.merge(other) == engine.load(saved) == engine.forget(containing="a") == 0
+            assert engine.merge(other) == engine.load(saved).sessions == engine.forget(containing="a") == 0
             assert len(engine) == engine.stats()["command_count"] == 0
             with pytest.raises(StorageError, match=r"save: PROCEDURAL_MEMORY_DISABLE turns everything off.*unset it"):
                 engine.save(saved)
