@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, NoReturn, get_args
 from weakref import WeakSet
 
 from procedural_memory.commands.ground import Judged, SessionValues
-from procedural_memory.commands.hide import hider
 from procedural_memory.commands.normalize import normalize
 from procedural_memory.errors import (
     ClosedError,
@@ -36,6 +35,7 @@ from procedural_memory.memory.forgetting import Conditions, Limits, Plan, plan_f
 from procedural_memory.memory.lifecycle import count_states
 from procedural_memory.memory.patterns import MAX_QUERY, PatternIndex, Patterns, pattern_id_of
 from procedural_memory.memory.sequences import Deriver
+from procedural_memory.privacy import DISABLE, PatternLike, Privacy
 from procedural_memory.session import Session
 from procedural_memory.storage.base import FeedbackRow, SessionRow, Store, session_digest
 from procedural_memory.storage.files import make_private
@@ -58,7 +58,6 @@ from procedural_memory.types import (
 from procedural_memory.validation import (
     CommandLike,
     as_command,
-    as_commands,
     as_outcome,
     as_output,
     as_pattern,
@@ -108,7 +107,13 @@ class ProceduralMemoryEngine:
     similarity_threshold : float
         Least ordered-alignment similarity of a pattern that counts as similar.
     min_commands : int
-        A shorter batch learns nothing; a shorter live session forms no pattern.
+        A shorter batch learns nothing; a shorter live session forms no pattern. What is kept out does not count.
+    redact : sequence of str or Pattern
+        Regular expressions beside the built-in rules: what they match, or their group ``s``, becomes ``<SECRET>`` on
+        the way in, and once more in predictions and saved files.
+    ignore : sequence of str or Pattern
+        A command in which one of these is found is kept out altogether, and so is one after a leading blank. With
+        ``PROCEDURAL_MEMORY_DISABLE=1`` in the environment everything is: nothing is read or stored, nothing predicted.
 
     Examples
     --------
@@ -128,6 +133,8 @@ class ProceduralMemoryEngine:
         model: str | os.PathLike[str] | None = None,
         similarity_threshold: float = 0.7,
         min_commands: int = 3,
+        redact: Sequence[PatternLike] = (),
+        ignore: Sequence[PatternLike] = (),
     ) -> None:
         from procedural_memory.embedding.select import select_embedder
         from procedural_memory.memory.similarity import CommandSimilarity, KeptSimilarity
@@ -151,6 +158,9 @@ class ProceduralMemoryEngine:
             raise InvalidInputError(f"durability: must be 'full' or 'normal', got {shown(durability)}")
         if model is not None and not isinstance(model, (str, os.PathLike)):
             raise InvalidTypeError(f"model: must be a folder, a hub id or None, not {type(model).__name__}")
+        self._privacy = Privacy(redact, ignore)
+        if self._privacy.disabled:  # no file is touched, no model looked for
+            path, embedder, model, embedding_service_url = None, "lexical", None, None
         self._lock = threading.RLock()
         self._closed = False
         self._process = os.getpid()
@@ -237,7 +247,7 @@ class ProceduralMemoryEngine:
             "session_id": session_id,
             "source": source,
         }
-        session = _SessionInput("", item)
+        session = _SessionInput("", item, self._privacy)
         with self._changing():
             pattern_id = self._learn(session)
             self._catch_up()
@@ -270,7 +280,7 @@ class ProceduralMemoryEngine:
                 f"progress: must be callable or None, not {type(progress).__name__} ({shown(progress)})"
             )
         # Read and checked before the lock is taken: a slow source keeps nobody waiting.
-        inputs = [_SessionInput(f"sessions[{i}].", item) for i, item in enumerate(sessions)]
+        inputs = [_SessionInput(f"sessions[{i}].", item, self._privacy) for i, item in enumerate(sessions)]
         learned = []
         with self._changing():
             self._batch = True
@@ -317,8 +327,8 @@ class ProceduralMemoryEngine:
             A fresh one unless given.
         """
         defaults = {"cwd": cwd, "project": project, "source": source, "actor": actor, "host": host, "branch": branch}
-        probe = as_command("session", "true", defaults=defaults)
-        name = redacted("session_id", session_id) or uuid.uuid4().hex
+        probe = self._privacy.hide(as_command("session", "true", defaults=defaults))
+        name = self._privacy.optional(redacted("session_id", session_id)) or uuid.uuid4().hex
         with self._changing():
             if self._store.find_session(name) is not None:
                 raise SessionConflictError(f"session_id: {name!r} is taken; leave it out to get a fresh one")
@@ -332,8 +342,10 @@ class ProceduralMemoryEngine:
     def _record(
         self, live: Session, item: CommandLike, given: Mapping[str, Any], output: str | bytes | None
     ) -> Command:
-        command = as_command("command", item, defaults=live._defaults, given=given)
-        text = as_output(output)
+        command = self._privacy.hide(as_command("command", item, defaults=live._defaults, given=given))
+        text = self._privacy.optional(as_output(output))
+        if self._privacy.keeps_out(item):
+            return command
         with self._writing():
             with self._store.transaction():
                 self._check_open(live)
@@ -457,8 +469,8 @@ class ProceduralMemoryEngine:
         list of Prediction
             Most probable first; empty when nothing was learned or nothing is probable enough.
         """
-        context = SessionContext.of(as_commands("current_context", current_context))
-        place = None if cwd is None else as_command("cwd", "true", given={"cwd": cwd})
+        context = SessionContext.of(self._privacy.commands("current_context", current_context))
+        place = None if cwd is None else self._place(cwd)
         return self._predict(lambda: context, top_k, level, min_probability, place)
 
     async def apredict_next_action(
@@ -489,7 +501,12 @@ class ProceduralMemoryEngine:
             raise InvalidInputError(f"level: must be 'command' or 'template', got {shown(level)}")
         with self._asking():
             where = (place.project, place.cwd) if place else (None, None)
-            return self._predictor.predict(context(), k, level, floor, where)
+            found = self._predictor.predict(context(), k, level, floor, where)
+        return self._privacy.predictions(found)
+
+    def _place(self, cwd: str, defaults: Mapping[str, Any] | None = None) -> Command:
+        """Return a command that would run in a directory."""
+        return self._privacy.hide(as_command("cwd", "true", defaults=defaults, given={"cwd": cwd}))
 
     def feedback(self, current_context: Sequence[CommandLike], prediction: Prediction | str, verdict: Verdict) -> None:
         """Tell what became of a prediction that was shown, where there is no live session; see `Session.feedback`.
@@ -502,7 +519,7 @@ class ProceduralMemoryEngine:
             As `predict_next_action` returned it, or its command line.
         verdict : {"accepted", "rejected", "ignored"}
         """
-        commands = as_commands("current_context", current_context)
+        commands = self._privacy.commands("current_context", current_context)
         last = commands[-1].command if commands else None
         project = next((command.project for command in reversed(commands) if command.project), None)
         self._judge(None, as_shown(prediction), as_verdict(verdict), last, project)
@@ -516,6 +533,9 @@ class ProceduralMemoryEngine:
     def _judge(
         self, live: Session | None, line: str, verdict: Verdict, after: str | None = None, project: str | None = None
     ) -> None:
+        if self._privacy.keeps_out(line):
+            return
+        line = self._privacy.text(line)
         with self._writing(), self._store.transaction():
             number, step = None, 0
             if live is not None:
@@ -539,7 +559,7 @@ class ProceduralMemoryEngine:
         """
         wanted = as_positive_int("k", k)
         floor = self._threshold if threshold is None else as_probability("threshold", threshold)
-        templates = _templates(as_commands("commands", commands))
+        templates = _templates(self._privacy.commands("commands", commands))
         # Before the lock: a model that is slow keeps no prediction waiting.
         with self._reading():
             batch = self._batch
@@ -571,7 +591,7 @@ class ProceduralMemoryEngine:
         from procedural_memory.memory.causal import explain_outcome
 
         most = as_positive_int("limit", limit)
-        templates = _templates(as_commands("context", context))
+        templates = _templates(self._privacy.commands("context", context))
         with self._reading():
             return explain_outcome(self._store, templates, most)
 
@@ -593,7 +613,7 @@ class ProceduralMemoryEngine:
         InvalidInputError
             A command or `limit` breaks a rule.
         """
-        commands = as_commands("context", context)
+        commands = self._privacy.commands("context", context)
         return self._predict_outcome(lambda: commands, limit)
 
     async def apredict_outcome(self, context: Sequence[CommandLike] = (), limit: int = 5) -> OutcomePrediction:
@@ -672,12 +692,15 @@ class ProceduralMemoryEngine:
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the memory to one file, whole and private.
 
-        By its suffix: ``.pkl``, ``.json`` or ``.jsonl`` of plain containers, or ``.sqlite``, a copy of the store.
+        By its suffix: ``.pkl``, ``.json`` or ``.jsonl`` of plain containers, or ``.sqlite``, a copy of the store as
+        it is: rules that are newer hold for it when it is read.
         """
         from procedural_memory.storage.snapshot import write_snapshot
 
+        if self._privacy.disabled:
+            raise StorageError(f"save: {DISABLE} turns everything off, and nothing was written; unset it to save")
         with self._reading():
-            return write_snapshot(self._store, path, self._rankers.to_bytes())
+            return write_snapshot(self._store, path, self._rankers.to_bytes(), self._privacy.again)
 
     def load(self, path: str | os.PathLike[str], mode: str | None = None) -> Loaded:
         """Read a file written by `save`, or a pickle of the older engine.
@@ -766,9 +789,9 @@ class ProceduralMemoryEngine:
         Open sessions are left to the memory in which they go on, unless kept open.
         """
         self._catch_up()
-        self._store.add_feedback(None, snapshot.feedback)
+        self._store.add_feedback(None, self._privacy.feedback(snapshot.feedback))
         added, new_steps, steps, moved = 0, 0, 0, False
-        for record in snapshot.sessions:
+        for record in self._privacy.sessions(snapshot.sessions):
             steps += len(record.commands)
             if not (record.closed or keep_open):
                 continue
@@ -870,7 +893,7 @@ class ProceduralMemoryEngine:
             No condition is given, or one breaks a rule.
         """
         asked = Conditions.of(
-            hider(),
+            self._privacy.again,
             pattern=pattern,
             command=command,
             session=session,
@@ -951,7 +974,7 @@ class ProceduralMemoryEngine:
         given = [patterns] if isinstance(patterns, (str, re.Pattern)) else patterns
         if not isinstance(given, Iterable):
             raise InvalidTypeError(f"patterns: must be regular expressions, not {type(given).__name__}")
-        hide = hider([as_pattern(f"patterns[{i}]", item) for i, item in enumerate(given)])
+        hide = self._privacy.hider([as_pattern(f"patterns[{i}]", item) for i, item in enumerate(given)])
         return self._carry_out(lambda: plan_scrub(self._store, hide), dry_run).rewrites
 
     def _carry_out(self, plan_of: Callable[[], Plan], dry_run: bool) -> Plan:
@@ -1138,7 +1161,7 @@ class _SessionInput:
 
     __slots__ = ("commands", "outcome", "session_id", "source")
 
-    def __init__(self, prefix: str, item: Any) -> None:
+    def __init__(self, prefix: str, item: Any, privacy: Privacy) -> None:
         if not isinstance(item, Mapping):
             item = {"commands": item}
         for name, other in (
@@ -1151,11 +1174,11 @@ class _SessionInput:
         if "commands" not in item:
             raise InvalidInputError(f"{prefix}commands: must be given, got the keys {shown(sorted(map(str, item)))}")
         self.outcome = as_outcome(item.get("outcome"), prefix)
-        self.session_id: str | None = redacted(f"{prefix}session_id", item.get("session_id"))
-        self.source: str | None = redacted(f"{prefix}source", item.get("source"))
+        self.session_id: str | None = privacy.optional(redacted(f"{prefix}session_id", item.get("session_id")))
+        self.source: str | None = privacy.optional(redacted(f"{prefix}source", item.get("source")))
         defaults = {"project": item.get("project"), "source": self.source}
         name = f"{prefix}session_commands"
-        self.commands = as_commands(
+        self.commands = privacy.commands(
             name, item["commands"], defaults={k: v for k, v in defaults.items() if v is not None}
         )
 

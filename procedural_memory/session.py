@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from procedural_memory.errors import ClosedError, InvalidTypeError
 from procedural_memory.types import Command, Level, Outcome, OutcomePrediction, Prediction, Verdict
-from procedural_memory.validation import as_command, as_shown, as_verdict
+from procedural_memory.validation import as_shown, as_verdict
 
 if TYPE_CHECKING:
     from procedural_memory.engine import ProceduralMemoryEngine
@@ -69,7 +69,8 @@ class Session:
         Returns
         -------
         Command
-            The step as it was stored: redacted, with its project.
+            The step as it was stored: redacted, with its project. One that the engine keeps out (`ignore=`, a leading
+            blank) comes back like that as well, and is not stored.
         """
         self._check_open()
         given = {
@@ -86,7 +87,7 @@ class Session:
     ) -> list[Prediction]:
         """Return the most probable next steps; see `ProceduralMemoryEngine.predict_next_action`."""
         self._check_open()
-        place = None if cwd is None else as_command("cwd", "true", defaults=self._defaults, given={"cwd": cwd})
+        place = None if cwd is None else self._engine._place(cwd, self._defaults)
         return self._engine._predict(lambda: self._context, top_k, level, min_probability, place)
 
     def feedback(self, prediction: Prediction | str, verdict: Verdict) -> None:

@@ -10,7 +10,7 @@ import math
 import operator
 import os
 import re
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping, Set
 from datetime import datetime, timedelta, timezone
 from functools import lru_cache
 from typing import Any, TypeAlias, get_args
@@ -32,6 +32,8 @@ __all__ = [
     "as_shown",
     "as_text",
     "as_verdict",
+    "begins_with_blank",
+    "line_of",
 ]
 
 MAX_COMMAND = 4 * 1024 * 1024
@@ -174,12 +176,33 @@ def as_output(value: Any) -> str | None:
     return redact(_CONTROL.sub("", _ANSI.sub("", value[:_OUTPUT])).replace("\0", ""))
 
 
-def as_commands(name: str, items: Any, *, defaults: Mapping[str, Any] | None = None) -> list[Command]:
-    """Return the commands of a sequence; an error names the item that is wrong."""
+def as_commands(
+    name: str,
+    items: Any,
+    *,
+    defaults: Mapping[str, Any] | None = None,
+    read: Callable[..., Command | None] | None = None,
+) -> list[Command]:
+    """Return the commands of a sequence; an error names the item that is wrong.
+
+    `read` reads one item in place of `as_command`; where it returns None, the item is left out.
+    """
     # A set has no order, and order is what is learned.
     if isinstance(items, (str, bytes, Mapping, Set)) or not isinstance(items, Iterable):
         raise InvalidTypeError(f"{name}: must be a list of commands, not {type(items).__name__} ({shown(items)})")
-    return [as_command(f"{name}[{i}]", item, defaults=defaults) for i, item in enumerate(items)]
+    found = ((read or as_command)(f"{name}[{i}]", item, defaults=defaults) for i, item in enumerate(items))
+    return [command for command in found if command is not None]
+
+
+def begins_with_blank(item: CommandLike) -> bool:
+    """Return whether a command was typed after a blank: shells keep such a line out of their history."""
+    return line_of(item).startswith((" ", "\t"))
+
+
+def line_of(item: CommandLike) -> str:
+    """Return the line of a command, as it was handed in."""
+    line = item if isinstance(item, str) else item.command if isinstance(item, Command) else item["command"]
+    return os.fspath(line)
 
 
 def as_command(

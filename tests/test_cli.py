@@ -142,6 +142,15 @@ def test_learn_then_predict(run: Any) -> None:
     assert run("predict", "--unasked", "--level", "template", "--", "git add .").exit_code == 2
 
 
+def test_turned_off(run: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """With `PROCEDURAL_MEMORY_DISABLE` nothing is learned or predicted, and no memory is made."""
+    monkeypatch.setenv("PROCEDURAL_MEMORY_DISABLE", "1")
+    Path("sessions.jsonl").write_text(json.dumps(SESSION) + "\n")
+    assert parsed(run("learn", "sessions.jsonl", "--json"))["files"][0]["new_sessions"] == 0
+    assert parsed(run("predict", "--json", "--", "git add ."))["predictions"] == []
+    assert not (tmp_path / "memory.sqlite3").exists()
+
+
 @pytest.mark.parametrize(
     ("name", "content", "sessions", "commands"),
     [

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from procedural_memory.commands.redact import SECRET, redact
 
-__all__ = ["hider"]
+__all__ = ["hide_matches", "hider"]
 
 _ROUNDS = 8
 
@@ -23,7 +23,7 @@ def hider(patterns: Sequence[re.Pattern[str]] = ()) -> Callable[[str], str]:
         for _ in range(_ROUNDS):
             hidden = redact(text)
             for pattern in patterns:
-                hidden = _without(hidden, pattern)
+                hidden = hide_matches(hidden, pattern)
             if hidden == text:
                 break
             text = hidden
@@ -32,7 +32,7 @@ def hider(patterns: Sequence[re.Pattern[str]] = ()) -> Callable[[str], str]:
     return hide
 
 
-def _without(text: str, pattern: re.Pattern[str]) -> str:
+def hide_matches(text: str, pattern: re.Pattern[str]) -> str:
     """Return `text` with what matches hidden. What is hidden already stays whole, so that hiding again is the same."""
     group = "s" if "s" in pattern.groupindex else 0
     size = len(SECRET)

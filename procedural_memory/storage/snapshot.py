@@ -31,10 +31,10 @@ import json
 import os
 import pickle
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from contextlib import closing, suppress
 from copy import copy
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from hashlib import blake2b
 from itertools import chain
 from pathlib import Path
@@ -54,13 +54,22 @@ from procedural_memory.storage.files import sync_folder
 from procedural_memory.storage.older import older_patterns, read_older
 from procedural_memory.storage.plain_pickle import load_plain
 from procedural_memory.types import Command, Outcome
-from procedural_memory.validation import as_commands, as_outcome, as_text, as_timestamp, as_verdict, redacted
+from procedural_memory.validation import (
+    as_commands,
+    as_outcome,
+    as_text,
+    as_timestamp,
+    as_verdict,
+    begins_with_blank,
+    redacted,
+)
 
 __all__ = ["SessionRecord", "Snapshot", "as_feedback", "read_snapshot", "sessions_of", "write_snapshot"]
 
 _FORMAT, _VERSION = "procedural-memory", 1
 _SUFFIXES = (".pkl", ".pickle", ".json", ".jsonl", ".sqlite")
 _COMMAND_FIELDS = tuple(field.name for field in fields(Command))
+_TEXT_FIELDS = ("command", "cwd", "project", "source", "host", "branch", "line", "after")
 
 
 class SessionRecord:
@@ -81,6 +90,16 @@ class SessionRecord:
         self.source: str | None = redacted(f"{name}.source", item.get("source"))
         self.commands = as_commands(f"{name}.commands", item.get("commands"))
         self.feedback = as_feedback(f"{name}.feedback", item.get("feedback", []), len(self.commands))
+        self.leave_out({number for number, command in enumerate(item["commands"]) if begins_with_blank(command)})
+
+    def leave_out(self, numbers: Set[int]) -> None:
+        """Leave out steps, and the feedback that was given after them."""
+        if not numbers:
+            return
+        kept = [number for number in range(len(self.commands)) if number not in numbers]
+        places = {0: 0} | {old + 1: new for new, old in enumerate(kept, 1)}
+        self.commands = [self.commands[number] for number in kept]
+        self.feedback = [replace(row, step=places[row.step]) for row in self.feedback if row.step in places]
 
 
 def as_feedback(name: str, items: Any, steps: int | None = None) -> list[FeedbackRow]:
@@ -106,25 +125,36 @@ def as_feedback(name: str, items: Any, steps: int | None = None) -> list[Feedbac
     return rows
 
 
-def _plain_feedback(rows: list[FeedbackRow], leave_out: str) -> list[dict[str, Any]]:
+def _plain_feedback(rows: list[FeedbackRow], leave_out: str, text: Callable[[str], str]) -> list[dict[str, Any]]:
     names = [field.name for field in fields(FeedbackRow) if field.name != leave_out]
-    return [{name: value for name in names if (value := getattr(row, name)) is not None} for row in rows]
+    return [
+        {
+            name: text(value) if name in _TEXT_FIELDS else value
+            for name in names
+            if (value := getattr(row, name)) is not None
+        }
+        for row in rows
+    ]
 
 
-def sessions_of(store: Store) -> Iterator[dict[str, Any]]:
-    """Yield the sessions of a store as plain containers, in canonical order."""
+def sessions_of(store: Store, text: Callable[[str], str] = redact) -> Iterator[dict[str, Any]]:
+    """Yield the sessions of a store as plain containers, in canonical order, redacted once more by `text`."""
     for row in store.sessions():
         commands = [
-            {name: value for name in _COMMAND_FIELDS if (value := getattr(command, name)) is not None}
+            {
+                name: text(value) if name in _TEXT_FIELDS else value
+                for name in _COMMAND_FIELDS
+                if (value := getattr(command, name)) is not None
+            }
             for command in store.steps(row.id)
         ]
-        feedback = _plain_feedback(store.feedback(row.id), leave_out="after")  # which the steps tell
+        feedback = _plain_feedback(store.feedback(row.id), "after", text)  # which the steps tell
         yield {
-            "session_id": row.session_id,
+            "session_id": text(row.session_id),
             "start": row.start,
             "outcome": row.outcome,
             "closed": row.closed,
-            "source": row.source,
+            "source": None if row.source is None else text(row.source),
             "commands": commands,
             **({"feedback": feedback} if feedback else {}),
         }
@@ -140,8 +170,13 @@ class Snapshot:
     ranker: bytes
 
 
-def write_snapshot(store: Store, path: str | os.PathLike[str], ranker: bytes) -> Path:
+def write_snapshot(
+    store: Store, path: str | os.PathLike[str], ranker: bytes, text: Callable[[str], str] = redact
+) -> Path:
     """Write a snapshot; the file appears whole, readable by its owner only, or not at all.
+
+    Every text passes through `text` once more, for a rule may be newer than what is stored; a ``.sqlite`` is a copy of
+    the store as it is.
 
     Raises
     ------
@@ -161,7 +196,7 @@ def write_snapshot(store: Store, path: str | os.PathLike[str], ranker: bytes) ->
             if target.suffix == ".sqlite":
                 store.backup(temporary, ranker)
             else:
-                _write(store, file, target.suffix, ranker)
+                _write(store, file, target.suffix, ranker, text)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, target)
@@ -176,29 +211,29 @@ def write_snapshot(store: Store, path: str | os.PathLike[str], ranker: bytes) ->
     return target
 
 
-def _write(store: Store, file: IO[bytes], suffix: str, ranker: bytes) -> None:
+def _write(store: Store, file: IO[bytes], suffix: str, ranker: bytes, text: Callable[[str], str]) -> None:
     content: dict[str, Any] = {"format": _FORMAT, "version": _VERSION}
     if suffix != ".jsonl":
-        content["sessions"] = sessions = list(sessions_of(store))
+        content["sessions"] = sessions = list(sessions_of(store, text))
         content["checksum"] = _checksum(sessions)
-    if feedback := _plain_feedback(store.feedback(None), leave_out="step"):
+    if feedback := _plain_feedback(store.feedback(None), "step", text):
         content |= {"feedback": feedback, "feedback_checksum": _checksum(feedback)}
     content["ranker"] = base64.b64encode(ranker).decode("ascii")
     if suffix == ".json":
         file.write(json.dumps(content, ensure_ascii=False, indent=1).encode("utf-8"))
     elif suffix == ".jsonl":
-        file.writelines(_lines(content, sessions_of(store)))
+        file.writelines(_lines(content, sessions_of(store, text)))
     else:
-        if vectors := _vectors_of(store):
+        if vectors := _vectors_of(store, text):
             content["vectors"] = vectors
         pickle.dump(content, file, protocol=4)
 
 
-def _vectors_of(store: Store) -> dict[str, dict[str, bytes]]:
+def _vectors_of(store: Store, text: Callable[[str], str]) -> dict[str, dict[str, bytes]]:
     fingerprint = store.meta("embedder")
     if fingerprint is None:
         return {}
-    return {fingerprint: {store.template_text(number): data for number, data in store.vectors(fingerprint)}}
+    return {fingerprint: {text(store.template_text(number)): data for number, data in store.vectors(fingerprint)}}
 
 
 def read_snapshot(path: str | os.PathLike[str]) -> Snapshot:
@@ -265,8 +300,8 @@ def _read_store(target: Path) -> Snapshot:
         try:
             with closing(SQLiteStore(copied)) as store:
                 records = [SessionRecord(f"sessions[{i}]", item) for i, item in enumerate(sessions_of(store))]
-                feedback = as_feedback("feedback", _plain_feedback(store.feedback(None), leave_out="step"))
-                return Snapshot(records, feedback, _vectors(_vectors_of(store)), store.meta("ranker") or b"")
+                feedback = as_feedback("feedback", _plain_feedback(store.feedback(None), "step", redact))
+                return Snapshot(records, feedback, _vectors(_vectors_of(store, redact)), store.meta("ranker") or b"")
         except StorageError as error:
             raise SnapshotError(str(error).replace(copied, str(target))) from error
 
