@@ -23,11 +23,12 @@ from contextlib import closing
 from datetime import date
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 
 from procedural_memory import ProceduralMemoryEngine, Session
+from procedural_memory.types import Durability
 
 AT_ONCE = 5
 """Live sessions that a writer has open at a time."""
@@ -102,7 +103,7 @@ def interleaved(writer: int, sessions: int) -> Iterator[tuple[int, int, dict[str
                     yield session, step, steps[step] if step < len(steps) else None
 
 
-def fresh(path: Path | None, durability: str) -> ProceduralMemoryEngine:
+def fresh(path: Path | None, durability: Durability) -> ProceduralMemoryEngine:
     """Return an engine without a model."""
     return ProceduralMemoryEngine(path=path, embedder="lexical", durability=durability)  # type: ignore[arg-type]
 
@@ -114,7 +115,7 @@ def timed(seconds: list[float], call: Callable[[], object]) -> None:
     seconds.append(time.perf_counter() - begin)
 
 
-def write(path: Path, durability: str, writer: int, sessions: int) -> list[float]:
+def write(path: Path, durability: Durability, writer: int, sessions: int) -> list[float]:
     """Learn sessions live; return how long each `record` took."""
     seconds: list[float] = []
     live: dict[int, Session] = {}
@@ -129,7 +130,7 @@ def write(path: Path, durability: str, writer: int, sessions: int) -> list[float
     return seconds
 
 
-def read(path: Path, durability: str, stop: Path) -> list[float]:
+def read(path: Path, durability: Durability, stop: Path) -> list[float]:
     """Predict until told to stop; return how long each prediction took."""
     seconds: list[float] = []
     chance = random.Random(0)
@@ -140,7 +141,7 @@ def read(path: Path, durability: str, stop: Path) -> list[float]:
     return seconds
 
 
-def insert(path: Path, durability: str, writer: int, sessions: int) -> list[float]:
+def insert(path: Path, durability: Durability, writer: int, sessions: int) -> list[float]:
     """Insert the same steps with SQLite alone; return how long each transaction took."""
     seconds: list[float] = []
     with closing(sqlite3.connect(path, isolation_level=None, timeout=60)) as database:
@@ -158,9 +159,9 @@ def insert(path: Path, durability: str, writer: int, sessions: int) -> list[floa
 
 
 def together(
-    work: Callable[[Path, str, int, int], list[float]],
+    work: Callable[[Path, Durability, int, int], list[float]],
     path: Path,
-    durability: str,
+    durability: Durability,
     writers: int,
     sessions: int,
     readers: int = 0,
@@ -186,7 +187,7 @@ def gathered(futures: list[Future[list[float]]]) -> list[float]:
     return [seconds for future in futures for seconds in future.result()]
 
 
-def measure(folder: Path, durability: str, writers: int, sessions: int, readers: int) -> str:
+def measure(folder: Path, durability: Durability, writers: int, sessions: int, readers: int) -> str:
     """Return a row of the table."""
     path = folder / f"{durability}.sqlite3"
     ours = together(write, path, durability, writers, sessions, readers)
@@ -218,7 +219,7 @@ def main() -> None:
     parser.add_argument("--write", action="store_true")
     options = parser.parse_args()
     table = [HEADER, "|---" * HEADER.count(" | ") + "|---|"]
-    for durability in ("full", "normal"):
+    for durability in get_args(Durability):
         with tempfile.TemporaryDirectory() as folder:
             table.append(measure(Path(folder), durability, options.writers, options.sessions, options.readers))
             print(table[-1], flush=True)

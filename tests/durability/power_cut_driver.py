@@ -6,13 +6,16 @@ import os
 import sys
 from itertools import islice
 from pathlib import Path
+from typing import cast
 
 from workload import Performer, calls
+
+from procedural_memory.types import Durability
 
 MIX = "record record learn learn save merge forget reopen"
 
 
-def main(folder: Path, durability: str, seed: int, count: int) -> None:
+def main(folder: Path, durability: Durability, seed: int, count: int) -> None:
     """Make the calls; the marks go the way of all writes, so that the journal tells what was acknowledged when."""
     marks = os.open(folder / "marks", os.O_CREAT | os.O_WRONLY, 0o600)
     # In a folder that is new, too.
@@ -25,4 +28,4 @@ def main(folder: Path, durability: str, seed: int, count: int) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))
+    main(Path(sys.argv[1]), cast(Durability, sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))

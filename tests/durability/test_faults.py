@@ -13,6 +13,7 @@ from fault_driver import FAILURES, Faults
 from workload import Call, Performer, State, after, contents, derived, fresh, integrity
 
 from procedural_memory import StorageError
+from procedural_memory.types import Durability
 
 
 @pytest.mark.parametrize("failure", FAILURES)
@@ -57,7 +58,7 @@ def small(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("durability", ["full", "normal"])
-def test_a_full_disk_is_told_of_and_costs_nothing(durability: str, small: Path, tmp_path: Path) -> None:
+def test_a_full_disk_is_told_of_and_costs_nothing(durability: Durability, small: Path, tmp_path: Path) -> None:
     """Sessions are learned until the disk is full, and again when there is room."""
     path, filler = small / "memory.sqlite3", small / "filler"
     performer, state = Performer(path, durability), State({})

@@ -13,6 +13,8 @@ import pytest
 from kill_worker import MIX, work
 from workload import State, after, calls, contents, derived, fresh, integrity, saved, snapshot_of
 
+from procedural_memory.types import Durability
+
 PRELOADED = (
     "procedural_memory.engine",
     "procedural_memory.embedding.lexical",
@@ -38,7 +40,7 @@ def received(acknowledged: Connection) -> int:
 
 
 @pytest.mark.parametrize("durability", ["full", "normal"])
-def test_a_killed_process_leaves_what_it_acknowledged(durability: str, quick: Path, thorough: bool) -> None:
+def test_a_killed_process_leaves_what_it_acknowledged(durability: Durability, quick: Path, thorough: bool) -> None:
     """Also with level normal: what the system was told outlives the process."""
     method = multiprocessing.get_context("forkserver")
     method.set_forkserver_preload([*PRELOADED])

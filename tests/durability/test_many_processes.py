@@ -8,11 +8,13 @@ import pytest
 from many_processes import fresh, sessions_of, together, write
 from workload import contents, derived, integrity
 
+from procedural_memory.types import Durability
+
 WRITERS, READERS = 8, 2
 
 
 @pytest.mark.parametrize("durability", ["full", "normal"])
-def test_many_processes_learn_into_one_file(durability: str, tmp_path: Path, thorough: bool) -> None:
+def test_many_processes_learn_into_one_file(durability: Durability, tmp_path: Path, thorough: bool) -> None:
     """No step is lost, none is counted twice, and nobody is told that the file is locked."""
     sessions = 500 if thorough else 8
     path = tmp_path / "memory.sqlite3"

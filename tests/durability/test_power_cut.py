@@ -20,10 +20,12 @@ from disk import WRITE, Disk, Entry, read_journal
 from power_cut_driver import MIX
 from workload import State, after, calls, contents, derived, fresh, integrity, saved, snapshot_of
 
+from procedural_memory.types import Durability
+
 COUNT = 60
 
 
-def recorded(folder: Path, shim: Path, durability: str, seed: int) -> list[Entry]:
+def recorded(folder: Path, shim: Path, durability: Durability, seed: int) -> list[Entry]:
     """Run the driver and return what it did to its files."""
     journal, disk = folder / "journal", folder / "disk"
     disk.mkdir()
@@ -66,7 +68,9 @@ def states(seed: int) -> list[State]:
 
 
 @pytest.mark.parametrize("durability", ["full", "normal"])
-def test_what_was_acknowledged_survives_a_power_cut(durability: str, shim: Path, quick: Path, thorough: bool) -> None:
+def test_what_was_acknowledged_survives_a_power_cut(
+    durability: Durability, shim: Path, quick: Path, thorough: bool
+) -> None:
     """Full: all that was acknowledged is there. Normal: the newest calls may be lost, whole and in order."""
     seed, lost = 7, 0
     entries = recorded(quick, shim, durability, seed)

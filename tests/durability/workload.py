@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from procedural_memory import ProceduralMemoryEngine, Session
+from procedural_memory.types import Durability
 
 __all__ = [
     "Call",
@@ -112,7 +113,7 @@ def after(state: State, call: Call) -> State:
     return State(memory, state.snapshot)
 
 
-def fresh(path: Path | None, durability: str) -> ProceduralMemoryEngine:
+def fresh(path: Path | None, durability: Durability) -> ProceduralMemoryEngine:
     """Return an engine without a model."""
     return ProceduralMemoryEngine(path=path, embedder="lexical", durability=durability)  # type: ignore[arg-type]
 
@@ -127,7 +128,7 @@ class Performer:
     durability : {"full", "normal"}
     """
 
-    def __init__(self, path: Path, durability: str) -> None:
+    def __init__(self, path: Path, durability: Durability) -> None:
         self._path, self._durability = path, durability
         self.engine = fresh(path, durability)
         self._live: dict[str, Session] = {}
