@@ -105,7 +105,7 @@ def interleaved(writer: int, sessions: int) -> Iterator[tuple[int, int, dict[str
 
 def fresh(path: Path | None, durability: Durability) -> ProceduralMemoryEngine:
     """Return an engine without a model."""
-    return ProceduralMemoryEngine(path=path, embedder="lexical", durability=durability)  # type: ignore[arg-type]
+    return ProceduralMemoryEngine(path=path, embedder="lexical", durability=durability)
 
 
 def timed(seconds: list[float], call: Callable[[], object]) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 from typing import Any, get_args
 
@@ -428,37 +426,6 @@ def test_without_feedback_nothing_is_read(tmp_path: Path) -> None:
         for _ in range(3):
             engine.predict_next_action(ADD, top_k=9)
         assert len([sql for sql in asked if "shown" in sql or "feedback" in sql]) <= 1
-
-
-def _old_store(path: Path) -> None:
-    """Make of a store one that was written before there was feedback."""
-    with closing(sqlite3.connect(path)) as old:
-        old.executescript("DROP TABLE feedback; DROP TABLE shown; DELETE FROM meta WHERE key = 'derived_feedback';")
-        old.executescript("PRAGMA user_version = 2; PRAGMA wal_checkpoint(TRUNCATE);")
-
-
-def test_a_store_from_before_feedback_is_opened(tmp_path: Path) -> None:
-    """Its log is kept, and feedback can be given; what was given is kept when its tables are made anew again."""
-    path = tmp_path / "m.sqlite3"
-    with fresh(path) as engine:
-        before, exactly = said(engine, ADD), told(engine)
-    _old_store(path)
-    with ProceduralMemoryEngine(path=path, embedder="lexical") as engine:
-        engine.flush()
-        assert said(engine, ADD) == before
-        assert told(engine) == exactly  # the ranker has not learned the same steps twice
-        engine.feedback(ADD, "make lint", "rejected")
-        with engine.session() as session:
-            session.record("git add .")
-            session.feedback("make test", "accepted")
-        after = said(engine, ADD)
-        assert after != before
-    with closing(sqlite3.connect(path)) as old:
-        old.executescript("DROP TABLE shown; DROP TABLE value; PRAGMA user_version = 2;")
-    with ProceduralMemoryEngine(path=path, embedder="lexical") as engine:
-        engine.flush()
-        assert engine.stats()["feedback_count"] == 2
-        assert said(engine, ADD) == after
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,11 @@ import gc
 import itertools
 import os
 import random
-import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +25,6 @@ from procedural_memory import (
     LexicalEmbedder,
     ProceduralMemoryEngine,
     SessionConflictError,
-    StorageError,
 )
 from procedural_memory.embedding.select import Selection
 from procedural_memory.memory.vectors import VectorIndex
@@ -823,36 +820,3 @@ def test_numbers_too_long_to_print_are_refused(engine: ProceduralMemoryEngine) -
         engine.learn_workflow([{"command": "ls", "exit_code": 10**5000}] * 3)
     with pytest.raises(InvalidInputError, match="top_k: must be at least 1"):
         engine.predict_next_action([], top_k=-(10**5000))
-
-
-def test_a_store_of_an_older_version_is_derived_anew(tmp_path: Path) -> None:
-    """Tables that an older version left are made anew from the log; nothing that was learned is lost."""
-    path = tmp_path / "m.sqlite3"
-    with fresh(path) as engine:
-        engine.learn_workflow(["git add .", "git commit", "git push"], session_id="one")
-        engine.flush()  # embedding would go on while the memory is asked
-        expected = said(engine, ["git add ."])
-    with closing(sqlite3.connect(path)) as old:
-        old.executescript(
-            "DROP TABLE value; DROP TABLE place; CREATE TABLE line(command TEXT); INSERT INTO line VALUES ('old');"
-            "DELETE FROM follower; PRAGMA user_version = 0;"
-        )
-    with fresh(path) as again:
-        assert again.stats()["session_count"] == 1
-        again.flush()
-        assert said(again, ["git add ."]) == expected
-    with closing(sqlite3.connect(path)) as now:
-        assert not now.execute("SELECT 1 FROM sqlite_master WHERE name = 'line'").fetchone()
-
-
-def test_a_store_of_a_newer_version_is_refused(tmp_path: Path) -> None:
-    """What a later version wrote is left as it is, and the error says what to do."""
-    path = tmp_path / "m.sqlite3"
-    with fresh(path) as engine:
-        engine.learn_workflow(["a", "b", "c"])
-    with closing(sqlite3.connect(path)) as newer:
-        newer.execute("PRAGMA user_version = 99")
-    before = path.read_bytes()
-    with pytest.raises(StorageError, match=r"version 99.*update omnimemory-procedural"):
-        fresh(path)
-    assert path.read_bytes() == before

@@ -137,14 +137,14 @@ class _Rows:
     def add(self, number: int, row: list[Any]) -> None:
         """Take a row for what its shape says that it is; most rows are derived, and of no interest.
 
-        Newer versions may have a column more at the end. Of two rows with one number, which an older copy of a page may
+        Newer versions have more columns, at the end. Of two rows with one number, which an older copy of a page may
         hold, that of a closed session counts, else the first.
         """
         width = len(row)
         if width == 2:
             if row[0] is None and isinstance(row[1], str) and text_id(row[1]) == number:
                 self.texts[number] = row[1]
-        elif width in (7, 8) and _is_head(row):
+        elif width in (7, 8, 9) and _is_head(row):
             head = _Head(*row[1:7])
             if number not in self.heads or head.closed > self.heads[number].closed:
                 self.heads[number] = head

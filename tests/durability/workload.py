@@ -115,7 +115,7 @@ def after(state: State, call: Call) -> State:
 
 def fresh(path: Path | None, durability: Durability) -> ProceduralMemoryEngine:
     """Return an engine without a model."""
-    return ProceduralMemoryEngine(path=path, embedder="lexical", durability=durability)  # type: ignore[arg-type]
+    return ProceduralMemoryEngine(path=path, embedder="lexical", durability=durability)
 
 
 class Performer:

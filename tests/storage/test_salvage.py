@@ -9,6 +9,7 @@ import shutil
 import sqlite3
 import struct
 import time
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,11 +68,24 @@ def plain(found: Salvaged) -> dict[str, dict[str, Any]]:
     return items
 
 
-def leaves(path: Path, width: int) -> dict[int, list[tuple[int, list[Any]]]]:
-    """Return the pages that hold rows of so many columns, with their rows."""
+Row = list[Any]
+
+
+def is_head(row: Row) -> bool:
+    """Return whether a row is that of a session: feedback has as many columns, and a number for the session."""
+    return len(row) == 8 and isinstance(row[1], str)
+
+
+def is_text(row: Row) -> bool:
+    """Return whether a row is a text."""
+    return len(row) == 2
+
+
+def leaves(path: Path, wanted: Callable[[Row], bool]) -> dict[int, list[tuple[int, Row]]]:
+    """Return the pages that hold rows of a kind, with their rows."""
     with Pages(path) as pages:
         found = {number: list(pages.rows(number)) for number in range(1, pages.count + 1)}
-    return {number: rows for number, rows in found.items() if any(len(row) == width for _, row in rows)}
+    return {number: rows for number, rows in found.items() if any(wanted(row) for _, row in rows)}
 
 
 def test_every_row_is_read_without_sqlite(whole: Path) -> None:
@@ -151,7 +165,7 @@ def test_a_destroyed_page_costs_only_what_was_on_it(
 ) -> None:
     """Sessions whose rows and texts lie on other pages come back exactly, whatever stands on the page now."""
     store = Path(shutil.copy(whole, tmp_path / "memory.sqlite3"))
-    of_log = [n for n, rows in known.rows.items() if n > 1 and any(len(row) in (2, 7, 8, 13) for _, row in rows)]
+    of_log = [n for n, rows in known.rows.items() if n > 1 and any(len(row) in (2, 8, 13) for _, row in rows)]
     page = data.draw(st.one_of(st.sampled_from(of_log), st.integers(2, len(known.rows))))
     how = data.draw(st.sampled_from(["zeros", "noise", "half", "ones"]))
     noise = random.Random(data.draw(st.integers(0, 2**32))).randbytes(PAGE)
@@ -159,8 +173,8 @@ def test_a_destroyed_page_costs_only_what_was_on_it(
     overwrite(store, (page - 1) * PAGE, junk)
 
     rows = known.rows[page]
-    touched = {known.names[row[1]] for _, row in rows if len(row) in (8, 13) and row[1]}
-    touched |= {known.names[number] for number, row in rows if len(row) == 7}
+    touched = {known.names[row[1]] for _, row in rows if len(row) in (8, 13) and not is_head(row) and row[1]}
+    touched |= {known.names[number] for number, row in rows if is_head(row)}
     lost = {row[1] for _, row in rows if len(row) == 2}
     if page in known.others:
         lost.add(LONG.strip())
@@ -246,7 +260,7 @@ def test_cells_of_a_page_take_no_more_than_the_page(tmp_path: Path) -> None:
 def test_a_chain_of_pages_that_never_ends_is_left(store: Path) -> None:
     """An overflow page that names itself as the next one costs its row, and nothing else."""
     original = log_of(store)
-    (leaf,) = [n for n, rows in leaves(store, 2).items() if any(row[1] == LONG.strip() for _, row in rows)]
+    (leaf,) = [n for n, rows in leaves(store, is_text).items() if any(row[1] == LONG.strip() for _, row in rows)]
     with Pages(store) as pages:
         assert list(pages.rows(leaf))
         first, *_, last = sorted(pages._followed)
@@ -291,8 +305,8 @@ def test_of_two_copies_the_closed_session_counts(store: Path) -> None:
     """An older copy of a page, which no list of free pages tells of, neither reopens nor doubles a session."""
     old = b"".join(
         store.read_bytes()[(page - 1) * PAGE : page * PAGE]
-        for page, rows in leaves(store, 7).items()
-        if any(len(row) == 7 and row[1] == "open" for _, row in rows)
+        for page, rows in leaves(store, is_head).items()
+        if any(is_head(row) and row[1] == "open" for _, row in rows)
     )
     assert len(old) == PAGE
     with (
@@ -329,7 +343,7 @@ def test_a_broken_interior_page_loses_nothing(store: Path) -> None:
 def test_sessions_without_their_row_get_an_id_of_their_content(store: Path, tmp_path: Path) -> None:
     """Steps without their session are kept under an id that is the same each time, with unknown outcome, closed."""
     original = log_of(store)
-    for page in leaves(store, 7):
+    for page in leaves(store, is_head):
         overwrite(store, (page - 1) * PAGE, bytes(PAGE))
     found = salvage(store)
     assert found.report["lost"] == {"sessions": 0, "steps": 0, "feedback": 0}

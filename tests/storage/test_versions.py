@@ -64,6 +64,25 @@ def test_an_earlier_version_is_taken_over(version: int, tmp_path: Path) -> None:
     assert schema(path) == schema(new)
 
 
+@pytest.mark.parametrize("version", [1, 2])
+def test_what_was_derived_by_old_rules_goes(version: int, tmp_path: Path) -> None:
+    """Tables that are no more are dropped, those that are lost made anew; and what is new can be used."""
+    path = store_of(version, tmp_path / "old.sqlite3")
+    with closing(sqlite3.connect(path)) as database:
+        database.executescript(
+            "DROP TABLE value; DROP TABLE place; CREATE TABLE line(command TEXT); INSERT INTO line VALUES ('old');"
+            "DELETE FROM follower;"
+        )
+    with ProceduralMemoryEngine(path=path, embedder="lexical") as engine:
+        engine.flush()
+        before = engine.predict_next_action(STEPS[:2], top_k=1)[0]
+        assert before.next_command == "make test"
+        engine.feedback(STEPS[:2], before, "rejected")
+        assert engine.predict_next_action(STEPS[:2], top_k=1)[0].probability < before.probability
+    with closing(sqlite3.connect(path)) as database:
+        assert not database.execute("SELECT 1 FROM sqlite_master WHERE name = 'line'").fetchone()
+
+
 def test_a_migration_that_fails_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The steps are one transaction: after an error in the last one the store is of its old version, whole."""
     path = store_of(1, tmp_path / "old.sqlite3")
