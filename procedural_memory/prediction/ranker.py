@@ -228,6 +228,8 @@ class Rankers:
         bool
             False, and nothing is changed, when `data` is of another kind.
         """
+        if not self.learned and share == 1.0:
+            return self.restore(data)  # to the last bit
         start, other = Rankers(self._start), Rankers(self._start)
         if not other.restore(data):
             return False
