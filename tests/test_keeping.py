@@ -300,7 +300,7 @@ def test_hostile_pickle_runs_nothing(learned: ProceduralMemoryEngine, tmp_path: 
         ("a.jsonl", b"", "is no snapshot"),
         ("a.jsonl", b"{\n", "damaged or no snapshot"),
         ("a.jsonl", b'[]\n{"end": true}\n', "is no snapshot"),
-        ("a.sqlite", b"", "no store, or is damaged|not a store|another program"),
+        ("a.sqlite", b"", r"is no store, or is damaged \(it is empty\)"),
         ("a.sqlite", b"no database at all, but long enough to look at " * 40, "is no store, or is damaged"),
         ("a.jsonl", b'{"format": "procedural-memory", "version": 1}\n', "last line is missing"),
         ("a.jsonl", b'{"format": "procedural-memory", "version": 1}\n{"end": true}\n{}', "lines follow"),

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-import sqlite3
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -305,7 +303,7 @@ def test_bad_input_is_named(engine: ProceduralMemoryEngine) -> None:
 
 
 def test_a_durable_store_says_the_same_when_opened_again(tmp_path: Path) -> None:
-    """Also one whose tables are of a version that kept no courses, and one that another process wrote to meanwhile."""
+    """Also one that another process wrote to meanwhile."""
     path = tmp_path / "m.sqlite3"
     context = ["git pull", "git push --force"]
     with ProceduralMemoryEngine(path=path, embedder="lexical") as engine:
@@ -316,8 +314,6 @@ def test_a_durable_store_says_the_same_when_opened_again(tmp_path: Path) -> None
             beside.learn_workflow([*context, "ls"], "success")
             assert beside.predict_outcome(context) == engine.predict_outcome(context) != expected
             expected = engine.predict_outcome(context)
-    with closing(sqlite3.connect(path)) as old:
-        old.executescript("DROP TABLE course; DELETE FROM meta WHERE key = 'courses'; PRAGMA user_version = 2;")
     with ProceduralMemoryEngine(path=path, embedder="lexical") as again:
         assert again.predict_outcome(context) == expected
 

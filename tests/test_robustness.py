@@ -316,7 +316,7 @@ def test_untimed_sessions_keep_the_earlier_place(engine: ProceduralMemoryEngine)
         other.merge(a)
         starts = [[(row.session_id, row.start) for row in e._store.sessions()] for e in (engine, other)]
         assert starts[0] == starts[1]
-        assert engine.predict_next_action(["make"]) == other.predict_next_action(["make"])
+        assert said(engine, ["make"]) == said(other, ["make"])
 
 
 def test_the_same_workflow_is_found_among_thousands(engine: ProceduralMemoryEngine) -> None:

@@ -1114,7 +1114,9 @@ def copy_store(source: Path, target: str) -> None:
         with closing(_reader(source)) as read, closing(sqlite3.connect(target)) as written:
             read.backup(written)
             (verdict,) = written.execute("PRAGMA quick_check(1)").fetchone()
+            if not tables_of(written):
+                verdict = "it is empty"
     except sqlite3.Error as error:
         raise SnapshotError(f"the file is no store, or is damaged ({_told(error)})") from error
     if verdict != "ok":
-        raise SnapshotError(f"the file is damaged ({verdict})")
+        raise SnapshotError(f"the file is no store, or is damaged ({verdict})")
