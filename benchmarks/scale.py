@@ -139,7 +139,8 @@ def cold(path: Path) -> Cold:
         [sys.executable, "-c", COLD, str(path)], capture_output=True, text=True, check=True, env={**os.environ}
     ).stdout
     seconds = time.perf_counter() - begin
-    return Cold(*map(float, told.split()), seconds)
+    imported, opened, predicted, peak = map(float, told.split())
+    return Cold(imported, opened, predicted, peak, seconds)
 
 
 def row(path: Path, seconds: float | None, runs: list[Cold]) -> str:

@@ -348,20 +348,19 @@ class ProceduralMemoryEngine:
             return command
         with self._writing():
             with self._store.transaction():
-                self._check_open(live)
-                step = self._store.step_count(live._number)
+                step = self._next_step(live)
                 if step == 0 and command.timestamp is not None:
                     # As in a batch, a session begins with its first step.
                     self._store.set_start(live._number, command.timestamp)
                 self._store.add_steps(live._number, step, [command])
-            live._context.add(command)
-            if text is not None:
-                live._context.values.observe_output(text)
+            live._note(command, text)
         return command
 
-    def _check_open(self, live: Session) -> None:
-        if self._store.get_session(live._number).closed:
+    def _next_step(self, live: Session) -> int:
+        step = self._store.next_step(live._number)
+        if step is None:
             raise ClosedError(f"session {live.session_id!r} was closed; start a new one with engine.session()")
+        return step
 
     def _close_session(self, number: int, outcome: Outcome) -> str | None:
         result = as_outcome(outcome)
@@ -539,8 +538,7 @@ class ProceduralMemoryEngine:
         with self._writing(), self._store.transaction():
             number, step = None, 0
             if live is not None:
-                self._check_open(live)
-                number, step, project = live._number, self._store.step_count(live._number), live._context.project
+                number, step, project = live._number, self._next_step(live), live._context.project
             self._store.add_feedback(number, [FeedbackRow(step, after, line, verdict, self._now(), project)])
 
     def similar_patterns(

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Session"]
 
+_NOTED = 64
+"""Steps that wait to be understood."""
+
 
 class Session:
     """A session that is going on; made by `ProceduralMemoryEngine.session`.
@@ -39,7 +42,8 @@ class Session:
         self._engine = engine
         self._number = number
         self._defaults = defaults
-        self._context = context
+        self._known = context
+        self._noted: list[tuple[Command, str | None]] = []
         self._closed = False
         self._gone = False
         self._pattern_id: str | None = None
@@ -124,6 +128,30 @@ class Session:
             self._closed = True
         return self._pattern_id
 
+    def _note(self, command: Command, output: str | None) -> None:
+        """Remember a step that was recorded, with what it printed."""
+        self._noted.append((command, output))
+        if len(self._noted) >= _NOTED:
+            self._take_in()
+
+    @property
+    def _context(self) -> SessionContext:
+        """The steps so far, as predictions see them; to be read with the engine's lock held."""
+        self._take_in()
+        return self._known
+
+    @_context.setter
+    def _context(self, context: SessionContext) -> None:
+        self._known, self._noted = context, []
+
+    def _take_in(self) -> None:
+        # Not when they are recorded: who only records need not wait until they are understood.
+        noted, self._noted = self._noted, []
+        for command, output in noted:
+            self._known.add(command)
+            if output is not None:
+                self._known.values.observe_output(output)
+
     def _check_open(self) -> None:
         if self._gone:
             raise ClosedError(f"session {self.session_id!r} was forgotten or replaced; start a new one")
@@ -144,4 +172,4 @@ class Session:
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else "open"
-        return f"<Session {self.session_id!r}, {len(self._context.templates)} steps, {state}>"
+        return f"<Session {self.session_id!r}, {self._known.length + len(self._noted)} steps, {state}>"

@@ -159,10 +159,14 @@ def as_shown(value: Any) -> str:
     return redact(as_text("prediction", value.next_command if isinstance(value, Prediction) else value))
 
 
+_redact_again = lru_cache(maxsize=1_024)(redact)
+"""For folders, projects and sources, which every step of a session names again."""
+
+
 def redacted(name: str, value: Any) -> str | None:
     """Return a clean string without secrets, or None."""
     text = as_text(name, value, optional=True)
-    return None if text is None else redact(text)
+    return None if text is None else _redact_again(text)
 
 
 def as_output(value: Any) -> str | None:

@@ -390,7 +390,8 @@ def test_scrub_applies_the_redaction_of_today(engine: ProceduralMemoryEngine, mo
     """What an older version did not know to be a secret is redacted now, everywhere."""
     secret = "ghp_" + "a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8"
     with monkeypatch.context() as older:
-        older.setattr("procedural_memory.validation.redact", lambda text: text)
+        for name in ("redact", "_redact_again"):
+            older.setattr(f"procedural_memory.validation.{name}", lambda text: text)
         step = {"command": f"curl {secret}", "cwd": f"/{secret}", "host": secret, "branch": secret, "source": secret}
         engine.learn_workflow([step, step, "ls"], session_id=f"{secret}-1", source=secret)
         engine.learn_workflow(["ls", "pwd", "make"], session_id="plain")

@@ -423,6 +423,8 @@ class _PlaceRule(NamedTuple):
     """Pattern of what precedes the value in the arguments."""
     value: str = _VALUE
     """Pattern of the value; a group says which part of it is the secret."""
+    named: bool = False
+    """Whether the place holds one of `_NAME_HINTS`, so that a command without them need not be looked into."""
 
 
 _PLACE_RULES: Final = (
@@ -496,6 +498,7 @@ _PLACE_RULES: Final = (
         "npm|pip|git|aws|gh|pulumi|yarn|composer|bundle|conda|gcloud",
         r"\s(?:set|config(?:\s{1,4}--\w{1,20})?|add|--secret)\s{1,4}[^\s=]{0,200}(?i:token|password|"
         r"passwd|_auth|secret|secret_?key|api_?key|access_key)[\w.-]{0,40}\s{1,4}",
+        named=True,
     ),
     _PlaceRule("poetry", r"\s(?:pypi-token\.[\w.-]{1,80}|http-basic\.[\w.-]{1,80}\s{1,4}[\w.@-]{1,80})\s{1,4}"),
     _PlaceRule(
@@ -538,6 +541,7 @@ _PLACE_RULES: Final = (
 
 
 _PROGRAMS: Final = frozenset(name for rule in _PLACE_RULES for name in rule.programs.split("|"))
+_UNNAMED: Final = frozenset(name for rule in _PLACE_RULES if not rule.named for name in rule.programs.split("|"))
 
 
 @cache
@@ -742,7 +746,8 @@ def _place_rules(command: str) -> str:
 def _places(command: str) -> str:
     """Apply the rules that know a secret by its place."""
     small = command.lower()
-    if any(hint in small for hint in _NAME_HINTS):
+    named = any(hint in small for hint in _NAME_HINTS)
+    if named:
         if "=" in command:
             command = _ASSIGNED.sub(_hide_assigned, command)
             if "," in command:
@@ -759,7 +764,8 @@ def _places(command: str) -> str:
         command = _SQL_PASSWORD.sub(_hide, command)
     if "|" in command and ("echo" in small or "printf" in small):
         command = _PIPED.sub(_hide, command)
-    if not _PROGRAMS.isdisjoint(_PROGRAM.findall(command)) or ("|" in command and _LISTENS.search(command)):
+    programs = _PROGRAMS if named else _UNNAMED
+    if not programs.isdisjoint(_PROGRAM.findall(command)) or ("|" in command and _LISTENS.search(command)):
         command = _place_rules(command)
     return command
 

@@ -344,6 +344,10 @@ class Store(Protocol):
         """Return how many steps a session has."""
         ...
 
+    def next_step(self, session: int) -> int | None:
+        """Return the number of the next step of a session that is open, None when it is closed."""
+        ...
+
     def set_start(self, session: int, start: float) -> None:
         """Place a session elsewhere in canonical order; wants a `reset_derived` after it if it has been derived."""
         ...

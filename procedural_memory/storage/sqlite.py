@@ -193,12 +193,12 @@ class SQLiteStore:
             execute("PRAGMA journal_mode = WAL")
             execute(f"PRAGMA synchronous = {durability}")
             execute("PRAGMA fullfsync = ON")  # where a sync does not reach the disk by itself
-        if version == VERSION:
-            return  # without a write lock, which another process may hold for long
-        execute("BEGIN IMMEDIATE")
-        if version_of(self._db) < VERSION:  # another process may have been first
-            migrate(self._db)
-        execute("COMMIT")
+        if version < VERSION:  # else without a write lock, which another process may hold for long
+            execute("BEGIN IMMEDIATE")
+            if version_of(self._db) < VERSION:  # another process may have been first
+                migrate(self._db)
+            execute("COMMIT")
+        execute(f"PRAGMA busy_timeout = {_ASK_AGAIN}")
 
     def _check_whole(self) -> None:
         """Refuse a file that was cut off: SQLite would take what is missing for empty, and go on."""
@@ -265,7 +265,7 @@ class SQLiteStore:
             self._check_open()
             self._depth = 1
             try:
-                self._begin(PATIENCE if patience is None else patience)
+                self._patiently("BEGIN IMMEDIATE", patience=PATIENCE if patience is None else patience)
                 try:
                     self.refresh()
                     yield
@@ -284,34 +284,27 @@ class SQLiteStore:
             finally:
                 self._depth = 0
                 self._dropped = False
-                self._written.clear()
 
-    def _begin(self, patience: float) -> None:
-        """Begin to write, once nobody else does.
+    def _patiently(self, sql: str, arguments: Sequence[Any] = (), patience: float = math.inf) -> list[Any]:
+        """Execute a statement as soon as no other process locks it out; wait for that no longer than may be.
 
-        SQLite asks less and less often, in the end ten times a second, so that who came later is first again and again.
-        Here it is told to give up soon, and begins anew.
+        SQLite itself asks less and less often, in the end ten times a second, so that who came later is first again and
+        again. Here it is told to give up soon, and begins anew.
         """
-        end = time.monotonic() + patience
-        self._db.execute(f"PRAGMA busy_timeout = {_ASK_AGAIN}")
-        try:
-            while True:
-                try:
-                    self._db.execute("BEGIN IMMEDIATE")
-                    return
-                except sqlite3.OperationalError as error:
-                    if "locked" not in str(error) or time.monotonic() > end:
-                        raise
-        finally:
-            self._db.execute(f"PRAGMA busy_timeout = {PATIENCE * 1000:.0f}")
+        end = time.monotonic() + min(patience, PATIENCE)
+        while True:
+            try:
+                return self._db.execute(sql, arguments).fetchall()
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error) or time.monotonic() > end:
+                    raise
 
     def _clean(self, steps: tuple[str, ...], patience: int = 0) -> None:
         """Take every trace of deleted content out of the files; what others hold back now is left for later."""
         self._uncleaned = steps
-        (usual,) = self._db.execute("PRAGMA busy_timeout").fetchone()
         reason = "another process still reads what was there before"
         try:
-            self._db.execute(f"PRAGMA busy_timeout = {min(patience, usual)}")
+            self._db.execute(f"PRAGMA busy_timeout = {patience}")
             while self._uncleaned:
                 row = self._db.execute(self._uncleaned[0]).fetchone()
                 if row is not None and row[0]:
@@ -321,7 +314,7 @@ class SQLiteStore:
         except sqlite3.Error as error:
             reason = str(error)
         finally:
-            self._db.execute(f"PRAGMA busy_timeout = {usual}")
+            self._db.execute(f"PRAGMA busy_timeout = {_ASK_AGAIN}")
         if self._uncleaned and patience == _PATIENCE_MS:
             _log.warning(
                 "store %s: what was forgotten is gone from the memory, but its files may hold traces of it (%s); they "
@@ -361,7 +354,7 @@ class SQLiteStore:
                 self._data_version = version
 
     def _drop_read(self) -> None:
-        kept = (self._contexts, self._values, self._rules, self._shown, self._counted, self._postings)
+        kept = (self._contexts, self._values, self._rules, self._shown, self._counted, self._postings, self._written)
         for each in (*kept, self._pattern_counts, self._pattern_templates):
             each.clear()
         self._all_shown = False
@@ -385,7 +378,7 @@ class SQLiteStore:
         with self._lock:
             self._check_open()
             try:
-                return self._db.execute(sql, arguments).fetchall()
+                return self._patiently(sql, arguments)
             except sqlite3.Error as error:
                 raise self._failed(error) from error
 
@@ -396,9 +389,11 @@ class SQLiteStore:
     # -- interning
 
     def _intern(self, text: str) -> int:
-        """Return the id of a text, making sure within this transaction that the text is there."""
+        """Return the id of a text, making sure that the text is there."""
         number = text_id(text)
         if number not in self._written:
+            if len(self._written) > _CACHE:
+                self._written.clear()
             self._db.execute("INSERT OR IGNORE INTO text VALUES (?, ?)", (number, text))
             self._written.add(number)
         return number
@@ -460,6 +455,15 @@ class SQLiteStore:
     def step_count(self, session: int) -> int:
         """Return how many steps a session has."""
         return int(self._one("SELECT coalesce(max(step) + 1, 0) FROM log WHERE session = ?", (session,))[0])
+
+    def next_step(self, session: int) -> int | None:
+        """Return the number of the next step of a session that is open, None when it is closed."""
+        steps = "SELECT coalesce(max(step) + 1, 0) FROM log WHERE session = s.id"
+        row = self._one(f"SELECT closed, ({steps}) FROM session s WHERE id = ?", (session,))
+        if row is None:
+            self.get_session(session)  # says so
+            return None
+        return None if row[0] else int(row[1])
 
     def set_start(self, session: int, start: float) -> None:
         """Place a session elsewhere in canonical order."""
