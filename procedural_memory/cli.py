@@ -475,6 +475,37 @@ def scrub(patterns: tuple[str, ...], dry_run: bool, path: str, embedder: str, as
 
 
 @main.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@_store_options
+@_json_option
+def save(file: Path, path: str, embedder: str, as_json: bool) -> None:
+    """Write all that was learned to FILE: .json, .jsonl (a session a line), .pkl, or .sqlite (a copy of the store)."""
+    with _engine(path, embedder, reading=True) as engine:
+        written = engine.save(file)
+        sessions = engine.stats()["session_count"]
+    if as_json:
+        _print_json({"file": str(written), "sessions": sessions})
+    else:
+        click.echo(f"{sessions} sessions were saved to {written}")
+
+
+@main.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--replace", is_flag=True, help="Put it in place of what was learned, which is saved beside it before.")
+@_store_options
+@_json_option
+def load(file: Path, replace: bool, path: str, embedder: str, as_json: bool) -> None:
+    """Take over FILE, which was written by save or is a pickle of the older engine: add what is not known yet."""
+    with _engine(path, embedder) as engine:
+        found = engine.load(file, mode="replace" if replace else "merge")
+    if as_json:
+        _print_json({"sessions": found.sessions, "backup": found.backup})
+    else:
+        backup = f"; what was there before is in {found.backup}" if found.backup else ""
+        click.echo(f"{found.sessions} sessions were taken over{backup}")
+
+
+@main.command()
 @_store_options
 @_json_option
 def stats(path: str, embedder: str, as_json: bool) -> None:

@@ -168,8 +168,8 @@ class ProceduralMemoryEngine:
         self._live: WeakSet[Session] = WeakSet()
         self._judged: Judged = {}
         self._store: Store = SQLiteStore(_resolve(path), durability)
-        self._last_start = self._store.newest_start() or 0.0
         try:
+            self._last_start = self._store.newest_start() or 0.0
             self._selection = select_embedder(
                 embedder,
                 None if model is None else os.fspath(model),

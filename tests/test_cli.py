@@ -333,3 +333,29 @@ def test_reading_makes_no_memory(run: Any, tmp_path: Path, command: list[str]) -
     assert result.exit_code == 1
     assert "there is no memory" in result.output
     assert not missing.parent.exists()
+
+
+def test_save_and_load(run: Any, tmp_path: Path) -> None:
+    """Everything can be taken out in an open format and put into another memory, added or in place of what it has."""
+    (tmp_path / "one.json").write_text(json.dumps(SESSION))
+    other = ("--path", str(tmp_path / "other.sqlite3"))
+    parsed(run("learn", "one.json", "--json"))
+    assert parsed(run("save", "all.jsonl", "--json")) == {"file": "all.jsonl", "sessions": 1}
+    lines = (tmp_path / "all.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [step["command"] for step in json.loads(lines[1])["commands"]] == SESSION["commands"]
+    (tmp_path / "two.txt").write_text("ls\nmake\nmake test\n")
+    parsed(run("learn", "two.txt", *other, "--json"))
+    assert parsed(run("load", "all.jsonl", *other, "--json")) == {"sessions": 1, "backup": None}
+    assert parsed(run("load", "all.jsonl", *other, "--json"))["sessions"] == 0
+    assert parsed(run("stats", *other, "--json"))["session_count"] == 2
+    shown = run("load", "all.jsonl", "--replace", *other)
+    assert "1 sessions were taken over; what was there before is in " in shown.output
+    (backup,) = tmp_path.glob("other.sqlite3.*.sqlite")
+    assert parsed(run("stats", *other, "--json"))["session_count"] == 1
+    assert parsed(run("load", backup.name, "--replace", *other, "--json"))["sessions"] == 2
+    (tmp_path / "bad.jsonl").write_text("{}")
+    failed = run("load", "bad.jsonl")
+    assert failed.exit_code == 1
+    assert "bad.jsonl" in failed.output
+    assert "Traceback" not in failed.output
+    assert "must end in one of" in run("save", "all.txt").output
