@@ -95,7 +95,11 @@ def _current_folder() -> str | None:
 
 def _engine(path: str | None, embedder: str, reading: bool = False) -> ProceduralMemoryEngine:
     from procedural_memory.engine import ProceduralMemoryEngine
+    from procedural_memory.privacy import DISABLE
 
+    if os.environ.get(DISABLE, "") not in ("", "0"):
+        click.echo(f"{DISABLE} turns everything off: nothing is read, stored or predicted", err=True)
+        return ProceduralMemoryEngine(embedder="lexical")
     # A path with a slip of the keyboard must not look like a memory that is empty.
     given = click.get_current_context().get_parameter_source("path") is ParameterSource.COMMANDLINE
     if reading and given and path and path != "default" and not Path(path).expanduser().exists():

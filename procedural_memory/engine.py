@@ -11,6 +11,7 @@ import uuid
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import count
 from pathlib import Path
@@ -182,13 +183,13 @@ class ProceduralMemoryEngine:
         except BaseException:
             self._store.close()
             raise
-        self._patterns = Patterns(self._store, self._reading)
+        self._patterns = Patterns(self._store, self._reading, self._privacy.again)
         # Prediction must not wait for a model, so its similarity knows stored vectors only.
         stored = CommandSimilarity(self._vectors.stored_cosines, self._vectors.scale)
         prepared = CommandSimilarity(self._vectors.prepared_cosines, self._vectors.scale)
         self._kept_pairs = KeptSimilarity(stored, self._vectors.space)
-        self._index = PatternIndex(self._store, stored, self._kept_pairs)
-        self._search = PatternIndex(self._store, prepared)
+        self._index = PatternIndex(self._store, stored, self._kept_pairs, self._privacy.again)
+        self._search = PatternIndex(self._store, prepared, text=self._privacy.again)
         self._rankers = Rankers()
         self._kept: tuple[int, int] = (0, 0)  # of the ranker in the store: its version, how many steps it had learned
         self._generation: int | None = self._store.meta("generation")
@@ -200,7 +201,7 @@ class ProceduralMemoryEngine:
             self._rankers,
         )
         self._outcomes = OutcomePredictor(self._store)
-        self._deriver = Deriver(self._store, self._min_commands, self._predictor.learn)
+        self._deriver = Deriver(self._store, self._min_commands, self._predictor.learn, self._rankers)
         if self._store.path is not None:
             self._notice_others()
             self._close_interrupted()
@@ -335,7 +336,8 @@ class ProceduralMemoryEngine:
             number = self._store.add_session(name, self._now(), probe.source, owner_of(os.getpid()))
             values = SessionValues(judged=self._judged)
             context = SessionContext(values=values, project=probe.project, cwd=probe.cwd, session=number)
-            live = Session(self, number, name, defaults, context)
+            kept = {name: None if value is None else getattr(probe, name) for name, value in defaults.items()}
+            live = Session(self, number, name, kept, context)
             self._live.add(live)
         return live
 
@@ -359,14 +361,23 @@ class ProceduralMemoryEngine:
     def _next_step(self, live: Session) -> int:
         step = self._store.next_step(live._number)
         if step is None:
+            self._find(live)
             raise ClosedError(f"session {live.session_id!r} was closed; start a new one with engine.session()")
         return step
 
-    def _close_session(self, number: int, outcome: Outcome) -> str | None:
-        result = as_outcome(outcome)
+    def _find(self, live: Session) -> SessionRow:
+        """Return the row of a live session, which another process may have forgotten."""
+        row = self._store.find_session(live._number)
+        if row is None:
+            live._gone = True
+            raise ClosedError(f"session {live.session_id!r} was forgotten or replaced; start a new one")
+        return row
+
+    def _close_session(self, live: Session, outcome: Outcome) -> str | None:
+        result, number = as_outcome(outcome), live._number
         with self._changing():
-            commands = self._store.steps(number)
-            if not self._store.get_session(number).closed:
+            row, commands = self._find(live), self._store.steps(number)
+            if not row.closed:
                 self._store.close_session(number, result, session_digest(commands, result))
                 self._catch_up()
                 self._predictor.forget()  # what its outputs named goes with the session
@@ -409,14 +420,15 @@ class ProceduralMemoryEngine:
     def _refresh_live(self) -> None:
         for live in list(self._live):
             known = self._store.find_session(live._number)
+            live._gone = (known is None or known.closed) and not live._closed
             if known is None or known.closed:
-                live._gone = not live._closed
                 continue
             live.session_id = known.session_id  # another one after a scrub
             steps = self._store.steps(known.id)
             same = [command.command for command in steps[-CONTEXT_LENGTH:]] == live._context.lines
             if not same or len(steps) != live._context.length:
-                live._context = SessionContext.of(steps, live._context.project)
+                project = live._context.project
+                live._context = SessionContext.of(steps, None if project is None else self._privacy.again(project))
                 live._context.session = known.id
                 live._context.values.judged = self._judged
 
@@ -428,13 +440,25 @@ class ProceduralMemoryEngine:
             name = session.session_id or uuid.uuid4().hex
             known = self._store.find_session(name)
             if known is not None:
-                _check_same(known, digest)
+                self._check_same(known, digest)
             else:
                 start = session.commands[0].timestamp
                 number = self._store.add_session(name, self._now() if start is None else start, session.source)
                 self._store.add_steps(number, 0, session.commands)
                 self._store.close_session(number, session.outcome, digest)
         return pattern_id_of(_templates(session.commands))
+
+    def _check_same(self, known: SessionRow, digest: bytes) -> None:
+        """Raise when the session that is known under an id has other content."""
+        if known.digest == digest:
+            return
+        # Kept when there were fewer rules for what is redacted, it may be the same.
+        hidden = [self._privacy.hide_again(command) for command in self._store.steps(known.id)]
+        if session_digest(hidden, known.outcome) != digest:
+            raise SessionConflictError(
+                f"session_id: {known.session_id!r} is taken by a session with different content; "
+                "use another id, or forget that session first"
+            )
 
     # -- predicting
 
@@ -521,7 +545,7 @@ class ProceduralMemoryEngine:
         commands = self._privacy.commands("current_context", current_context)
         last = commands[-1].command if commands else None
         project = next((command.project for command in reversed(commands) if command.project), None)
-        self._judge(None, as_shown(prediction), as_verdict(verdict), last, project)
+        self._judge(None, prediction, verdict, last, project)
 
     async def afeedback(
         self, current_context: Sequence[CommandLike], prediction: Prediction | str, verdict: Verdict
@@ -530,11 +554,16 @@ class ProceduralMemoryEngine:
         await asyncio.to_thread(self.feedback, current_context, prediction, verdict)
 
     def _judge(
-        self, live: Session | None, line: str, verdict: Verdict, after: str | None = None, project: str | None = None
+        self,
+        live: Session | None,
+        prediction: Prediction | str,
+        told: Verdict,
+        after: str | None = None,
+        project: str | None = None,
     ) -> None:
-        if self._privacy.keeps_out(line):
+        line, verdict = self._privacy.text(as_shown(prediction)), as_verdict(told)
+        if self._privacy.keeps_out(prediction if isinstance(prediction, str) else prediction.next_command):
             return
-        line = self._privacy.text(line)
         with self._writing(), self._store.transaction():
             number, step = None, 0
             if live is not None:
@@ -641,7 +670,7 @@ class ProceduralMemoryEngine:
         from procedural_memory.memory.graph import workflow_graph
 
         with self._reading():
-            return workflow_graph(self._store)
+            return workflow_graph(self._store, self._privacy.again)
 
     @property
     def causal_chains(self) -> dict[str, list[dict[str, str | int | None]]]:
@@ -649,7 +678,7 @@ class ProceduralMemoryEngine:
         from procedural_memory.memory.graph import causal_chains
 
         with self._reading():
-            return causal_chains(self._store)
+            return causal_chains(self._store, self._privacy.again)
 
     def stats(self) -> dict[str, Any]:
         """Return sizes, outcome totals, and the embedder with the reason it was chosen."""
@@ -697,7 +726,7 @@ class ProceduralMemoryEngine:
 
         if self._privacy.disabled:
             raise StorageError(f"save: {DISABLE} turns everything off, and nothing was written; unset it to save")
-        with self._reading():
+        with self._asking():
             return write_snapshot(self._store, path, self._rankers.to_bytes(), self._privacy.again)
 
     def load(self, path: str | os.PathLike[str], mode: str | None = None) -> Loaded:
@@ -734,8 +763,13 @@ class ProceduralMemoryEngine:
                 self._store.delete_sessions([row.id for row in self._store.sessions()])
                 self._store.replace_feedback(None, ())
                 self._after_removal()
-            added = self._take_in(snapshot, keep_open=mode != "merge")
-            self._vectors.restore(snapshot.vectors)
+            try:
+                added = self._take_in(snapshot, keep_open=mode != "merge")
+                self._vectors.restore(snapshot.vectors)
+            except BaseException:
+                if backup is not None:
+                    backup.unlink()  # of what is still there
+                raise
         self._settle()
         if not self._vectors.missing():
             # Every vector came with the file: what is left is quick, and predictions are at once as before.
@@ -772,7 +806,7 @@ class ProceduralMemoryEngine:
             if other is self:
                 return 0
             with other._reading():
-                records = [SessionRecord("session", item) for item in sessions_of(other._store)]
+                records = [SessionRecord("session", item) for item in sessions_of(other._store, other._privacy.again)]
                 snapshot = Snapshot(records, other._store.feedback(None), {}, other._rankers.to_bytes())
         else:
             snapshot = read_snapshot(other)
@@ -800,7 +834,7 @@ class ProceduralMemoryEngine:
                     new_steps += self._complete(known, record, digest)
                     added += 1
                 else:
-                    _check_same(known, digest)
+                    self._check_same(known, digest)
                 if record.start < known.start:
                     # Learned in two places without a time of its own: the earlier place holds everywhere.
                     self._store.set_start(known.id, record.start)
@@ -902,7 +936,7 @@ class ProceduralMemoryEngine:
             containing=containing,
             source=source,
         )
-        return self._carry_out(lambda: plan_forget(self._store, asked), dry_run).forgotten
+        return self._forgotten(self._carry_out(lambda: plan_forget(self._store, asked), dry_run))
 
     def prune(
         self,
@@ -940,9 +974,13 @@ class ProceduralMemoryEngine:
             No limit is given, or one breaks a rule.
         """
         limits = Limits.of(max_age, min_support, max_size)
-        return self._carry_out(
-            lambda: plan_prune(self._store, limits, time.time(), self._min_commands), dry_run
-        ).forgotten
+        return self._forgotten(
+            self._carry_out(lambda: plan_prune(self._store, limits, time.time(), self._min_commands), dry_run)
+        )
+
+    def _forgotten(self, plan: Plan) -> Forgotten:
+        found = plan.forgotten
+        return replace(found, examples=tuple(map(self._privacy.again, found.examples)))
 
     def scrub(
         self, patterns: str | re.Pattern[str] | Iterable[str | re.Pattern[str]] = (), *, dry_run: bool = False
@@ -973,7 +1011,11 @@ class ProceduralMemoryEngine:
         if not isinstance(given, Iterable):
             raise InvalidTypeError(f"patterns: must be regular expressions, not {type(given).__name__}")
         hide = self._privacy.hider([as_pattern(f"patterns[{i}]", item) for i, item in enumerate(given)])
-        return self._carry_out(lambda: plan_scrub(self._store, hide), dry_run).rewrites
+        rewrites = self._carry_out(lambda: plan_scrub(self._store, hide), dry_run).rewrites
+        if not dry_run:
+            for live in list(self._live):
+                live._hide(hide)
+        return rewrites
 
     def _carry_out(self, plan_of: Callable[[], Plan], dry_run: bool) -> Plan:
         if dry_run:
@@ -1045,20 +1087,24 @@ class ProceduralMemoryEngine:
         return _Guard(self, refresh=True)
 
     def _asking(self) -> _Guard:
-        """Read for a prediction: what another process keeps from being learned now is left for the next one."""
+        """Read what must not wait: what another process, or a full disk, keeps from being learned now is left."""
         return _Guard(self, refresh=True, patience=_ASKING)
 
     @contextmanager
     def _changing(self) -> Iterator[None]:
         """Change the memory in one transaction; when it fails, what is kept beside the store is as before, too."""
         with self._writing():
-            ranker, kept = self._rankers.state(), self._kept
+            ranker, kept, generation = self._rankers.state(), self._kept, self._generation
             try:
                 with self._store.transaction():
                     yield
             except BaseException:
                 self._rankers.reset(ranker)
                 self._kept = kept
+                if self._generation != generation:
+                    self._generation = generation
+                    with suppress(StorageError):
+                        self._refresh_live()  # they go on as if nothing had happened
                 self._predictor.forget()
                 self._kept_pairs.forget()
                 self._outcomes.forget()
@@ -1075,7 +1121,8 @@ class ProceduralMemoryEngine:
             if learned.news or self._vectors.problem:
                 self._vectors.notify()
             if self._rankers.learned - self._kept[1] >= _KEEP_AFTER:
-                self._keep_ranker()
+                with suppress(StoreBusyError):  # it is kept next time
+                    self._keep_ranker(patience=patience)
 
     def _notice_others(self) -> None:
         """Take over what other processes did to the ranker, and let go of what they forgot."""
@@ -1089,11 +1136,11 @@ class ProceduralMemoryEngine:
             self._rankers.restore(self._store.meta("ranker"))
             self._kept = version, self._rankers.learned
 
-    def _keep_ranker(self, anew: bool = False) -> None:
+    def _keep_ranker(self, anew: bool = False, patience: float | None = None) -> None:
         """Keep the ranker in the store, unless another process kept its own since: of the two the first one stays."""
         if self._store.path is None:
             return
-        with self._store.transaction():
+        with self._store.transaction(patience):
             version = self._store.meta("ranker_version")
             if version not in (None, self._kept[0]) and not anew:
                 self._notice_others()
@@ -1137,7 +1184,7 @@ class _Guard:
             if engine._batch and not self._refresh:
                 raise InvalidInputError("learn_many: a progress callback may read, but not change the memory")
             if self._refresh:
-                with nullcontext() if self._patience is None else suppress(StoreBusyError):
+                with nullcontext() if self._patience is None else suppress(StorageError):
                     engine._catch_up(patience=self._patience)
                 self._view = engine._store.reading()
             self._view.__enter__()
@@ -1181,15 +1228,6 @@ class _SessionInput:
         )
 
 
-def _check_same(known: SessionRow, digest: bytes) -> None:
-    """Raise when the session that is known under an id has other content."""
-    if known.digest != digest:
-        raise SessionConflictError(
-            f"session_id: {known.session_id!r} is taken by a session with different content; "
-            "use another id, or forget that session first"
-        )
-
-
 def _templates(commands: Sequence[Command]) -> list[str]:
     return [normalize(command.command) for command in commands]
 
@@ -1204,8 +1242,12 @@ def store_path(path: str | os.PathLike[str]) -> Path:
         import platformdirs
 
         path = Path(platformdirs.user_data_dir("omnimemory-procedural", appauthor=False)) / "memory.sqlite3"
-    # Absolute: the memory stays the same file when the process goes to another folder.
-    return Path(path).expanduser().absolute()
+    # The memory stays the same file when the process goes to another folder; what SQLite keeps beside it is beside the
+    # file itself, not beside a link to it.
+    try:
+        return Path(path).expanduser().resolve()
+    except (OSError, ValueError, RuntimeError) as error:  # a NUL byte; links in a circle; no home
+        raise StorageError(f"path {str(path)!r}: the store cannot be opened ({error})") from error
 
 
 def _resolve(path: str | os.PathLike[str] | None) -> str | None:

@@ -126,7 +126,8 @@ def shown(value: Any, limit: int = 80) -> str:
     short = reprlib.Repr()
     short.maxstring = short.maxother = short.maxlong = 4 * limit
     try:
-        text = redact(short.repr(value))
+        # Before it is cut: what is cut away may be what tells that the rest is a secret.
+        text = repr(redact(value)) if isinstance(value, str) else redact(short.repr(value))
     except Exception:  # an object whose repr fails, an integer too long to print
         text = f"<{type(value).__name__}>"
     return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -9,11 +9,11 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
-from procedural_memory.commands.hide import hide_matches, hider
-from procedural_memory.errors import InvalidInputError, InvalidTypeError, shown
+from procedural_memory.commands.hide import hider, name_for
+from procedural_memory.errors import InvalidTypeError, shown
 from procedural_memory.storage.base import FeedbackRow
 from procedural_memory.types import Command, Prediction
-from procedural_memory.validation import CommandLike, as_command, as_commands, begins_with_blank, line_of
+from procedural_memory.validation import CommandLike, as_command, as_commands, as_pattern, begins_with_blank, line_of
 
 if TYPE_CHECKING:
     from procedural_memory.storage.snapshot import SessionRecord
@@ -57,9 +57,7 @@ class Privacy:
 
     def text(self, text: str) -> str:
         """Redact by the patterns of this engine what the built-in rules have redacted."""
-        for pattern in self._redact:
-            text = hide_matches(text, pattern)
-        return text
+        return self.again(text) if self._redact else text
 
     def hider(self, patterns: Sequence[re.Pattern[str]] = ()) -> Callable[[str], str]:
         """Return what redacts by all the rules that there are, and by some more patterns."""
@@ -72,6 +70,10 @@ class Privacy:
     def hide(self, command: Command) -> Command:
         """Redact every text of a command."""
         return _changed(command, _TEXTS, self.text) if self._redact else command
+
+    def hide_again(self, command: Command) -> Command:
+        """Redact every text of a command that was stored, by all the rules that there are now."""
+        return _changed(command, _TEXTS, self.again)
 
     def keeps_out(self, item: CommandLike) -> bool:
         """Return whether a command, as it was handed in, must not be learned."""
@@ -89,13 +91,16 @@ class Privacy:
 
     def sessions(self, records: Iterable[SessionRecord]) -> list[SessionRecord]:
         """Return sessions of a snapshot redacted, without what is kept out and those of which nothing is left."""
-        return [record for record in records if self._session(record)]
+        taken: set[str] = set()
+        return [record for record in records if self._session(record, taken)]
 
-    def _session(self, record: SessionRecord) -> bool:
+    def _session(self, record: SessionRecord, taken: set[str]) -> bool:
         steps = len(record.commands)
         record.leave_out({number for number, command in enumerate(record.commands) if self.keeps_out(command)})
         record.commands = [self.hide(command) for command in record.commands]
-        record.session_id, record.source = self.text(record.session_id), self.optional(record.source)
+        record.session_id = name_for(record.session_id, self.text(record.session_id), taken)
+        taken.add(record.session_id)
+        record.source = self.optional(record.source)
         record.feedback = self.feedback(record.feedback)
         return bool(record.commands) or not (steps or self.disabled)
 
@@ -136,21 +141,4 @@ def _compiled(name: str, patterns: Any) -> tuple[re.Pattern[str], ...]:
         raise InvalidTypeError(
             f"{name}: must be a list of regular expressions, not {type(patterns).__name__} ({shown(patterns)})"
         )
-    found = []
-    for number, pattern in enumerate(patterns):
-        here = f"{name}[{number}]"
-        source = pattern.pattern if isinstance(pattern, re.Pattern) else pattern
-        if not isinstance(source, str):
-            raise InvalidTypeError(
-                f"{here}: must be a regular expression of text, not {type(pattern).__name__} ({shown(pattern)})"
-            )
-        try:
-            compiled = re.compile(pattern)
-        except (re.error, RecursionError, OverflowError) as error:
-            raise InvalidInputError(
-                f"{here}: must be a regular expression ({error}), got {shown(source)}; for a plain text use re.escape()"
-            ) from error
-        if compiled.search(""):
-            raise InvalidInputError(f"{here}: must not match the empty text, got {shown(source)}; use + instead of *")
-        found.append(compiled)
-    return tuple(found)
+    return tuple(as_pattern(f"{name}[{number}]", pattern) for number, pattern in enumerate(patterns))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn
 
 from procedural_memory.errors import ClosedError, InvalidTypeError
 from procedural_memory.types import Command, Level, Outcome, OutcomePrediction, Prediction, Verdict
-from procedural_memory.validation import as_shown, as_verdict
 
 if TYPE_CHECKING:
     from procedural_memory.engine import ProceduralMemoryEngine
@@ -107,7 +107,7 @@ class Session:
         verdict : {"accepted", "rejected", "ignored"}
         """
         self._check_open()
-        self._engine._judge(self, as_shown(prediction), as_verdict(verdict))
+        self._engine._judge(self, prediction, verdict)
 
     def predict_outcome(self, limit: int = 5) -> OutcomePrediction:
         """Return how this session will probably end; see `ProceduralMemoryEngine.predict_outcome`."""
@@ -124,9 +124,13 @@ class Session:
         """
         if not self._closed:
             self._check_open()
-            self._pattern_id = self._engine._close_session(self._number, outcome)
+            self._pattern_id = self._engine._close_session(self, outcome)
             self._closed = True
         return self._pattern_id
+
+    def _hide(self, hide: Callable[[str], str]) -> None:
+        """Redact what every step is told of."""
+        self._defaults = {name: None if value is None else hide(value) for name, value in self._defaults.items()}
 
     def _note(self, command: Command, output: str | None) -> None:
         """Remember a step that was recorded, with what it printed."""
@@ -167,8 +171,12 @@ class Session:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if not self._gone:
-            self.close()
+        try:
+            if not self._gone:
+                self.close()
+        except ClosedError:
+            if not self._gone:  # forgotten by another process
+                raise
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else "open"

@@ -110,21 +110,23 @@ def as_seconds(name: str, value: Any) -> float | None:
 
 
 def as_pattern(name: str, value: Any) -> re.Pattern[str]:
-    """Return a regular expression, compiled."""
-    if isinstance(value, re.Pattern):
-        if isinstance(value.pattern, str):
-            return value
-        raise InvalidTypeError(f"{name}: must be a pattern for text, not for bytes ({shown(value.pattern)})")
-    if not isinstance(value, str):
-        raise InvalidTypeError(f"{name}: must be a regular expression, not {type(value).__name__} ({shown(value)})")
-    if not value:
-        raise InvalidInputError(f"{name}: must not be empty, got ''; it would match everything")
+    """Return a regular expression, compiled. It finds something in a text, so it must not match the empty one."""
+    source = value.pattern if isinstance(value, re.Pattern) else value
+    if not isinstance(source, str):
+        raise InvalidTypeError(
+            f"{name}: must be a regular expression of text, not {type(value).__name__} ({shown(value)})"
+        )
     try:
-        return re.compile(value)
+        compiled = re.compile(value)
     except (re.error, RecursionError, OverflowError) as error:
         raise InvalidInputError(
-            f"{name}: must be a regular expression ({error}), got {shown(value)}; re.escape(text) finds a text as it is"
+            f"{name}: must be a regular expression ({error}), got {shown(source)}; re.escape() takes a text as it is"
         ) from error
+    if compiled.search(""):
+        raise InvalidInputError(
+            f"{name}: must not match the empty text, got {shown(source)}; it would match everything: use + instead of *"
+        )
+    return compiled
 
 
 def as_outcome(value: Any, prefix: str = "") -> Outcome:
@@ -204,9 +206,9 @@ def begins_with_blank(item: CommandLike) -> bool:
 
 
 def line_of(item: CommandLike) -> str:
-    """Return the line of a command, as it was handed in."""
+    """Return the line of a command as it was handed in, blanks and secrets included; only control codes are gone."""
     line = item if isinstance(item, str) else item.command if isinstance(item, Command) else item["command"]
-    return os.fspath(line)
+    return _CONTROL.sub("", _ANSI.sub("", os.fspath(line)))
 
 
 def as_command(
@@ -234,8 +236,9 @@ def as_command(
         fields = item
     else:
         raise InvalidTypeError(
-            f"{name}: must be a string, a mapping with a 'command' or a Command, not {type(item).__name__} "
-            f"({shown(item)})"
+            f"{name}: must be a string, a mapping with a 'command' or a Command, not {type(item).__name__}"
+            # A word of a list may be a secret by its place, which is not seen here: they are not shown.
+            + ("; join the words of a line with shlex.join" if isinstance(item, (list, tuple)) else f" ({shown(item)})")
         )
     if defaults or given:
         layers = (defaults or {}, fields, given or {})

@@ -156,8 +156,10 @@ def without(held: dict[str, Any], asked: dict[str, Any], patterns: dict[str, str
             about = [line for line in (row["line"], lines[row["step"]]) if line is not None]
             if row["step"] in moved and not any(meant(asked, line, None, row["timestamp"]) for line in about):
                 rows.append({**row, "step": moved[row["step"]]})
-        if kept:
-            start = kept[0].get("timestamp", item["start"]) if len(kept) < len(item["commands"]) else item["start"]
+        # A session that goes on does so without its steps, unless it was meant itself.
+        if kept or not (item["closed"] or asked.keys() <= {"session", "source", "pattern"}):
+            shorter = kept and len(kept) < len(item["commands"])
+            start = kept[0].get("timestamp", item["start"]) if shorter else item["start"]
             sessions.append({**item, "commands": kept, "feedback": rows, "start": start})
     alone = [
         row

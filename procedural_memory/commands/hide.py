@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
+from itertools import count
 
 from procedural_memory.commands.redact import SECRET, redact
 
-__all__ = ["hide_matches", "hider"]
+__all__ = ["hide_matches", "hider", "name_for"]
 
 _ROUNDS = 8
+_LETTERS = str.maketrans("0123456789", "abcdefghij")
 
 
 def hider(patterns: Sequence[re.Pattern[str]] = ()) -> Callable[[str], str]:
@@ -51,3 +53,12 @@ def hide_matches(text: str, pattern: re.Pattern[str]) -> str:
             parts += [text[done:start], SECRET]
         done = max(done, end)
     return "".join([*parts, text[done:]])
+
+
+def name_for(name: str, hidden: str, taken: Container[str]) -> str:
+    """Return the id of a session without what is to be hidden: with letters, where it would be that of another one."""
+    if hidden == name or hidden not in taken:
+        return hidden
+    # Letters in the place of digits: numbers are what a pattern may hide.
+    names = (f"{hidden} {str(number).translate(_LETTERS)}" for number in count(1))
+    return next(other for other in names if other not in taken)

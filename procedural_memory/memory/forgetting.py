@@ -13,10 +13,11 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import lru_cache
-from itertools import count
 from typing import Any, Final
 
+from procedural_memory.commands.hide import name_for
 from procedural_memory.commands.normalize import normalize
+from procedural_memory.commands.redact import SECRET
 from procedural_memory.errors import InvalidInputError
 from procedural_memory.memory.patterns import pattern_id_of
 from procedural_memory.storage.base import FeedbackRow, SessionRow, Store, session_digest
@@ -32,7 +33,6 @@ _TEXTS = ("pattern", "command", "session", "project", "template", "containing", 
 _HIDDEN = ("command", "cwd", "project", "source", "host", "branch")
 _KEPT = 16_384
 """Of so many texts it is kept how they are hidden: folders, projects and lines come up again and again."""
-_LETTERS = str.maketrans("0123456789", "abcdefghij")
 
 
 @dataclass(slots=True)
@@ -79,7 +79,7 @@ class Plan:
         store.delete_sessions(self.gone)
         for row, commands in self.shortened:
             store.replace_steps(row.id, commands, session_digest(commands, row.outcome))
-            if commands[0].timestamp is not None:
+            if commands and commands[0].timestamp is not None:
                 # A session begins with its first step, also when that was another one before.
                 store.set_start(row.id, commands[0].timestamp)
         for row, commands in self.rewritten:
@@ -93,42 +93,56 @@ class Plan:
 # -- forget
 
 
+_Words = tuple[str, ...] | None
+"""A text as the caller gave it, and as it is when it is redacted: what is stored may be the one or the other."""
+
+
 @dataclass(frozen=True, slots=True)
 class Conditions:
     """What is to be forgotten: what meets all conditions that are not None."""
 
-    pattern: str | None = None
-    command: str | None = None
-    session: str | None = None
-    project: str | None = None
+    pattern: _Words = None
+    command: _Words = None
+    session: _Words = None
+    project: _Words = None
     before: float | None = None
     matching: re.Pattern[str] | None = None
-    template: str | None = None
-    containing: str | None = None
-    source: str | None = None
+    template: _Words = None
+    containing: _Words = None
+    source: _Words = None
 
     @classmethod
     def of(cls, hide: Callable[[str], str], **given: object) -> Conditions:
         """Return the conditions that a caller gave, checked."""
-        # Learned texts were redacted, so what is looked for is, too.
-        checked = {name: hide(as_text(name, given[name])) for name in _TEXTS if given[name] is not None}
+        texts = {name: as_text(name, given[name]) for name in _TEXTS if given[name] is not None}
+        checked = {name: tuple(dict.fromkeys((text, hide(text)))) for name, text in texts.items()}
+        if "containing" in checked:
+            # Nothing but the mark would be found in every line that lost a secret.
+            found = [text for text in checked["containing"] if text.replace(SECRET, "").strip()]
+            checked["containing"] = tuple(found)
         before = as_timestamp("before", given["before"])
         matching = None if given["matching"] is None else as_pattern("matching", given["matching"])
-        found = cls(**checked, before=before, matching=matching)
-        if found == cls():
+        conditions = cls(**checked, before=before, matching=matching)
+        if conditions == cls():
             raise InvalidInputError("forget: give at least one condition, such as session= or containing=")
-        return found
+        return conditions
+
+    @property
+    def asks_of_steps(self) -> bool:
+        """Whether some condition is about single steps."""
+        asked = (self.command, self.project, self.before, self.matching, self.template, self.containing)
+        return any(condition is not None for condition in asked)
 
     def meets(self, command: Command, when: float) -> bool:
         """Return whether a step that began then meets what is asked of steps."""
         line = command.command
         return (
-            self.command in (None, line)
-            and self.project in (None, command.project)
+            (self.command is None or line in self.command)
+            and (self.project is None or command.project in self.project)
             and (self.before is None or when < self.before)
-            and (self.containing is None or self.containing in line)
+            and (self.containing is None or any(text in line for text in self.containing))
             and (self.matching is None or self.matching.search(line) is not None)
-            and (self.template is None or self.template == normalize(line))
+            and (self.template is None or normalize(line) in self.template)
         )
 
     def spares(self, row: FeedbackRow) -> bool:
@@ -138,12 +152,14 @@ class Conditions:
 
     def sessions(self, store: Store) -> Iterator[tuple[SessionRow, list[Command]]]:
         """Yield the sessions that meet what is asked of sessions, with their steps."""
-        named = None if self.session is None else store.find_session(self.session)
-        rows = store.sessions() if self.session is None else [named] if named else []
+        if self.session is None:
+            rows = store.sessions()
+        else:
+            rows = (row for name in self.session if (row := store.find_session(name)) is not None)
         for row in rows:
-            if self.source in (None, row.source):
+            if self.source is None or row.source in self.source:
                 commands = store.steps(row.id)
-                if self.pattern is None or self.pattern == _pattern_of(commands):
+                if self.pattern is None or _pattern_of(commands) in self.pattern:
                     yield row, commands
 
 
@@ -156,8 +172,8 @@ def plan_forget(store: Store, asked: Conditions) -> Plan:
             for number, command in enumerate(commands)
             if not asked.meets(command, row.start if command.timestamp is None else command.timestamp)
         ]
-        # A session without steps is one that has just begun.
-        if not kept and (commands or asked.session is not None):
+        # A session that goes on without the steps that it had goes on, unless it was meant itself.
+        if not kept and (not asked.asks_of_steps if not row.closed else commands or asked.session is not None):
             plan.drop_session(store, row, commands)
             continue
         told = store.feedback(row.id)
@@ -262,7 +278,7 @@ def plan_scrub(store: Store, hide: Callable[[str], str]) -> Plan:
     taken = {row.session_id for row in rows}
     for row in rows:
         commands = store.steps(row.id)
-        name = _name_for(row.session_id, hide, taken)
+        name = name_for(row.session_id, hide(row.session_id), taken)
         taken.add(name)
         clean = replace(row, session_id=name, source=None if row.source is None else hide(row.source))
         hidden = [_hidden(command, hide) for command in commands]
@@ -281,16 +297,6 @@ def _hidden(command: Command, hide: Callable[[str], str]) -> Command:
         if (text := getattr(command, name)) is not None and (hidden := hide(text)) != text
     }
     return replace(command, **changed) if changed else command
-
-
-def _name_for(session_id: str, hide: Callable[[str], str], taken: set[str]) -> str:
-    """Return the id of a session without what is to be hidden: with letters, where it would be that of another one."""
-    name = hide(session_id)
-    if name == session_id or name not in taken:
-        return name
-    # Letters in the place of digits: numbers are what a pattern may hide.
-    names = (f"{name} {str(number).translate(_LETTERS)}" for number in count(1))
-    return next(other for other in names if other not in taken)
 
 
 def _scrub_feedback(plan: Plan, session: int | None, told: list[FeedbackRow], hide: Callable[[str], str]) -> None:

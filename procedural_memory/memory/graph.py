@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from procedural_memory.storage.base import Store
@@ -12,8 +13,8 @@ if TYPE_CHECKING:
 __all__ = ["causal_chains", "workflow_graph"]
 
 
-def workflow_graph(store: Store) -> nx.DiGraph:
-    """Return the transitions as a directed graph.
+def workflow_graph(store: Store, text: Callable[[str], str] = str) -> nx.DiGraph:
+    """Return the transitions as a directed graph, templates redacted by `text`.
 
     Returns
     -------
@@ -25,12 +26,12 @@ def workflow_graph(store: Store) -> nx.DiGraph:
 
     graph: nx.DiGraph = nx.DiGraph()
     for template, count in store.template_counts():
-        graph.add_node(template, count=count)
+        graph.add_node(text(template), count=count)
     for first, follower in store.edges():
         known = follower.success + follower.failure
         graph.add_edge(
-            first,
-            store.template_text(follower.template),
+            text(first),
+            text(store.template_text(follower.template)),
             weight=follower.count,
             success=follower.success,
             failure=follower.failure,
@@ -39,7 +40,7 @@ def workflow_graph(store: Store) -> nx.DiGraph:
     return graph
 
 
-def causal_chains(store: Store) -> dict[str, list[dict[str, str | int | None]]]:
+def causal_chains(store: Store, text: Callable[[str], str] = str) -> dict[str, list[dict[str, str | int | None]]]:
     """Return what followed each template and how that went, most frequent first.
 
     A chain is counted association, not proof of cause.
@@ -54,8 +55,8 @@ def causal_chains(store: Store) -> dict[str, list[dict[str, str | int | None]]]:
         unknown = follower.count - follower.success - follower.failure
         for outcome, count in (("success", follower.success), ("failure", follower.failure), (None, unknown)):
             if count:
-                chains.setdefault(first, []).append(
-                    {"next": store.template_text(follower.template), "outcome": outcome, "count": count}
+                chains.setdefault(text(first), []).append(
+                    {"next": text(store.template_text(follower.template)), "outcome": outcome, "count": count}
                 )
     for links in chains.values():
         links.sort(key=lambda link: (-int(link["count"] or 0), str(link["next"]), str(link["outcome"])))

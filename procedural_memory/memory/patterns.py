@@ -43,14 +43,14 @@ def pattern_id_of(templates: Sequence[str]) -> str:
     return blake2b("\x1e".join(templates).encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
 
 
-def to_pattern(row: PatternRow, now: float) -> WorkflowPattern:
-    """Return the public view of a stored pattern, at the time `now` of its memory."""
+def to_pattern(row: PatternRow, now: float, text: Callable[[str], str] = str) -> WorkflowPattern:
+    """Return the public view of a stored pattern, at the time `now` of its memory, its texts redacted by `text`."""
     runs, last_seen = row.success + row.failure + row.unknown, moment_start(row.newest)
     support = support_of(runs, last_seen, now)
     return WorkflowPattern(
         pattern_id=row.pattern_id,
-        command_sequence=row.example,
-        templates=row.templates,
+        command_sequence=tuple(map(text, row.example)),
+        templates=tuple(map(text, row.templates)),
         success_count=row.success,
         failure_count=row.failure,
         unknown_count=row.unknown,
@@ -70,18 +70,23 @@ class Patterns(Mapping[str, WorkflowPattern]):
     store : Store
     reading : callable
         Gives the context in which the store is up to date and stays as it is.
+    text : callable
+        Redacts a text that is shown.
     """
 
-    def __init__(self, store: Store, reading: Callable[[], AbstractContextManager[object]]) -> None:
+    def __init__(
+        self, store: Store, reading: Callable[[], AbstractContextManager[object]], text: Callable[[str], str]
+    ) -> None:
         self._store = store
         self._reading = reading
+        self._text = text
 
     def __getitem__(self, pattern_id: str) -> WorkflowPattern:
         with self._reading():
             row = self._store.pattern(pattern_id) if isinstance(pattern_id, str) and pattern_id.isascii() else None
             if row is None:
                 raise KeyError(pattern_id)
-            return to_pattern(row, memory_time(self._store))
+            return to_pattern(row, memory_time(self._store), self._text)
 
     def __iter__(self) -> Iterator[str]:
         with self._reading():
@@ -151,10 +156,19 @@ class PatternIndex:
         Similarity of single commands.
     kept : KeptSimilarity, optional
         The same for `continuations`, which is asked for at every step.
+    text : callable
+        Redacts a text that is shown.
     """
 
-    def __init__(self, store: Store, similarity: CommandSimilarity, kept: KeptSimilarity | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        similarity: CommandSimilarity,
+        kept: KeptSimilarity | None = None,
+        text: Callable[[str], str] = str,
+    ) -> None:
         self._store = store
+        self._text = text
         self._similarity = similarity
         self._kept = kept or similarity
 
@@ -181,7 +195,9 @@ class PatternIndex:
             row = self._store.pattern(work.ids[i])
             assert row is not None
             matches.append(
-                SimilarPattern(row.pattern_id, score, int(aligned.start[i]), int(aligned.end[i]), to_pattern(row, now))
+                SimilarPattern(
+                    row.pattern_id, score, int(aligned.start[i]), int(aligned.end[i]), to_pattern(row, now, self._text)
+                )
             )
         return matches
 

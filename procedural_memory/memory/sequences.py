@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from procedural_memory.commands.normalize import analyze
 from procedural_memory.memory.context import COUNTED, LINES, RATED, SessionContext, context_keys
@@ -52,6 +52,18 @@ class _State:
     last: float | None = None
 
 
+class Watcher(Protocol):
+    """What can go back to an earlier state."""
+
+    def state(self) -> Any:
+        """Return what was learned, for `reset`."""
+        ...
+
+    def reset(self, state: Any) -> None:
+        """Go back to an earlier state."""
+        ...
+
+
 class Learned(NamedTuple):
     """How many rows of the log were learned, and whether templates were seen for the first time."""
 
@@ -70,14 +82,21 @@ class Deriver:
     watch : callable, optional
         Called with the context of a step and the step before it is counted: here the rankers learn. Also says whether
         the step is among the newest `WATCHED_LINES`.
+    watcher : Watcher, optional
+        What learns when `watch` is called: it goes back to what it was where the rows cannot be counted.
     """
 
     def __init__(
-        self, store: Store, min_commands: int, watch: Callable[[SessionContext, Command, bool], None] | None = None
+        self,
+        store: Store,
+        min_commands: int,
+        watch: Callable[[SessionContext, Command, bool], None] | None = None,
+        watcher: Watcher | None = None,
     ) -> None:
         self._store = store
         self._min_commands = min_commands
         self._watch = watch
+        self._watcher = watcher
         self._live: OrderedDict[int, _State] = OrderedDict()
         self._generation: int | None = None
 
@@ -96,6 +115,7 @@ class Deriver:
         self._catch_up_feedback(patience)
         learned = Learned(0, False)
         while (end := self._store.last_row()) > self._derived():
+            before = None if self._watcher is None else self._watcher.state()
             try:
                 # In one transaction, so that no two processes derive the same rows.
                 with self._store.transaction(patience):
@@ -112,6 +132,8 @@ class Deriver:
                     learned = Learned(learned.rows + len(rows), learned.news or news)
             except BaseException:
                 self._live.clear()
+                if self._watcher is not None:
+                    self._watcher.reset(before)
                 raise
         return learned
 

@@ -345,7 +345,7 @@ class Store(Protocol):
         ...
 
     def next_step(self, session: int) -> int | None:
-        """Return the number of the next step of a session that is open, None when it is closed."""
+        """Return the number of the next step of a session that is open, None when it is closed or not there."""
         ...
 
     def set_start(self, session: int, start: float) -> None:

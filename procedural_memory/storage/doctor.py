@@ -16,6 +16,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 from procedural_memory.errors import StorageError
 from procedural_memory.storage.base import session_digest, text_id
+from procedural_memory.storage.files import close_read, open_to_read
 from procedural_memory.storage.filesystem import network_file_system
 from procedural_memory.storage.migrations import FIRST_TABLES, LOG_TABLES, VERSION, version_of
 from procedural_memory.storage.pages import MAGIC, Pages
@@ -28,7 +29,7 @@ Derive: TypeAlias = Callable[[SQLiteStore], object]
 """Derives everything of a store from its log."""
 
 _LARGE_LOG = 64 * 1024 * 1024
-_LEFT = re.compile(r"\..+\.(?:pkl|pickle|jsonl?)\.[a-z0-9_]{8}")
+_LEFT = re.compile(r"\..+\.(?:pkl|pickle|jsonl?|sqlite3?)\.[a-z0-9_]{8}")
 """Files that a save makes, and renames once they are whole."""
 _INTERNED = ("command", "cwd", "project", "source", "actor", "host", "branch")
 _DERIVED = {
@@ -93,8 +94,11 @@ def _file(path: Path) -> Check:
             return Check(name, "bad", f"There is no file {str(path)!r}; 'procedural-memory learn' makes one.")
         if not path.is_file():
             return Check(name, "bad", f"{str(path)!r} is no file: name the file of the memory.")
-        with open(path, "rb") as file:
+        file = open_to_read(path)
+        try:
             beginning = file.read(len(MAGIC))
+        finally:
+            close_read(file)
     except (OSError, ValueError) as error:
         return Check(name, "bad", f"{str(path)!r} cannot be read ({error}).")
     if not beginning:

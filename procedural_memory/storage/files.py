@@ -1,11 +1,95 @@
-"""The file of a store: private to the user from its first byte, there after a power cut, and whole."""
+"""The file of a store: private to the user from its first byte, there after a power cut, and whole.
+
+POSIX lets go of all locks that a process has on a file as soon as it closes *any* descriptor of it. So nothing but
+SQLite may close one of a store that this process has open; what else reads it uses `reading`.
+"""
 
 from __future__ import annotations
 
 import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
-__all__ = ["make_private", "missing_bytes", "sync_folder"]
+from procedural_memory.errors import StorageError
+
+__all__ = [
+    "close_read",
+    "hold",
+    "make_private",
+    "missing_bytes",
+    "open_to_read",
+    "release",
+    "side_files",
+    "sync_folder",
+]
+
+_Inode = tuple[int, int]
+_lock = threading.Lock()
+_held: dict[_Inode, list[int]] = {}
+"""Files that stores of this process have open, or had when it was forked -> their processes, one for each store."""
+_parked: dict[_Inode, list[IO[bytes]]] = {}
+"""What was read of them, to be closed when the last store is."""
+
+
+def hold(path: str) -> _Inode:
+    """Say that a store opens a file; call `release` with what this returns once it has closed it."""
+    status = os.stat(path)
+    inode = (status.st_dev, status.st_ino)
+    with _lock:
+        holders = _held.setdefault(inode, [])
+        if any(process != os.getpid() for process in holders):
+            # SQLite in this process would take locks for its own that the other one has.
+            raise StorageError(
+                f"path {path!r}: the process that this one was forked from was using the memory at that moment; close "
+                "the engine before the fork, or start this process by spawn or forkserver"
+            )
+        holders.append(os.getpid())
+    return inode
+
+
+def release(inode: _Inode) -> None:
+    """Say that a store has closed its file."""
+    with _lock:
+        holders = _held.get(inode, [])
+        if os.getpid() in holders:
+            holders.remove(os.getpid())
+        if not holders:
+            _held.pop(inode, None)
+            for file in _parked.pop(inode, []):
+                file.close()
+
+
+def open_to_read(path: str | Path) -> IO[bytes]:
+    """Open a file that may be that of a store; to be closed by `close_read`."""
+    return open(path, "rb")
+
+
+def close_read(file: IO[bytes]) -> None:
+    """Close a file, or keep it until no store of this process has it open."""
+    status = os.fstat(file.fileno())
+    inode = (status.st_dev, status.st_ino)
+    with _lock:
+        if inode in _held:
+            _parked.setdefault(inode, []).append(file)
+        else:
+            file.close()
+
+
+@contextmanager
+def _reading(path: str | Path) -> Iterator[IO[bytes]]:
+    file = open_to_read(path)
+    try:
+        yield file
+    finally:
+        close_read(file)
+
+
+def side_files(path: str | Path) -> list[Path]:
+    """Return what SQLite may put beside a file."""
+    return [Path(f"{path}{suffix}") for suffix in ("-wal", "-shm", "-journal")]
 
 
 def make_private(path: Path) -> None:
@@ -17,7 +101,8 @@ def make_private(path: Path) -> None:
     try:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
     except FileExistsError:
-        os.close(os.open(path, os.O_RDWR))  # raises where it must not be written
+        if path.is_dir() or not os.access(path, os.R_OK | os.W_OK):
+            raise PermissionError("it cannot be read and written") from None
     else:
         sync_folder(path.parent)
 
@@ -37,7 +122,7 @@ def missing_bytes(path: str) -> int:
 
     While another process moves pages from the write-ahead log to the file it may lack some for a moment.
     """
-    with open(path, "rb") as file:
+    with _reading(path) as file:
         header = file.read(100)
         size = os.fstat(file.fileno()).st_size
     if len(header) < 100 or not header.startswith(b"SQLite format 3\0"):

@@ -7,6 +7,7 @@ its meaning changed, and derived anew from the log when the store is next used.
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from typing import Final
 
@@ -81,6 +82,12 @@ CREATE TABLE neighbour(
     PRIMARY KEY(fingerprint, template)) WITHOUT ROWID;
 """
 
+DERIVED_TABLES: Final = (
+    *re.findall(r"CREATE TABLE (\w+)", DERIVED_SCHEMA),
+    "line",  # of the first version
+)
+"""What any version has derived; whatever else is in the file is left there."""
+
 FIRST_TABLES: Final = frozenset({"meta", "text", "session", "log"})
 """Tables that a store of any version has."""
 LOG_TABLES: Final = FIRST_TABLES | {"feedback"}
@@ -104,8 +111,8 @@ def migrate(db: sqlite3.Connection) -> None:
     for step in MIGRATIONS[version:]:
         _run(db, step)
     if version < DERIVED_SINCE:
-        for table in tables_of(db).difference(LOG_TABLES):
-            db.execute(f'DROP TABLE "{table}"')
+        for table in DERIVED_TABLES:
+            db.execute(f"DROP TABLE IF EXISTS {table}")
         _run(db, DERIVED_SCHEMA)
         # The ranker learns from what is derived: kept, it would learn the same steps twice.
         derived = "'derived', 'derived_feedback', 'ranker', 'ranker_version'"

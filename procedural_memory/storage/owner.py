@@ -29,7 +29,7 @@ def fate_of(owner: str | None) -> Fate:
     """Return whether a process is alive; "unknown" of those of other machines, and where no process is named."""
     try:
         machine, boot, process, beginning = json.loads(owner or "null")
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RecursionError):
         return "unknown"
     if machine != _machine() or not isinstance(process, int):
         return "unknown"

@@ -14,6 +14,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, TypeAlias
 
+from procedural_memory.storage.files import close_read, open_to_read
+
 __all__ = ["MAGIC", "Pages", "Row"]
 
 MAGIC: Final = b"SQLite format 3\0"
@@ -52,7 +54,7 @@ class Pages:
     """
 
     def __init__(self, path: Path) -> None:
-        self._file = open(path, "rb")  # noqa: SIM115  closed by close()
+        self._file = open_to_read(path)
         self._log = None
         self._logged: dict[int, int] = {}
         self._followed: set[int] = set()
@@ -91,7 +93,7 @@ class Pages:
 
     def close(self) -> None:
         """Close the files."""
-        self._file.close()
+        close_read(self._file)
         if self._log is not None:
             self._log.close()
 

@@ -40,6 +40,7 @@ from itertools import chain
 from pathlib import Path
 from typing import IO, Any, Final
 
+from procedural_memory.commands.hide import name_for
 from procedural_memory.commands.redact import redact
 from procedural_memory.errors import (
     InvalidInputError,
@@ -50,7 +51,7 @@ from procedural_memory.errors import (
     shown,
 )
 from procedural_memory.storage.base import FeedbackRow, Store
-from procedural_memory.storage.files import sync_folder
+from procedural_memory.storage.files import side_files, sync_folder
 from procedural_memory.storage.older import older_patterns, read_older
 from procedural_memory.storage.plain_pickle import load_plain
 from procedural_memory.types import Command, Outcome
@@ -67,7 +68,8 @@ from procedural_memory.validation import (
 __all__ = ["SessionRecord", "Snapshot", "as_feedback", "read_snapshot", "sessions_of", "write_snapshot"]
 
 _FORMAT, _VERSION = "procedural-memory", 1
-_SUFFIXES = (".pkl", ".pickle", ".json", ".jsonl", ".sqlite")
+_STORES = (".sqlite", ".sqlite3")
+_SUFFIXES = (".pkl", ".pickle", ".json", ".jsonl", *_STORES)
 _COMMAND_FIELDS = tuple(field.name for field in fields(Command))
 _TEXT_FIELDS = ("command", "cwd", "project", "source", "host", "branch", "line", "after")
 
@@ -139,7 +141,10 @@ def _plain_feedback(rows: list[FeedbackRow], leave_out: str, text: Callable[[str
 
 def sessions_of(store: Store, text: Callable[[str], str] = redact) -> Iterator[dict[str, Any]]:
     """Yield the sessions of a store as plain containers, in canonical order, redacted once more by `text`."""
+    taken: set[str] = set()
     for row in store.sessions():
+        name = name_for(row.session_id, text(row.session_id), taken)
+        taken.add(name)
         commands = [
             {
                 name: text(value) if name in _TEXT_FIELDS else value
@@ -150,7 +155,7 @@ def sessions_of(store: Store, text: Callable[[str], str] = redact) -> Iterator[d
         ]
         feedback = _plain_feedback(store.feedback(row.id), "after", text)  # which the steps tell
         yield {
-            "session_id": text(row.session_id),
+            "session_id": name,
             "start": row.start,
             "outcome": row.outcome,
             "closed": row.closed,
@@ -188,12 +193,17 @@ def write_snapshot(
     target = _target(path)
     if store.path is not None and target.exists() and target.samefile(store.path):
         raise InvalidInputError(f"path: {str(target)!r} is the memory itself; save to another file")
+    if target.suffix in _STORES and (beside := [side.name for side in side_files(target) if side.exists()]):
+        raise InvalidInputError(
+            f"path: {str(target)!r} is a memory that is in use, or was not closed ({', '.join(beside)} beside it); "
+            "save to another file"
+        )
     temporary: str | None = None
     try:
         # mkstemp makes the file 0600; the same folder, so that the rename is atomic.
         handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
         with os.fdopen(handle, "wb") as file:
-            if target.suffix == ".sqlite":
+            if target.suffix in _STORES:
                 store.backup(temporary, ranker)
             else:
                 _write(store, file, target.suffix, ranker, text)
@@ -248,7 +258,7 @@ def read_snapshot(path: str | os.PathLike[str]) -> Snapshot:
     """
     target = _target(path)
     try:
-        if target.suffix == ".sqlite":
+        if target.suffix in _STORES:
             return _read_store(target)
         with open(target, "rb") as file:
             content = _READ.get(target.suffix, _unpickled)(file)
@@ -409,6 +419,8 @@ def _vectors(value: Any) -> dict[str, dict[str, bytes]]:
 def _target(path: str | os.PathLike[str]) -> Path:
     try:
         target = Path(os.fspath(path)).expanduser()
+        if target.is_symlink():  # the file is replaced, not the link to it
+            target = target.resolve()
     except TypeError as error:
         raise InvalidTypeError(f"path: must be a file name, not {type(path).__name__} ({shown(path)})") from error
     if "\0" in str(target):

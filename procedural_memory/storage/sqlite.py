@@ -26,6 +26,7 @@ from contextlib import closing, contextmanager, suppress
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakSet
 
 from procedural_memory.errors import ClosedError, SnapshotError, StorageError, StoreBusyError, damage
 from procedural_memory.storage.base import (
@@ -50,7 +51,7 @@ from procedural_memory.storage.base import (
     recent_templates,
     text_id,
 )
-from procedural_memory.storage.files import missing_bytes
+from procedural_memory.storage.files import hold, missing_bytes, release, side_files
 from procedural_memory.storage.migrations import FIRST_TABLES, VERSION, migrate, tables_of, version_of
 from procedural_memory.types import Command, Durability, Outcome, Verdict
 
@@ -62,6 +63,8 @@ __all__ = ["PATIENCE", "SQLiteStore", "copy_store"]
 
 PATIENCE = 30.0
 """Seconds that a writer waits for another one."""
+_FORK_PATIENCE = 5.0
+"""Seconds that a fork waits for what other threads do with a store."""
 _ASK_AGAIN = 10
 """Milliseconds after which a writer that waits begins to ask anew."""
 
@@ -77,6 +80,8 @@ was split, it keeps copies of what moved to another one."""
 _PATIENCE_MS = 2_000
 """How long cleaning waits for those who still read what was there before."""
 _LAST_PATIENCE_MS = 100
+_CLEAN_AGAIN = 60.0
+"""Seconds after which a write rewrites the file, where that failed before."""
 """How long it waits for them when the store is closed."""
 _log = logging.getLogger("procedural_memory")
 _POSTINGS_READ = 100
@@ -161,22 +166,66 @@ class SQLiteStore:
         self._data_version = 0
         self._dropped = False
         self._uncleaned: tuple[str, ...] = ()
+        self._cleaned = 0.0
         self._closed = False
-        where = path or ":memory:"
+        self._durability = durability
+        self._put_down = False
+        self._connect()
+        _stores.add(self)
+
+    def _connect(self) -> None:
         try:
-            self._db = sqlite3.connect(where, check_same_thread=False, isolation_level=None, timeout=PATIENCE)
+            self._held = None if self._path is None else hold(self._path)
             try:
-                self._open(durability)
+                self._check_whole()
+                where = self._path or ":memory:"
+                self._db = sqlite3.connect(where, check_same_thread=False, isolation_level=None, timeout=PATIENCE)
+                try:
+                    self._open()
+                except BaseException:
+                    self._db.close()  # rolls back
+                    raise
             except BaseException:
-                self._db.close()  # rolls back
+                self._let_go()
                 raise
         except (sqlite3.Error, UnicodeError, OSError) as error:
             raise self._failed(error, "it was not changed") from error
 
-    def _open(self, durability: Durability) -> None:
+    def _let_go(self) -> None:
+        if self._held is not None:
+            release(self._held)
+            self._held = None
+
+    def put_down(self) -> None:
+        """Close the file before this process is forked: SQLite must not be carried into another process."""
+        if self._path is None or self._closed or not self._lock.acquire(timeout=_FORK_PATIENCE):
+            return
+        if self._closed or self._db.in_transaction:  # of this very thread, which is in the middle of something
+            self._lock.release()
+            return
+        self._db.close()
+        self._let_go()
+        self._put_down = True
+
+    def take_up(self, in_parent: bool) -> None:
+        """Go on after a fork: with a new connection in the process that had the store, never again in the other one."""
+        if not self._put_down:
+            return
+        self._put_down = False
+        try:
+            if in_parent:
+                self._drop_read()
+                self._data_version = 0
+                with suppress(StorageError):  # it will be told when the store is used
+                    self._connect()
+            else:
+                self._closed = True
+        finally:
+            self._lock.release()
+
+    def _open(self) -> None:
         """Make the tables of a new store, or what an older version lacks; refuse what is not ours to read."""
         execute = self._db.execute
-        self._check_whole()
         execute("PRAGMA trusted_schema = OFF")  # whatever a file says, nothing in it calls anything
         tables, version = tables_of(self._db), version_of(self._db)
         foreign = execute("SELECT count(*) FROM sqlite_master WHERE type NOT IN ('table', 'index')").fetchone()[0]
@@ -191,7 +240,7 @@ class SQLiteStore:
         execute("PRAGMA secure_delete = ON")
         if self._path is not None:
             execute("PRAGMA journal_mode = WAL")
-            execute(f"PRAGMA synchronous = {durability}")
+            execute(f"PRAGMA synchronous = {self._durability}")
             execute("PRAGMA fullfsync = ON")  # where a sync does not reach the disk by itself
         if version < VERSION:  # else without a write lock, which another process may hold for long
             execute("BEGIN IMMEDIATE")
@@ -210,8 +259,8 @@ class SQLiteStore:
         else:
             lost = missing_bytes(path) > 0
             if lost:  # or another process is just writing the missing pages; who moves pages waits for that
-                with suppress(sqlite3.DatabaseError):  # which notices some of it, too
-                    self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+                with suppress(sqlite3.DatabaseError), closing(sqlite3.connect(path)) as other:
+                    other.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
                 lost = missing_bytes(path) > 0
         if lost:
             raise StorageError(damage(path, "it was cut off, and is shorter than it must be"))
@@ -232,6 +281,8 @@ class SQLiteStore:
                     copied.execute("PRAGMA journal_mode = DELETE")  # one file, that is whole by itself
                     if ranker:
                         copied.execute("INSERT OR REPLACE INTO meta VALUES ('ranker', ?)", (ranker,))
+                        version = "coalesce((SELECT value FROM meta WHERE key = 'ranker_version'), 0) + 1"
+                        copied.execute(f"INSERT OR REPLACE INTO meta VALUES ('ranker_version', {version})")
                         copied.commit()
             except sqlite3.Error as error:
                 raise self._failed(error, "it was not copied") from error
@@ -279,6 +330,8 @@ class SQLiteStore:
                     self._clean(_CLEANING, _PATIENCE_MS)
                 elif self._uncleaned == _CLEANING[-1:]:  # quick enough to be tried after each write
                     self._clean(self._uncleaned)
+                elif self._uncleaned and time.monotonic() > self._cleaned + _CLEAN_AGAIN:
+                    self._clean(self._uncleaned, _LAST_PATIENCE_MS)
             except sqlite3.Error as error:
                 raise self._failed(error, "nothing was changed") from error
             finally:
@@ -301,7 +354,7 @@ class SQLiteStore:
 
     def _clean(self, steps: tuple[str, ...], patience: int = 0) -> None:
         """Take every trace of deleted content out of the files; what others hold back now is left for later."""
-        self._uncleaned = steps
+        self._uncleaned, self._cleaned = steps, time.monotonic()
         reason = "another process still reads what was there before"
         try:
             self._db.execute(f"PRAGMA busy_timeout = {patience}")
@@ -367,8 +420,12 @@ class SQLiteStore:
                     # Perhaps of another process that could not: the last one to close can.
                     if left := self.meta("uncleaned"):
                         self._clean(_CLEANING[-left:], _LAST_PATIENCE_MS)
-            self._closed = True
-            self._db.close()
+                        if self._uncleaned:
+                            _log.warning("store %s: its files still hold traces of what was forgotten", self._path)
+            if not self._closed:
+                self._closed = True
+                self._db.close()
+                self._let_go()
 
     def _check_open(self) -> None:
         if self._closed:
@@ -457,13 +514,10 @@ class SQLiteStore:
         return int(self._one("SELECT coalesce(max(step) + 1, 0) FROM log WHERE session = ?", (session,))[0])
 
     def next_step(self, session: int) -> int | None:
-        """Return the number of the next step of a session that is open, None when it is closed."""
+        """Return the number of the next step of a session that is open, None when it is closed or not there."""
         steps = "SELECT coalesce(max(step) + 1, 0) FROM log WHERE session = s.id"
         row = self._one(f"SELECT closed, ({steps}) FROM session s WHERE id = ?", (session,))
-        if row is None:
-            self.get_session(session)  # says so
-            return None
-        return None if row[0] else int(row[1])
+        return None if row is None or row[0] else int(row[1])
 
     def set_start(self, session: int, start: float) -> None:
         """Place a session elsewhere in canonical order."""
@@ -1100,8 +1154,30 @@ class SQLiteStore:
             self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
 
 
+_stores: WeakSet[SQLiteStore] = WeakSet()
+
+
+def _put_down() -> None:
+    for store in list(_stores):
+        store.put_down()
+
+
+def _take_up(in_parent: bool) -> None:
+    for store in list(_stores):
+        store.take_up(in_parent)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_put_down, after_in_parent=lambda: _take_up(True), after_in_child=lambda: _take_up(False)
+    )
+
+
 def _reader(path: str | Path) -> sqlite3.Connection:
-    return sqlite3.connect(f"{Path(path).absolute().as_uri()}?mode=ro", uri=True, timeout=PATIENCE)
+    # A file that nobody uses can be read where nothing can be written, and without leaving anything beside it.
+    immutable = "" if any(side.exists() for side in side_files(path)) else "&immutable=1"
+    uri = f"{Path(path).absolute().as_uri()}?mode=ro{immutable}"
+    return sqlite3.connect(uri, uri=True, timeout=PATIENCE)
 
 
 def copy_store(source: Path, target: str) -> None:
