@@ -248,15 +248,15 @@ TOKEN_RULES: Final = (
     ),
     TokenRule(
         "secret in a bearer or token header",
-        r"(?i:\b(?:bearer|token)\s{1,4})(?P<s>(?=[^\s'\"$<]{0,400}[0-9])[A-Za-z0-9._~+/=-]{12,})",
+        r"(?i:\b(?:bearer|token)(?:\\?\s){1,4})(?P<s>(?=[^\s'\"$<]{0,400}[0-9])[A-Za-z0-9._~+/=-]{12,})",
         "Authorization: Bearer " + "abcdef0123456789",
         "Authorization: Bearer $TOKEN",
         "bearer token",
     ),
     TokenRule(
         "authorization header",
-        r"(?i:authorization['\"]?\s{0,4}[:=]\s{0,4}['\"]?(?:basic|bearer|bot|token|digest|api-?key|key|api-?token|pat|jwt|ssws|"
-        r"negotiate)\s{1,4})(?P<s>(?!\$)[^\s'\"<`]{3,})",
+        r"(?i:authorization['\"]?\s{0,4}[:=](?:\\?\s){0,4}['\"]?(?:basic|bearer|bot|token|digest|api-?key|key|api-?token|pat|jwt|ssws|"
+        r"negotiate)(?:\\?\s){1,4})(?P<s>(?!\$)[^\s'\"<`]{3,})",
         "Authorization: Basic " + "dXNlcjpwYXNz",
         "Authorization: Basic $BASIC",
         "authorization",
@@ -264,7 +264,7 @@ TOKEN_RULES: Final = (
     TokenRule(
         "key header",
         r"(?i:(?<![:/\w-])(?:x-[a-z0-9-]{0,40}(?:key|token|secret)|(?:api-?key|auth-?token|access-?token|vault-token|"
-        r"gitlab-token|private-token|amz-security-token))['\"]?\s{0,4}[:=]\s{0,4}['\"]?)"
+        r"gitlab-token|private-token|amz-security-token))['\"]?\s{0,4}[:=](?:\\?\s){0,4}['\"]?)"
         r"(?P<s>(?![${])[^\s'\"<`]{3,})",
         "X-Api-Key: " + "abc123",
         "X-Api-Key: $KEY",
@@ -272,7 +272,7 @@ TOKEN_RULES: Final = (
     ),
     TokenRule(
         "authorization header without scheme",
-        r"(?i:\bauthorization\s{0,4}:\s{0,4})(?!(?i:basic|bearer|bot|token|digest|api-?key|key|api-?token|pat|jwt|ssws|negotiate|"
+        r"(?i:\bauthorization\s{0,4}:(?:\\?\s){0,4})(?!(?i:basic|bearer|bot|token|digest|api-?key|key|api-?token|pat|jwt|ssws|negotiate|"
         r"aws4)\b)(?P<s>(?!\$)[^\s'\"<`]{8,})",
         "Authorization: " + "abcdef0123456789",
         "Authorization: $X",
@@ -377,7 +377,7 @@ def _value_after(place: str) -> str:
 _SECRET_NAME: Final = re.compile(
     r"(?:passw(?:or)?d|passphrase|secret|api_?key|access_?key(?:_id)?|(?:private|secret)_?key|"
     r"(?:encryption|signing|master|auth|account)_?key|token"
-    r"|credentials?|^tf_token_\w{1,80}|_pat|_?pwd|(?:^|_|[a-z])pass|_dsn|_auth|(?:^|[_.])auth_?token|sshpass|_authtoken)"
+    r"|credentials?|^tf_token_\w{1,80}|_pat|_?pwd|(?:^|_|[a-z])pass|_dsn|_auth|(?:^|_)pw|(?:^|[_.])auth_?token|sshpass|_authtoken)"
     r"(?:_?\d{1,3}|_(?:prod|dev|test|staging|id|value|base|base64|b64|hash))?$",
     re.IGNORECASE,
 )
@@ -421,8 +421,8 @@ _IDENTIFIER: Final = re.compile(r"[a-z_.]{0,60}(?:token|password|passwd|secret|k
 
 # `set -x NAME value` of fish, `setenv NAME value` of csh, `setx NAME value` of Windows, and alike.
 _SET: Final = re.compile(
-    rf"(?<![\w-])(?:set\s{{1,4}}-[A-Za-z]{{0,4}}x[A-Za-z]{{0,4}}|setenv|setx|Set-Item(?:\s-Path)?|env:set|user-secrets\sset|modify\s{{1,4}}[\w-]{{1,60}})"
-    rf"\s{{1,4}}['\"]?(?:Env:)?(?P<name>[A-Za-z_][\w:.-]{{1,80}})['\"]?\s{{1,4}}(?:-Value\s{{1,4}})?{_VALUE}"
+    rf"(?<![\w-])(?:set\s+-[A-Za-z]{{0,4}}x[A-Za-z]{{0,4}}|setenv|setx|Set-Item(?:\s-Path)?|env:set|user-secrets\sset|modify\s+[\w-]{{1,60}})"
+    rf"\s+['\"]?(?:Env:)?(?P<name>[A-Za-z_][\w:.-]{{1,80}})['\"]?\s+(?:-Value\s+)?{_VALUE}"
 )
 # `os.environ["NAME"] = "value"`, `SetEnvironmentVariable('NAME', 'value')`, `password: 'value'`.
 _IN_CODE: Final = re.compile(
@@ -443,7 +443,7 @@ _ASSIGNED: Final = re.compile(
 )
 # The same as one of a list: `A=x,B_PASSWORD=y`.
 _LISTED: Final = re.compile(r"""(?<=,)(?P<name>[A-Za-z_][A-Za-z0-9_.-]{1,80})=(?P<bare>(?![$`<])[^\s'";|&()<>`,]+)""")
-_FLAGGED: Final = re.compile(rf"(?<![\w-])--?(?P<name>[A-Za-z][A-Za-z0-9._-]{{1,60}})(?:=|\s{{1,8}}){_VALUE}")
+_FLAGGED: Final = re.compile(rf"(?<![\w-])--?(?P<name>[A-Za-z][A-Za-z0-9._-]{{1,60}})(?:=|(?:\s|\\\n)+){_VALUE}")
 
 
 class _PlaceRule(NamedTuple):
@@ -460,49 +460,56 @@ class _PlaceRule(NamedTuple):
 
 
 _PLACE_RULES: Final = (
-    _PlaceRule("skopeo|buildah|podman", r"\s--(?:src-|dest-)?creds[=\s]\s{0,4}", _value_after("[^\\s:'\"|;&]{1,100}:")),
-    _PlaceRule("mysql|mysqldump|mysqladmin|mysqlimport|mysqlshow|mycli|mariadb|mariadb-dump|mariadb-admin", r"\s-p"),
-    _PlaceRule("sshpass", r"\s-p\s{0,4}"),
+    _PlaceRule("skopeo|buildah|podman", r"\s--(?:src-|dest-)?creds[=\s]\s*", _value_after("[^\\s:'\"|;&]{1,100}:")),
+    _PlaceRule("mysql|mysqldump|mysqladmin|mysqlimport|mysqlshow|mariadb|mariadb-dump|mariadb-admin", r"\s-p"),
+    _PlaceRule("sshpass", r"\s-p\s*"),
     _PlaceRule(
         "docker|podman|nerdctl|az|oc|helm|skopeo|buildah|crane|cf|argocd",
-        r"(?<=\slogin)\s(?:[^|;&\n]{0,400}?\s)?-p\s{0,4}",
+        r"(?<=\slogin)\s(?:[^|;&\n]{0,400}?\s)?-p\s*",
     ),
-    _PlaceRule("redis-cli|valkey-cli|keydb-cli", r"\s(?:-a\s{0,4}|(?:AUTH|auth|(?i:requirepass|masterauth))\s{1,4})"),
-    _PlaceRule("mongo|mongosh|mongodump|mongorestore|mongoexport|mongoimport", r"\s-p\s{0,4}"),
+    # With the name of a user: what stands at the end.
+    _PlaceRule("redis-cli|valkey-cli|keydb-cli", r"\s(?:AUTH|auth)\s+[^\s'\"|;&<>]{1,100}\s+(?!\d?>)"),
+    _PlaceRule(
+        "redis-cli|valkey-cli|keydb-cli",
+        r"\s(?:-a\s*|(?:AUTH|auth)\s+(?![^\s'\"|;&<>]{1,100}\s+[^\s\d>])|(?i:requirepass|masterauth)\s+)",
+    ),
+    _PlaceRule("mongo|mongosh|mongodump|mongorestore|mongoexport|mongoimport", r"\s-p\s*"),
     _PlaceRule(
         "cqlsh|influx|rabbitmqadmin|"
         "psexec|twine|smbmap|crackmapexec|netexec|nxc|evil-winrm"
-        "|hydra|medusa|az|clickhouse-client|cypher-shell|snowsql|exasol|tsql",
-        r"\s-p\s{1,4}",
+        "|hydra|medusa|az|mycli|clickhouse-client|cypher-shell|snowsql|exasol|tsql",
+        r"\s-p\s+",
     ),
-    _PlaceRule("sqlcmd|bcp|isql|osql", r"\s-P\s{0,4}"),
-    _PlaceRule("mosquitto_pub|mosquitto_sub|ipmitool", r"\s-P\s{1,4}"),
+    _PlaceRule("sqlcmd|bcp|isql|osql", r"\s-P\s*"),
+    _PlaceRule("mosquitto_pub|mosquitto_sub|ipmitool", r"\s-P\s+"),
     _PlaceRule("sqlplus|sqlldr|expdp|impdp|rman", r"\s['\"]?[\w$#]{1,40}/", r"(?P<bare>(?![$<'\"])[^\s@'\"|;&]+)"),
-    _PlaceRule("ldapsearch|ldapadd|ldapmodify|ldapwhoami|ldapdelete|ldappasswd", r"\s-(?:w|s)\s{1,4}"),
-    _PlaceRule("snmpwalk|snmpget|snmpset", r"\s-(?:A|X)\s{1,4}"),
+    _PlaceRule("ldapsearch|ldapadd|ldapmodify|ldapwhoami|ldapdelete|ldappasswd", r"\s-(?:w|s)\s+"),
+    _PlaceRule("snmpwalk|snmpget|snmpset", r"\s-(?:A|X)\s+"),
     _PlaceRule("xfreerdp|xfreerdp3|wfreerdp|cmdkey", r"\s/p(?:ass(?:word)?)?:"),
-    _PlaceRule("rdesktop|vncviewer|lftp", r"\s-p\s{1,4}"),
-    _PlaceRule("lftp|ncftp", r"\s(?:-u|--user)\s{0,4}", _value_after(r"[^\s,'\"|;&]{1,100},")),
-    _PlaceRule("openssl", r"\s-(?:pass|passin|passout|password|k)\s{1,4}", _value_after("pass:")),
-    _PlaceRule("openssl", r"\s-[kK]\s{1,4}(?!pass:)"),
-    _PlaceRule("plink|pscp|psftp|putty", r"\s-pw\s{1,4}"),
-    _PlaceRule("ssh-keygen", r"\s-[NP]\s{0,4}"),
-    _PlaceRule("pdftk", r"\s(?:user_pw|owner_pw|input_pw)\s{1,4}"),
-    _PlaceRule("nmcli|rclone", r"\s(?:password|pass|psk|wifi-sec\.psk|secret_access_key|client_secret|token)\s{1,4}"),
-    _PlaceRule("wpa_passphrase", r"\s(?:'[^']{1,80}'|\"[^\"]{1,80}\"|[^\s'\"]{1,80})\s{1,4}"),
-    _PlaceRule("bw", r"\s(?:unlock|login\s{1,4}[^\s|;&]{1,100})\s{1,4}"),
-    _PlaceRule("nuget|dotnet", r"\spush\s[^|;&\n]{0,300}?-k\s{1,4}"),
-    _PlaceRule("netlify", r"\s--auth[=\s]\s{0,4}"),
-    _PlaceRule("zip|unzip|zipcloak", r"\s-P\s{1,4}"),
+    _PlaceRule("rdesktop|vncviewer|lftp", r"\s-p\s+"),
+    _PlaceRule("lftp|ncftp", r"\s(?:-u|--user)\s*", _value_after(r"[^\s,'\"|;&]{1,100},")),
+    _PlaceRule("openssl", r"\s-(?:pass|passin|passout|password|k)\s+", _value_after("pass:")),
+    _PlaceRule("openssl", r"\spasswd\s+(?:-salt\s+[^\s|;&]{1,100}\s+|-(?!in\b|stdin\b)\w{1,20}\s+){0,4}"),
+    _PlaceRule("security", r"\sadd-(?:generic|internet)-password\s[^|;&\n]{0,400}?-w\s+"),
+    _PlaceRule("openssl", r"\s-[kK]\s+(?!pass:)"),
+    _PlaceRule("plink|pscp|psftp|putty", r"\s-pw\s+"),
+    _PlaceRule("ssh-keygen", r"\s-[NP]\s*"),
+    _PlaceRule("pdftk", r"\s(?:user_pw|owner_pw|input_pw)\s+"),
+    _PlaceRule("nmcli|rclone", r"\s(?:password|pass|psk|wifi-sec\.psk|secret_access_key|client_secret|token)\s+"),
+    _PlaceRule("wpa_passphrase", r"\s(?:'[^']{1,80}'|\"[^\"]{1,80}\"|[^\s'\"]{1,80})\s+"),
+    _PlaceRule("bw", r"\s(?:unlock|login\s+[^\s|;&]{1,100})\s+"),
+    _PlaceRule("nuget|dotnet", r"\spush\s[^|;&\n]{0,300}?-k\s+"),
+    _PlaceRule("netlify", r"\s--auth[=\s]\s*"),
+    _PlaceRule("zip|unzip|zipcloak", r"\s-P\s+"),
     _PlaceRule("7z|7za|7zz|rar|unrar", r"\s-h?p(?=\S)"),
     _PlaceRule(
         "curl|http|https|httpie|xh|lynx|ab|wrk|hey|etcdctl|jenkins-cli.jar",
-        r"\s(?:-[A-Za-z]{0,8}[uU]|--user|--proxy-user|-a|--?auth)(?:=|\s{0,4})",
+        r"\s(?:-[A-Za-z]{0,8}[uU]|--user|--proxy-user|-a|--?auth)(?:=|\s*)",
         _value_after(r"(?!\$env:)(?:\$\{\w{1,80}\}|[^\s:'\"/<>{}]{0,100}):(?!/)"),
     ),
     _PlaceRule(
         "curl",
-        r"\s(?:-b|--cookie)(?:=|\s{0,4})['\"]?(?:[^'\"\s=;]{1,60}=[^'\"\s;]{0,400};\s?){0,20}"
+        r"\s(?:-b|--cookie)(?:=|\s*)['\"]?(?:[^'\"\s=;]{1,60}=[^'\"\s;]{0,400};\s?){0,20}"
         r"(?i:[^'\"\s=;]{0,60}(?:sess|sid|auth|token|jwt)[^'\"\s=;]{0,40}=)",
         r"(?P<bare>(?![$<'\"`])[^\s'\"|;&]{4,})",
     ),
@@ -516,70 +523,77 @@ _PLACE_RULES: Final = (
     ),
     _PlaceRule(
         "smbclient|rpcclient|smbget|wmic|winexe|net",
-        r"\s(?:-U\s{0,4}|--user[=\s])",
+        r"\s(?:-U\s*|--user[=\s])",
         _value_after(r"[^\s%'\"|;&]{1,100}%"),
     ),
     _PlaceRule("mount|mount.cifs|sshfs|curlftpfs", r"[\s,=]pass(?:word)?=", r"(?P<bare>(?![$<'\"])[^\s,'\"|;&]+)"),
-    _PlaceRule("htpasswd", r"\s-(?=[A-Za-z]{0,6}n)[A-Za-z]{0,6}b[A-Za-z]{0,6}\s{1,4}[^\s|;&]{1,100}\s{1,4}"),
-    _PlaceRule("htpasswd", r"\s-[A-Za-z]{0,6}b[A-Za-z]{0,6}\s{1,4}[^\s|;&]{1,300}\s{1,4}[^\s|;&]{1,100}\s{1,4}"),
+    _PlaceRule("htpasswd", r"\s-(?=[A-Za-z]{0,6}n)[A-Za-z]{0,6}b[A-Za-z]{0,6}\s+[^\s|;&]{1,100}\s+"),
+    _PlaceRule("htpasswd", r"\s-[A-Za-z]{0,6}b[A-Za-z]{0,6}\s+[^\s|;&]{1,300}\s+[^\s|;&]{1,100}\s+"),
     _PlaceRule(
         "npm|pip|git|aws|gh|pulumi|yarn|composer|bundle|conda|gcloud",
-        r"\s(?:set|config(?:\s{1,4}--\w{1,20})?|add|--secret)\s{1,4}[^\s=]{0,200}(?i:token|password|"
-        r"passwd|_auth|secret|secret_?key|api_?key|access_key)[\w.-]{0,40}\s{1,4}",
+        r"\s(?:set|config(?:\s+--\w{1,20})?|add|--secret)\s+[^\s=]{0,200}(?i:token|password|"
+        r"passwd|_auth|secret|secret_?key|api_?key|access_key)[\w.-]{0,40}\s+",
         named=True,
     ),
-    _PlaceRule("poetry", r"\s(?:pypi-token\.[\w.-]{1,80}|http-basic\.[\w.-]{1,80}\s{1,4}[\w.@-]{1,80})\s{1,4}"),
-    _PlaceRule(
-        "composer", r"\s(?:http-basic|gitlab-token|github-oauth)\.[\w.-]{1,80}\s{1,4}(?:[\w.@-]{1,80}\s{1,4})?(?!-)"
-    ),
-    _PlaceRule("bundle", r"\sconfig\s{1,4}(?:set\s{1,4})?(?:--\w{1,20}\s{1,4})?[\w./:-]{1,100}\s{1,4}[\w.@-]{1,80}:"),
+    _PlaceRule("poetry", r"\s(?:pypi-token\.[\w.-]{1,80}|http-basic\.[\w.-]{1,80}\s+[\w.@-]{1,80})\s+"),
+    _PlaceRule("composer", r"\s(?:http-basic|gitlab-token|github-oauth)\.[\w.-]{1,80}\s+(?:[\w.@-]{1,80}\s+)?(?!-)"),
+    _PlaceRule("bundle", r"\sconfig\s+(?:set\s+)?(?:--\w{1,20}\s+)?[\w./:-]{1,100}\s+[\w.@-]{1,80}:"),
     _PlaceRule(
         "pulumi",
-        r"\sconfig\s{1,4}set\s{1,4}(?=[^|;&\n]{0,400}--secret)(?:--\S{1,40}\s{1,4}){0,4}[^\s|;&]{1,100}\s{1,4}",
+        r"\sconfig\s+set\s+(?=[^|;&\n]{0,400}--secret)(?:--\S{1,40}\s+){0,4}[^\s|;&]{1,100}\s+",
     ),
     _PlaceRule(
         "aws|az|llm",
         r"\s(?:put-parameter\s(?=[^|;&\n]{0,400}SecureString)|keyvault\ssecret\sset\s|keys\sset\s)"
-        r"[^|;&\n]{0,400}?--value[=\s]\s{0,4}",
+        r"[^|;&\n]{0,400}?--value[=\s]\s*",
     ),
-    _PlaceRule("printf", r"\s['\"]\w{0,40}(?:TOKEN|PASSWORD|SECRET|KEY)=%s(?:\\n)?['\"]\s{1,4}"),
-    _PlaceRule(
-        "vault|bao", r"\s(?:login|unseal|wrapping\s{1,4}unwrap)\s{1,4}(?:-\S{1,80}\s{1,4}){0,4}(?![\w-]{1,40}=)"
-    ),
+    _PlaceRule("printf", r"\s['\"]\w{0,40}(?:TOKEN|PASSWORD|SECRET|KEY)=%s(?:\\n)?['\"]\s+"),
+    _PlaceRule("vault|bao", r"\s(?:login|unseal|wrapping\s+unwrap)\s+(?:-\S{1,80}\s+){0,4}(?![\w-]{1,40}=)"),
     _PlaceRule(
         "ansible-vault",
-        r"\sencrypt_string\s{1,4}(?:--?[\w-]{1,40}(?:=|\s{1,4})['\"]?[^\s'\"-]{1,100}['\"]?\s{1,4}){0,4}",
+        r"\sencrypt_string\s+(?:--?[\w-]{1,40}(?:=|\s+)['\"]?[^\s'\"-]{1,100}['\"]?\s+){0,4}",
     ),
-    _PlaceRule("consul|nomad", r"\sset-agent-token\s{1,4}(?:-\S{1,80}\s{1,4}){0,4}[\w-]{1,40}\s{1,4}"),
-    _PlaceRule("neo4j-admin", r"\sset-initial-password\s{1,4}"),
-    _PlaceRule("rclone", r"\sobscure\s{1,4}"),
-    _PlaceRule("mc|mcli", r"\s(?:alias\s{1,4}set|config\s{1,4}host\s{1,4}add)\s{1,4}(?:[^\s|;&]{1,200}\s{1,4}){3}"),
-    _PlaceRule("cloudflared", r"\s(?:service\s{1,4}install|--token)\s{1,4}"),
-    _PlaceRule("influx|codecov|codecovcli|codecov.sh|doctl|hcloud|buildkite-agent", r"\s-t\s{1,4}(?=\S{20})"),
-    _PlaceRule("net", r"\suse\s{1,4}[^|;&\n]{0,200}?\\\\[^\s|;&]{1,200}\s{1,4}(?:/user:[^\s|;&]{1,100}\s{1,4})?(?!/)"),
-    _PlaceRule("net", r"\suser\s{1,4}[^\s|;&/]{1,100}\s{1,4}(?=\S{1,200}\s{1,4}/add)"),
-    _PlaceRule("ConvertTo-SecureString", r"\s(?:-String\s{1,4})?"),
-    _PlaceRule("passwd|chpasswd|docker|podman|gh|sudo|kinit|op|bw", r"[^<]<<<\s{0,4}"),
-    _PlaceRule("usermod|useradd", r"\s(?:-p)\s{1,4}"),
-    _PlaceRule("keytool|jarsigner|signtool", r"\s-(?:storepass|keypass|srcstorepass|deststorepass)\s{1,4}"),
-    _PlaceRule("signtool", r"\s/p\s{1,4}"),
-    _PlaceRule("gh|wrangler", r"\ssecret\s{1,4}(?:set|put)\s{1,4}[^|;&\n]{0,200}?(?:-b|--body)\s{1,4}"),
-    _PlaceRule("rabbitmqctl", r"\s(?:add_user|change_password)\s{1,4}[^\s|;&]{1,100}\s{1,4}"),
+    _PlaceRule("consul|nomad", r"\sset-agent-token\s+(?:-\S{1,80}\s+){0,4}[\w-]{1,40}\s+"),
+    _PlaceRule("neo4j-admin", r"\sset-initial-password\s+"),
+    _PlaceRule("rclone", r"\sobscure\s+"),
+    _PlaceRule("mc|mcli", r"\s(?:alias\s+set|config\s+host\s+add)\s+(?:[^\s|;&]{1,200}\s+){3}"),
+    _PlaceRule("cloudflared", r"\s(?:service\s+install|--token)\s+"),
+    _PlaceRule("influx|codecov|codecovcli|codecov.sh|doctl|hcloud|buildkite-agent", r"\s-t\s+(?=\S{20})"),
+    _PlaceRule("net", r"\suse\s+[^|;&\n]{0,200}?\\\\[^\s|;&]{1,200}\s+(?:/user:[^\s|;&]{1,100}\s+)?(?!/)"),
+    _PlaceRule("net", r"\suser\s+[^\s|;&/]{1,100}\s+(?=\S{1,200}\s+/add)"),
+    _PlaceRule("ConvertTo-SecureString", r"\s(?:-String\s+)?"),
+    _PlaceRule(
+        "passwd|chpasswd|smbpasswd|docker|podman|gh|sudo|kinit|op|bw|rsync|cryptsetup|pass|gopass|gpg|openssl|restic|"
+        "secret-tool|ssh-add|vault|wrangler",
+        r"[^<]<<<\s*",
+    ),
+    _PlaceRule("usermod|useradd", r"\s(?:-p)\s+"),
+    _PlaceRule("keytool|jarsigner|signtool", r"\s-(?:storepass|keypass|srcstorepass|deststorepass)\s+"),
+    _PlaceRule("signtool", r"\s/p\s+"),
+    _PlaceRule("gh|wrangler", r"\ssecret\s+(?:set|put)\s+[^|;&\n]{0,200}?(?:-b|--body)\s+"),
+    _PlaceRule("rabbitmqctl", r"\s(?:add_user|change_password)\s+[^\s|;&]{1,100}\s+"),
 )
 
 
-_PROGRAMS: Final = frozenset(name for rule in _PLACE_RULES for name in rule.programs.split("|"))
-_UNNAMED: Final = frozenset(name for rule in _PLACE_RULES if not rule.named for name in rule.programs.split("|"))
+def _programs(rules: Iterable[_PlaceRule]) -> frozenset[str]:
+    """Return the names of the programs of some rules, as they are called here and on Windows."""
+    names = {name for rule in rules for name in rule.programs.split("|")}
+    return frozenset(names | {f"{name}.exe" for name in names})
+
+
+_PROGRAMS: Final = _programs(_PLACE_RULES)
+_UNNAMED: Final = _programs(rule for rule in _PLACE_RULES if not rule.named)
 
 
 @cache
 def _places_of(program: str) -> tuple[re.Pattern[str], ...]:
     """Return the patterns of a program."""
-    rules = [rule for rule in _PLACE_RULES if program in rule.programs.split("|")]
+    name = program.removesuffix(".exe")
+    rules = [rule for rule in _PLACE_RULES if name in rule.programs.split("|")]
     return tuple(re.compile(f"(?:{rule.place}){rule.value}") for rule in rules)
 
 
-_PROGRAM: Final = re.compile(r"(?<![\w-])[A-Za-z0-9][\w.-]{0,30}(?=\s)")
+_PROGRAM: Final = re.compile(r"(?<![\w-])[A-Za-z0-9][\w.-]{0,30}(?=['\"]?\s)")
 # Parts between the operators of a shell. What stands in quotes is not looked into.
 _SEGMENT: Final = re.compile(
     r"""((?:'[^']*'|"[^"\\]*(?:\\.[^"\\]*)*"|\\.|[^|;&\n'"\\]+|['"\\])+)|([|;&\n]+)""", re.DOTALL
@@ -587,16 +601,15 @@ _SEGMENT: Final = re.compile(
 
 # The message of a commit speaks of passwords, it does not give them. Tokens of a known look are found there too.
 _PROSE: Final = re.compile(
-    r"""(\bgit\s[^|;&\n'"]{0,200}?(?:\s-[a-z]{0,4}m\s{0,4}(?:'[^']*'|"[^"\\]*(?:\\.[^"\\]*)*"))+)""", re.DOTALL
+    r"""(\bgit\s[^|;&\n'"]{0,200}?(?:\s-[a-z]{0,4}m\s*(?:'[^']*'|"[^"\\]*(?:\\.[^"\\]*)*"))+)""", re.DOTALL
 )
 
-_SAYS: Final = (
-    rf"(?<![\w-])(?:echo|printf)\s{{1,4}}(?:-[neE]{{1,3}}\s{{1,4}})?(?:['\"]?%s(?:\\n)?['\"]?\s{{1,4}})?{_VALUE}"
-)
+_SAYS: Final = rf"(?<![\w-])(?:echo|printf|yes)\s+(?:-[neE]{{1,3}}\s+)?(?:['\"]?%s(?:\\n)?['\"]?\s+)?{_VALUE}"
 _SPOKEN: Final = re.compile(rf"{_SAYS}(?=\s*$)")
+_HERE_DOCUMENT: Final = re.compile(r"(?<!<)<<-?\s?(['\"]?)(?P<end>\w{1,40})\1")
 # The same in quotes, as in `ssh h "echo x | sudo -S ls"`.
 _PIPED: Final = re.compile(
-    rf"{_SAYS}(?=\s{{0,4}}\|\s{{0,4}}(?:sudo\s(?:-\w{{1,5}}\s){{0,3}}-\w{{0,4}}S|[^|;&\n]{{0,200}}--password-stdin|(?:ch)?passwd\b))"
+    rf"{_SAYS}(?=\s*\|\s*(?:sudo\s(?:-\w{{1,5}}\s){{0,3}}-\w{{0,4}}S|[^|;&\n]{{0,200}}--password-stdin|(?:ch)?passwd\b))"
 )
 _LISTENS: Final = re.compile(
     r"--?password-stdin|--with-token|\bsudo\s(?:-\w{1,5}\s){0,3}(?:-\w{0,4}S|--stdin)|"
@@ -605,8 +618,8 @@ _LISTENS: Final = re.compile(
     r"\bvault\skv\sput\b|\bwrangler\ssecret\b|\bvercel\senv\sadd\b"
 )
 _SQL_PASSWORD: Final = re.compile(
-    r"\b(?:identified\s{1,4}(?:with\s{1,4}\w{1,40}\s{1,4})?by|(?:with|encrypted|"
-    r"set)\s{1,4}password(?:\s{0,4}for\s{1,4}\S{1,80})?|password(?=[\s=]))\s{0,4}=?\s{0,4}"
+    r"\b(?:identified\s+(?:with\s+\w{1,40}\s+)?by|(?:with|encrypted|"
+    r"set)\s+password(?:\s*for\s+\S{1,80})?|password(?=[\s=]))(?:\s*=)?\s*"
     r"(?:\\?'(?P<single>[^'\n\\]+)\\?'|\\?\"(?P<double>[^\"\n\\$]+)\\?\")",
     re.IGNORECASE,
 )
@@ -743,7 +756,7 @@ def _hide_named(names: re.Pattern[str]) -> Callable[[re.Match[str]], str]:
 
 
 # Every name that is a secret's holds one of these.
-_NAME_HINTS: Final = ("pass", "pwd", "otp", "secret", "token", "key", "cred", "auth", "dsn", "bearer", "pat")
+_NAME_HINTS: Final = ("pass", "pw", "otp", "secret", "token", "key", "cred", "auth", "dsn", "bearer", "pat")
 _CODE_HINTS: Final = ("passw", "pwd", "secret", "token", "api", "cred")
 _hide_assigned: Final = _hide_named(_SECRET_NAME)
 _hide_option: Final = _hide_named(_SECRET_FLAG)
@@ -782,6 +795,23 @@ def _place_rules(command: str) -> str:
     return "".join(segments)
 
 
+def _here_documents(command: str) -> str:
+    """Redact the text given to a command that reads a secret from its input."""
+    parts, done = [], 0
+    while found := _HERE_DOCUMENT.search(command, done):
+        line, start = command.rfind("\n", 0, found.start()) + 1, command.find("\n", found.end()) + 1
+        if not start:
+            break
+        parts.append(command[done:start])
+        done = start
+        if _LISTENS.search(command[line:start]):
+            end = re.compile(rf"^[ \t]*{found['end']}$", re.MULTILINE).search(command, start)
+            text = command[start : end.start() if end else len(command)].rstrip("\n")
+            parts.append(SECRET if text and not text.startswith(("$", "`")) else text)
+            done += len(text)
+    return "".join(parts) + command[done:]
+
+
 def _places(command: str) -> str:
     """Apply the rules that know a secret by its place."""
     small = command.lower()
@@ -801,8 +831,10 @@ def _places(command: str) -> str:
             command = _SET.sub(_hide_assigned, command)
     if "password" in small or "identified" in small:
         command = _SQL_PASSWORD.sub(_hide, command)
-    if "|" in command and ("echo" in small or "printf" in small):
+    if "|" in command and ("echo" in small or "printf" in small or "yes" in small):
         command = _PIPED.sub(_hide, command)
+    if "<<" in command and "\n" in command:
+        command = _here_documents(command)
     programs = _PROGRAMS if named else _UNNAMED
     if not programs.isdisjoint(_PROGRAM.findall(command)) or ("|" in command and _LISTENS.search(command)):
         command = _place_rules(command)

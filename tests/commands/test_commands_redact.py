@@ -138,10 +138,10 @@ def test_a_long_secret_goes_whole(command: str) -> None:
 )
 @pytest.mark.parametrize("rest", ["a", "a ", "\n", '\\"', "A_TOKEN='b\"", "\\'a\\\"", '"a'])
 def test_a_quote_that_does_not_close_takes_linear_time(start: str, rest: str) -> None:
-    """400 000 characters are no trouble."""
+    """100 000 characters are no trouble."""
     begun = time.perf_counter()
-    redact(start + rest * (400_000 // len(rest)))
-    assert time.perf_counter() - begun < 20  # a quadratic rule takes minutes
+    redact(start + rest * (100_000 // len(rest)))
+    assert time.perf_counter() - begun < 10  # a quadratic rule takes minutes
 
 
 _PIECES = st.sampled_from(
