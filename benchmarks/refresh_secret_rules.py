@@ -5,7 +5,8 @@ SOURCE is a ``gitleaks.toml``, or a program or wheel with the default configurat
 match and one that it must not, made from its pattern.
 
 A pattern of Go becomes one of Python that takes linear time: every repetition gets an upper bound. What ends a token
-in a file also does so on a command line, and a few signs more do.
+in a file also does so on a command line, and a few signs more do. A pattern that only names the prefix of a token gets
+the rest of it.
 """
 
 from __future__ import annotations
@@ -82,6 +83,9 @@ _WORDS = "^[a-zA-Z_.-]+$"
 # How a token ends, as gitleaks has it, and as it is on a command line.
 _END = re.compile(re.escape(r"""(?:[\x60'"\s;]|\\[nr]|$""") + r"(?:\|\\b)?\)$")
 _SHELL_END = r"(?=[\x60'\"\s;&|()<>{}\[\],@:#?\\]|\Z)"
+# A pattern that names a prefix alone; what follows it is the token.
+_PREFIX = re.compile(r"[\w-]+")
+_REST = "[A-Za-z0-9+/=_-]*"
 _CLASSES = {"[:alnum:]": "A-Za-z0-9", "[:alpha:]": "A-Za-z", "[:digit:]": "0-9", "[:xdigit:]": "A-Fa-f0-9"}
 
 
@@ -174,12 +178,13 @@ def translate(pattern: str, secret_group: int = 0) -> str:
 def _rule(rule: dict[str, Any], everywhere: dict[str, Any]) -> dict[str, Any]:
     by_word = _NAMED_BY_A_WORD.search(rule["regex"]) is not None
     lists = [allowed for allowed in rule.get("allowlists", ()) if allowed.get("regexTarget", "secret") == "secret"]
+    rest = _REST if _PREFIX.fullmatch(rule["regex"]) else ""
     # What is allowed everywhere is left to the stand-ins that commands/redact.py knows.
     allowed = [translate(pattern) for one in lists for pattern in one.get("regexes", ())]
     return {
         "id": rule["id"],
         "keywords": _KEYWORDS.get(rule["id"], rule["keywords"]),
-        "pattern": f"(?a){translate(rule['regex'], rule.get('secretGroup', 0))}",
+        "pattern": f"(?a){translate(rule['regex'], rule.get('secretGroup', 0))}{rest}",
         "entropy": rule.get("entropy", 0),
         "allowed": "|".join(f"(?:{pattern})" for pattern in allowed + [_WORDS] * by_word),
         "stop": [word for one in (*lists, everywhere) for word in one.get("stopwords", ())],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -84,6 +85,63 @@ def test_only_the_secret_goes() -> None:
     assert redact("git clone https://bob:hunter2@h/y") == "git clone https://bob:<SECRET>@h/y"
     assert redact(f"sshpass -p {'hunter2' * 6} mysql -phunter2 db") == "sshpass -p <SECRET> mysql -p<SECRET> db"
     assert redact("A_TOKEN='x y' make && ls") == "A_TOKEN='<SECRET>' make && ls"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "PASSWORD='$ecretPw9' make",
+        "PASSWORD='abc\nPw9' make",
+        "mysql -p'$ecretPw9' db",
+        "curl -u 'bob:$ecretPw9' x",
+        """curl -d '{"password":"$ecretPw9"}' x""",
+        """curl -d '{"password":"it'"'"'s Pw9"}' x""",
+        "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\nPw9\n-----END RSA PRIVATE KEY-----",
+        "-----BEGIN PGP PRIVATE KEY BLOCK-----\nComment: my-key\n\nPw9",
+        "---- BEGIN SSH2 ENCRYPTED PRIVATE KEY ----\nComment: my-key\nPw9\n---- END SSH2 ENCRYPTED PRIVATE KEY ----",
+    ],
+)
+def test_the_end_of_a_secret_goes_too(command: str) -> None:
+    """Header lines, signs that mean nothing in single quotes, quotes and line ends do not cut a secret short."""
+    assert "Pw9" not in redact(command)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "export GCP_CREDENTIALS='{}'",
+        'export API_TOKEN="{}"',
+        "export API_TOKEN={}",
+        "echo {} | docker login --password-stdin",
+        "cmd --token {} x",
+        "curl -H 'Authorization: Bearer {}' x",
+        "curl -H 'X-Api-Key: {}' x",
+        """curl -d '{{"password": "{}"}}' x""",
+        "curl -b 'session={}' x",
+        "curl -u bob:{} x",
+        "curl https://bob:{}@h",
+        "curl 'https://h?token={}&a=b'",
+        "mysql -p{} db",
+        "cmd eyJhbGciOiJIUzI1NiJ9.eyJ{}.abc",
+    ],
+)
+def test_a_long_secret_goes_whole(command: str) -> None:
+    """A secret has no greatest length."""
+    secret = "aB3d" * 4000 + "Pw9"
+    redacted = redact(command.format(secret))
+    assert SECRET in redacted
+    assert len(redacted) < 100
+
+
+@pytest.mark.parametrize(
+    "start", ["A_TOKEN='", 'A_TOKEN="', "mysql -p'", 'curl -u "b:', 'curl -d \'{"password":"', "echo '"]
+)
+@pytest.mark.parametrize("rest", ["a", "a ", "\n", '\\"', "A_TOKEN='b\"", "\\'a\\\"", '"a'])
+def test_a_quote_that_does_not_close_takes_linear_time(start: str, rest: str) -> None:
+    """100 000 characters are no trouble."""
+    begun = time.perf_counter()
+    redact(start + rest * (100_000 // len(rest)))
+    assert time.perf_counter() - begun < 10  # a quadratic rule takes minutes
 
 
 _PIECES = st.sampled_from(

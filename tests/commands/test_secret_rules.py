@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from refresh_secret_rules import LICENCE, translate
+from refresh_secret_rules import LICENCE, _rule, translate
 
 from procedural_memory.commands import redact as module
 from procedural_memory.commands.redact import SECRET, TOKEN_RULES, redact
@@ -81,8 +81,17 @@ def test_the_second_group_may_be_the_secret() -> None:
     assert translate(r"(a)(b)", 2) == "(?:a)(b)"
 
 
+def test_a_pattern_that_names_a_prefix_takes_the_whole_token() -> None:
+    """What follows the prefix is the secret."""
+    assert _rule({"id": "x", "regex": "abc-key-", "keywords": ["abc-key-"]}, {})["pattern"] == (
+        "(?a)abc-key-[A-Za-z0-9+/=_-]*"
+    )
+    example, _ = EXAMPLES["aws-amazon-bedrock-api-key-short-lived"]
+    assert redact(f"cmd {example}Lz9BY3Rpb249/a+b== end") == "cmd <SECRET> end"
+
+
 # They look at one value or name, from its beginning.
-_OF_A_VALUE = ("_FILLER", "_IDENTIFIER", "_KEY_NAME", "_MIXED", "_PLAIN_VALUE")
+_OF_A_VALUE = ("_FILLER", "_IDENTIFIER", "_KEY_NAME", "_MIXED", "_PLAIN_VALUE", "_REFERENCE")
 
 
 def _patterns() -> Iterator[tuple[str, re.Pattern[str], list[str]]]:
