@@ -955,7 +955,7 @@ class ProceduralMemoryEngine:
             session, too.
         min_support : int, optional
             Sessions whose pattern fewer sessions follow go: rare workflows. A workflow that is new is rare, too, so
-            prune by it now and then rather than every night. Sessions that form no pattern stay.
+            prune by it now and then rather than every night. Open sessions form no pattern; sessions without one stay.
         max_size : int, optional
             Sessions go, those whose last step is oldest first, until at most this many steps are left. The file
             shrinks with them: each step takes about as much of it as before.

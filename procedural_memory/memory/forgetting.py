@@ -227,7 +227,7 @@ def plan_prune(store: Store, limits: Limits, now: float, min_commands: int) -> P
     """Return what is left within the limits: a question of what the sessions are, not of the order they came in.
 
     First those go that are too old; then those whose pattern is followed by too few of the rest; then the oldest ones
-    until the steps of all fit; then again those whose pattern lost too many by that. Open sessions stay, and count.
+    until the steps of all fit; then again those whose pattern lost too many by that. Open ones stay; their steps count.
     """
     every, total = [], 0
     for row in store.sessions():
