@@ -336,7 +336,7 @@ TOKEN_RULES: Final = (
         r"(?i:[\"'](?:[a-z0-9_-]{0,40}(?:password|passwd|secret|api_?key|access_?key|private_?key|"
         r"auth_?token|access_?token|refresh_?token|token|_pass)|pwd|pass)\\?[\"']\s*:\s*)"
         r"(?:\\[\"']([^\"'\\$<{][^\"'\\\n]*)"
-        r"|\"(?!<|\{[\w.{]*\}|\$(?:[A-Z_][A-Z0-9_]*|[a-z_]+|[{(][^\"]*)\")((?:'\"'\"'|[^\"\\\n]|\\[^\n])+)"
+        r"|\"(?!<|'[\"$]|\{[\w.{]*\}|\$(?:[A-Z_][A-Z0-9_]*|[a-z_]+|[{(][^\"]*)\")((?:'\"'\"'|[^\"\\\n]|\\[^\n])+)"
         r"|'(?![$<{])([^'\\\n]+))",
         '{"password": "' + 'hunter2"}',
         '{"tokens": 5}',
@@ -353,17 +353,18 @@ TOKEN_RULES: Final = (
 # different signs, so that there is one way alone to read it, also when what must follow is not there.
 _SIGNS: Final = r"""[^\s'"\\;|&()<>`]"""
 _IN_DOUBLE: Final = r"""[^"\\]*(?:\\[\s\S][^"\\]*)*"""
-# Right after a quote that ends an outer string stands one of these; a part of the same word begins otherwise.
+# Right after a quote that ends an outer string stands one of these; a part of the same word begins otherwise. And no
+# value begins with a blank: in `grep 'password=' f | sed 's/x/y/'` there is none.
 _APART: Final = r"(?![\s;|&()<>,:}\]])"
 _PART: Final = rf"""(?:\\[^\n]|'{_APART}[^']*'|"{_APART}{_IN_DOUBLE}"){_SIGNS}*"""
 _GOES_ON: Final = r"""[\w\\$!#%^~=-]|['"][^\s;|&()<>,:}\]'"]"""
 _REFERS: Final = r"[$`]|<SECRET>"
-_SINGLE: Final = rf"'(?P<single>[^']+)'(?!{_GOES_ON})"
-_DOUBLE: Final = rf"""\"(?P<double>(?!{_REFERS}|"){_IN_DOUBLE})\"(?!{_GOES_ON})"""
+_SINGLE: Final = rf"'(?P<single>(?!\s)[^']+)'(?!{_GOES_ON})"
+_DOUBLE: Final = rf"""\"(?P<double>(?!{_REFERS}|["\s]){_IN_DOUBLE})\"(?!{_GOES_ON})"""
 _ESCAPED: Final = rf"""\\(?:"(?P<escaped>(?!{_REFERS})[^"\\]+)\\"|'(?P<escaped2>[^'\\]+)\\')"""
 _BARE: Final = (
     rf"""(?P<bare>(?!\\?"(?:{_REFERS})|\\?'<SECRET>|\$(?!['"])|[<`|&;()\[{{-])"""
-    rf"""(?:{_SIGNS}+|(?:\\[^\n]|'[^']*'|"{_IN_DOUBLE}"){_SIGNS}*)(?:{_PART})*)"""
+    rf"""(?:{_SIGNS}+|(?:\\[^\n]|'(?!\s)[^']*'|"(?!\s){_IN_DOUBLE}"){_SIGNS}*)(?:{_PART})*)"""
 )
 _VALUE: Final = f"(?:{_SINGLE}|{_DOUBLE}|{_ESCAPED}|{_BARE})"
 
@@ -439,7 +440,7 @@ _YAML: Final = re.compile(
 )
 
 _ASSIGNED: Final = re.compile(
-    rf"""(?<![A-Za-z0-9_.$-])(?<!-from-file=)(?P<name>[A-Za-z_][A-Za-z0-9_.-]{{1,80}})(?:={_VALUE}|\s?=\s?(?:'(?P<single2>[^']+)'|"(?P<double2>(?!{_REFERS}|"){_IN_DOUBLE})"))"""
+    rf"""(?<![A-Za-z0-9_.$-])(?<!-from-file=)(?P<name>[A-Za-z_][A-Za-z0-9_.-]{{1,80}})(?:={_VALUE}|\s?=\s?(?:'(?P<single2>(?!\s)[^']+)'|"(?P<double2>(?!{_REFERS}|["\s]){_IN_DOUBLE})"))"""
 )
 # The same as one of a list: `A=x,B_PASSWORD=y`.
 _LISTED: Final = re.compile(r"""(?<=,)(?P<name>[A-Za-z_][A-Za-z0-9_.-]{1,80})=(?P<bare>(?![$`<])[^\s'";|&()<>`,]+)""")
@@ -467,12 +468,9 @@ _PLACE_RULES: Final = (
         "docker|podman|nerdctl|az|oc|helm|skopeo|buildah|crane|cf|argocd",
         r"(?<=\slogin)\s(?:[^|;&\n]{0,400}?\s)?-p\s*",
     ),
-    # With the name of a user: what stands at the end.
-    _PlaceRule("redis-cli|valkey-cli|keydb-cli", r"\s(?:AUTH|auth)\s+[^\s'\"|;&<>]{1,100}\s+(?!\d?>)"),
-    _PlaceRule(
-        "redis-cli|valkey-cli|keydb-cli",
-        r"\s(?:-a\s*|(?:AUTH|auth)\s+(?![^\s'\"|;&<>]{1,100}\s+[^\s\d>])|(?i:requirepass|masterauth)\s+)",
-    ),
+    _PlaceRule("redis-cli|valkey-cli|keydb-cli", r"\s(?:-a\s*|(?:AUTH|auth|(?i:requirepass|masterauth))\s+)"),
+    # The first word may be the name of a user.
+    _PlaceRule("redis-cli|valkey-cli|keydb-cli", r"\s(?:AUTH|auth)\s+[^\s'\"|;&]{1,100}\s+(?!\d?>)"),
     _PlaceRule("mongo|mongosh|mongodump|mongorestore|mongoexport|mongoimport", r"\s-p\s*"),
     _PlaceRule(
         "cqlsh|influx|rabbitmqadmin|"
@@ -562,11 +560,6 @@ _PLACE_RULES: Final = (
     _PlaceRule("net", r"\suse\s+[^|;&\n]{0,200}?\\\\[^\s|;&]{1,200}\s+(?:/user:[^\s|;&]{1,100}\s+)?(?!/)"),
     _PlaceRule("net", r"\suser\s+[^\s|;&/]{1,100}\s+(?=\S{1,200}\s+/add)"),
     _PlaceRule("ConvertTo-SecureString", r"\s(?:-String\s+)?"),
-    _PlaceRule(
-        "passwd|chpasswd|smbpasswd|docker|podman|gh|sudo|kinit|op|bw|rsync|cryptsetup|pass|gopass|gpg|openssl|restic|"
-        "secret-tool|ssh-add|vault|wrangler",
-        r"[^<]<<<\s*",
-    ),
     _PlaceRule("usermod|useradd", r"\s(?:-p)\s+"),
     _PlaceRule("keytool|jarsigner|signtool", r"\s-(?:storepass|keypass|srcstorepass|deststorepass)\s+"),
     _PlaceRule("signtool", r"\s/p\s+"),
@@ -613,14 +606,17 @@ _PIPED: Final = re.compile(
 )
 _LISTENS: Final = re.compile(
     r"--?password-stdin|--with-token|\bsudo\s(?:-\w{1,5}\s){0,3}(?:-\w{0,4}S|--stdin)|"
-    r"--passphrase-fd|-pass(?:in)?\sstdin|\s--stdin\b|\bchpasswd\b|\bpasswd\b|\bsmbpasswd\b"
+    r"--passphrase-fd|-pass(?:in)?\sstdin|\s--stdin\b|\bchpasswd\b|(?<!etc/)\bpasswd\b|\bsmbpasswd\b"
     r"|\bsecrets?\s(?:create|set|put|add|versions\sadd)\b|\bcryptsetup\b|--token-stdin|\blogin\b.{0,80}\s-\s*$|\bkinit\b|"
     r"\bvault\skv\sput\b|\bwrangler\ssecret\b|\bvercel\senv\sadd\b"
 )
+# `<<<` gives them a secret, whatever their options.
+_TAKES: Final = re.compile(r"\b(?:docker|podman|gh|sudo|op|bw|rsync|pass|gopass|restic|secret-tool|ssh-add|vault)\s")
+_HERE_STRING: Final = re.compile(rf"(?<!<)<<<\s*{_VALUE}")
 _SQL_PASSWORD: Final = re.compile(
     r"\b(?:identified\s+(?:with\s+\w{1,40}\s+)?by|(?:with|encrypted|"
     r"set)\s+password(?:\s*for\s+\S{1,80})?|password(?=[\s=]))(?:\s*=)?\s*"
-    r"(?:\\?'(?P<single>[^'\n\\]+)\\?'|\\?\"(?P<double>[^\"\n\\$]+)\\?\")",
+    r"(?:\\?'(?P<single>(?!\s)[^'\n\\]+)\\?'|\\?\"(?P<double>(?!\s)[^\"\n\\$]+)\\?\")",
     re.IGNORECASE,
 )
 _GROUPS: Final = ("single", "double", "bare", "single2", "double2", "escaped", "escaped2")
@@ -784,6 +780,8 @@ def _place_rules(command: str) -> str:
         if listens:
             segment = _SPOKEN.sub(_hide, segment)
         listens = listens or _LISTENS.search(segment) is not None
+        if "<<<" in segment and (_TAKES.search(segment) or _LISTENS.search(segment)):
+            segment = _HERE_STRING.sub(_hide, segment)
         found: dict[str, int] = {}
         for match in _PROGRAM.finditer(segment):
             if match.group() in _PROGRAMS:
@@ -836,7 +834,11 @@ def _places(command: str) -> str:
     if "<<" in command and "\n" in command:
         command = _here_documents(command)
     programs = _PROGRAMS if named else _UNNAMED
-    if not programs.isdisjoint(_PROGRAM.findall(command)) or ("|" in command and _LISTENS.search(command)):
+    if (
+        not programs.isdisjoint(_PROGRAM.findall(command))
+        or "<<<" in command
+        or ("|" in command and _LISTENS.search(command))
+    ):
         command = _place_rules(command)
     return command
 
