@@ -51,7 +51,7 @@ from procedural_memory.storage.base import (
     recent_templates,
     text_id,
 )
-from procedural_memory.storage.files import hold, missing_bytes, release, side_files
+from procedural_memory.storage.files import hold, make_private, missing_bytes, release, side_files
 from procedural_memory.storage.migrations import FIRST_TABLES, VERSION, migrate, tables_of, version_of
 from procedural_memory.types import Command, Durability, Outcome, Verdict
 
@@ -175,7 +175,10 @@ class SQLiteStore:
 
     def _connect(self) -> None:
         try:
-            self._held = None if self._path is None else hold(self._path)
+            self._held = None
+            if self._path is not None:
+                make_private(Path(self._path))
+                self._held = hold(self._path)
             try:
                 self._check_whole()
                 where = self._path or ":memory:"
