@@ -1115,6 +1115,8 @@ class ProceduralMemoryEngine:
         if self._store.path is not None:
             self._store.refresh()
             self._notice_others()
+        for live in list(self._live):
+            live._take_in()  # what its outputs taught of a step is learned with the step
         learned = self._deriver.catch_up(all_of_it, patience, watched)
         if learned.rows:
             # A service that was down is tried again whenever something is learned.
