@@ -95,9 +95,9 @@ def _current_folder() -> str | None:
 
 def _engine(path: str | None, embedder: str, reading: bool = False) -> ProceduralMemoryEngine:
     from procedural_memory.engine import ProceduralMemoryEngine
-    from procedural_memory.privacy import DISABLE
+    from procedural_memory.privacy import DISABLE, is_disabled
 
-    if os.environ.get(DISABLE, "") not in ("", "0"):
+    if is_disabled():
         click.echo(f"{DISABLE} turns everything off: nothing is read, stored or predicted", err=True)
         return ProceduralMemoryEngine(embedder="lexical")
     # A path with a slip of the keyboard must not look like a memory that is empty.

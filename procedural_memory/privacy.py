@@ -7,9 +7,9 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from procedural_memory.commands.hide import hider, name_for
+from procedural_memory.commands.hide import TEXTS, hider, name_for, with_texts
 from procedural_memory.errors import InvalidTypeError, shown
 from procedural_memory.storage.base import FeedbackRow
 from procedural_memory.types import Command, Prediction
@@ -18,16 +18,19 @@ from procedural_memory.validation import CommandLike, as_command, as_commands, a
 if TYPE_CHECKING:
     from procedural_memory.storage.snapshot import SessionRecord
 
-__all__ = ["DISABLE", "PatternLike", "Privacy"]
+__all__ = ["DISABLE", "PatternLike", "Privacy", "is_disabled"]
 
 DISABLE: Final = "PROCEDURAL_MEMORY_DISABLE"
 """The environment variable that turns everything off, unless it is empty or ``0``."""
 
+
+def is_disabled() -> bool:
+    """Return whether everything is turned off."""
+    return os.environ.get(DISABLE, "") not in ("", "0")
+
+
 PatternLike: TypeAlias = str | re.Pattern[str]
 """A regular expression, compiled or not."""
-
-_TEXTS: Final = ("command", "cwd", "project", "source", "host", "branch")
-_Item = TypeVar("_Item", Command, FeedbackRow, Prediction)
 
 
 class Privacy:
@@ -49,7 +52,7 @@ class Privacy:
     def __init__(self, redact: Sequence[PatternLike] = (), ignore: Sequence[PatternLike] = ()) -> None:
         self._redact = _compiled("redact", redact)
         self._ignore = _compiled("ignore", ignore)
-        self.disabled = os.environ.get(DISABLE, "") not in ("", "0")
+        self.disabled = is_disabled()
         # What is shown and saved was redacted when it was stored; mostly the same lines, again and again.
         self.again: Callable[[str], str] = lru_cache(maxsize=8192)(self.hider())
         """Redact a text that is on its way out, by all the rules that there are now."""
@@ -69,11 +72,11 @@ class Privacy:
 
     def hide(self, command: Command) -> Command:
         """Redact every text of a command."""
-        return _changed(command, _TEXTS, self.text) if self._redact else command
+        return with_texts(command, TEXTS, self.text) if self._redact else command
 
     def hide_again(self, command: Command) -> Command:
         """Redact every text of a command that was stored, by all the rules that there are now."""
-        return _changed(command, _TEXTS, self.again)
+        return with_texts(command, TEXTS, self.again)
 
     def keeps_out(self, item: CommandLike) -> bool:
         """Return whether a command, as it was handed in, must not be learned."""
@@ -107,14 +110,14 @@ class Privacy:
     def feedback(self, rows: Iterable[FeedbackRow]) -> list[FeedbackRow]:
         """Return feedback redacted, without that on lines which are kept out."""
         kept = [row for row in rows if not any(self.keeps_out(line) for line in (row.line, row.after) if line)]
-        return [_changed(row, ("line", "after", "project"), self.text) for row in kept] if self._redact else kept
+        return [with_texts(row, ("line", "after", "project"), self.text) for row in kept] if self._redact else kept
 
     def predictions(self, predictions: Iterable[Prediction]) -> list[Prediction]:
         """Return what may be shown of predictions: rules may be newer than what is stored."""
         return [self._shown(prediction) for prediction in predictions if not self.keeps_out(prediction.next_command)]
 
     def _shown(self, prediction: Prediction) -> Prediction:
-        found = _changed(prediction, ("next_command", "template", "reason"), self.again)
+        found = with_texts(prediction, ("next_command", "template", "reason"), self.again)
         suggestions = self._all_again(found.auto_suggestions)
         evidence = tuple(
             one if (context := self._all_again(one.context)) == one.context else replace(one, context=context)
@@ -127,13 +130,6 @@ class Privacy:
 
     def _each_again(self, texts: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(map(self.again, texts))
-
-
-def _changed(item: _Item, names: Iterable[str], change: Callable[[str], str]) -> _Item:
-    """Return an item with some of its texts changed; itself when none is."""
-    texts = {name: text for name in names if (text := getattr(item, name)) is not None}
-    new: dict[str, Any] = {name: changed for name, text in texts.items() if (changed := change(text)) != text}
-    return replace(item, **new) if new else item
 
 
 def _compiled(name: str, patterns: Any) -> tuple[re.Pattern[str], ...]:

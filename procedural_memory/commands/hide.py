@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
+from dataclasses import replace
 from itertools import count
+from typing import Any, Final, TypeVar
 
 from procedural_memory.commands.redact import SECRET, redact
 
-__all__ = ["hide_matches", "hider", "name_for"]
+__all__ = ["TEXTS", "hide_matches", "hider", "name_for", "with_texts"]
+
+TEXTS: Final = ("command", "cwd", "project", "source", "host", "branch")
+"""The fields of a command that are texts, and may hold what is to be hidden."""
 
 _ROUNDS = 8
 _LETTERS = str.maketrans("0123456789", "abcdefghij")
+_Item = TypeVar("_Item")
 
 
 def hider(patterns: Sequence[re.Pattern[str]] = ()) -> Callable[[str], str]:
@@ -62,3 +68,10 @@ def name_for(name: str, hidden: str, taken: Container[str]) -> str:
     # Letters in the place of digits: numbers are what a pattern may hide.
     names = (f"{hidden} {str(number).translate(_LETTERS)}" for number in count(1))
     return next(other for other in names if other not in taken)
+
+
+def with_texts(item: _Item, names: Iterable[str], change: Callable[[str], str]) -> _Item:
+    """Return an item with some of its texts changed; itself when none is."""
+    texts = {name: text for name in names if (text := getattr(item, name)) is not None}
+    new: dict[str, Any] = {name: changed for name, text in texts.items() if (changed := change(text)) != text}
+    return replace(item, **new) if new else item  # type: ignore[type-var]  # any dataclass

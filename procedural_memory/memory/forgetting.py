@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 
-from procedural_memory.commands.hide import name_for
+from procedural_memory.commands.hide import TEXTS, name_for, with_texts
 from procedural_memory.commands.normalize import normalize
 from procedural_memory.commands.redact import SECRET
 from procedural_memory.errors import InvalidInputError
@@ -30,7 +30,6 @@ EXAMPLES: Final = 10
 """How many of the command lines that go are shown."""
 
 _TEXTS = ("pattern", "command", "session", "project", "template", "containing", "source")
-_HIDDEN = ("command", "cwd", "project", "source", "host", "branch")
 _KEPT = 16_384
 """Of so many texts it is kept how they are hidden: folders, projects and lines come up again and again."""
 
@@ -281,22 +280,13 @@ def plan_scrub(store: Store, hide: Callable[[str], str]) -> Plan:
         name = name_for(row.session_id, hide(row.session_id), taken)
         taken.add(name)
         clean = replace(row, session_id=name, source=None if row.source is None else hide(row.source))
-        hidden = [_hidden(command, hide) for command in commands]
+        hidden = [with_texts(command, TEXTS, hide) for command in commands]
         if (clean, hidden) != (row, commands):
             plan.rewrites += (clean != row) + sum(a != b for a, b in zip(hidden, commands, strict=True))
             plan.rewritten.append((clean, hidden))
         _scrub_feedback(plan, row.id, store.feedback(row.id), hide)
     _scrub_feedback(plan, None, store.feedback(None), hide)
     return plan
-
-
-def _hidden(command: Command, hide: Callable[[str], str]) -> Command:
-    changed: dict[str, Any] = {
-        name: hidden
-        for name in _HIDDEN
-        if (text := getattr(command, name)) is not None and (hidden := hide(text)) != text
-    }
-    return replace(command, **changed) if changed else command
 
 
 def _scrub_feedback(plan: Plan, session: int | None, told: list[FeedbackRow], hide: Callable[[str], str]) -> None:

@@ -1,7 +1,7 @@
 """The file of a store: private to the user from its first byte, there after a power cut, and whole.
 
 POSIX lets go of all locks that a process has on a file as soon as it closes *any* descriptor of it. So nothing but
-SQLite may close one of a store that this process has open; what else reads it uses `reading`.
+SQLite may close one of a store that this process has open; what else reads it uses `open_to_read` and `close_read`.
 """
 
 from __future__ import annotations

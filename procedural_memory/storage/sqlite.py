@@ -80,9 +80,9 @@ was split, it keeps copies of what moved to another one."""
 _PATIENCE_MS = 2_000
 """How long cleaning waits for those who still read what was there before."""
 _LAST_PATIENCE_MS = 100
+"""How long it waits for them when the store is closed, or when it is tried again."""
 _CLEAN_AGAIN = 60.0
 """Seconds after which a write rewrites the file, where that failed before."""
-"""How long it waits for them when the store is closed."""
 _log = logging.getLogger("procedural_memory")
 _POSTINGS_READ = 100
 _POSTINGS, _PATTERNS = 1_024, 4_096
