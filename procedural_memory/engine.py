@@ -36,6 +36,7 @@ from procedural_memory.memory.forgetting import Conditions, Limits, Plan, plan_f
 from procedural_memory.memory.lifecycle import count_states
 from procedural_memory.memory.patterns import MAX_QUERY, PatternIndex, Patterns, pattern_id_of
 from procedural_memory.memory.sequences import Deriver
+from procedural_memory.memory.tellings import SUPERSEDED
 from procedural_memory.privacy import DISABLE, PatternLike, Privacy
 from procedural_memory.session import Session
 from procedural_memory.storage.base import FeedbackRow, SessionRow, Store, session_digest
@@ -228,7 +229,7 @@ class ProceduralMemoryEngine:
         session_id : str, optional
             A fresh one unless given. The same id with the same content is learned once.
         source : str, optional
-            Who told of the session.
+            Who told of the session. A step that several sources tell of is counted once: see `merge`.
 
         Returns
         -------
@@ -405,7 +406,10 @@ class ProceduralMemoryEngine:
     def _after_removal(self) -> None:
         """Derive everything again."""
         self._rankers.restart()
-        self._deriver.rebuild()
+        self._derive_again()
+
+    def _derive_again(self, watched: bool = True) -> None:
+        self._deriver.rebuild(watched)
         self._keep_ranker(anew=True)
         self._judged.clear()
         self._predictor.forget()
@@ -681,7 +685,10 @@ class ProceduralMemoryEngine:
             return causal_chains(self._store, self._privacy.again)
 
     def stats(self) -> dict[str, Any]:
-        """Return sizes, outcome totals, and the embedder with the reason it was chosen."""
+        """Return sizes, outcome totals, and the embedder with the reason it was chosen.
+
+        Steps and sessions that several sources tell of are counted once.
+        """
         with self._reading():
             totals = self._store.totals()
             return {
@@ -790,6 +797,10 @@ class ProceduralMemoryEngine:
         The result is what learning the union of the sessions gives, in whatever order merges happen. Only what the
         rankers learned, which hangs on the order of learning, is combined approximately: by the evidence of both.
 
+        Steps with equal line and host, less than two seconds apart and from different sources are one step: the record
+        that tells most of it counts. Learned without a merge, a poorer record that came first goes on to count until
+        `rebuild`.
+
         Returns
         -------
         int
@@ -854,7 +865,9 @@ class ProceduralMemoryEngine:
         # Rankers that have seen these steps in the other memory need not see them again.
         combined = bool(new_steps) and self._rankers.combine(snapshot.ranker, new_steps / steps)
         self._catch_up(watched=not combined)
-        if combined:
+        if self._store.meta(SUPERSEDED):
+            self._derive_again(watched=False)
+        elif combined:
             self._keep_ranker(anew=True)
         return added
 

@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, NamedTuple, Protocol
 
-from procedural_memory.commands.normalize import analyze
+from procedural_memory.commands.normalize import Normalized, analyze
 from procedural_memory.memory.context import COUNTED, LINES, RATED, SessionContext, context_keys
 from procedural_memory.memory.courses import LONGEST, pack_step
 from procedural_memory.memory.feedback import count_feedback
 from procedural_memory.memory.fills import learn_fills, may_be_kept
 from procedural_memory.memory.patterns import index_keys, pattern_id_of
+from procedural_memory.memory.tellings import is_told_elsewhere
 from procedural_memory.storage.base import Course, Delta, LogRow, PatternRow, SessionRow, Store, moment
 from procedural_memory.types import Command
 
@@ -46,6 +47,8 @@ class _State:
     seen: set[tuple[int, str]] = field(default_factory=set)
     unjudged: list[tuple[list[int], str]] = field(default_factory=list)
     context: SessionContext = field(default_factory=SessionContext)
+    again: int = 0
+    """Steps that are counted where another source tells of them."""
     course: list[bytes] = field(default_factory=list)
     duration_ms: float = 0.0
     first: float | None = None
@@ -154,21 +157,24 @@ class Deriver:
                 self._close(state, delta)
                 del self._live[row.session]
                 continue
-            if watched and self._watch:
+            again = is_told_elsewhere(self._store, row, row.command)
+            if again:
+                self._store.mark_again(row.session, row.step)
+            elif watched and self._watch:
                 self._watch(state.context, row.command, with_lines)
-            self._step(state, row.command, delta)
+            self._step(state, row.command, again, delta)
         return bool(rows) and self._store.apply(delta, rows[-1].seq)
 
     def forget(self) -> None:
         """Drop what is remembered of live sessions; it is read back from the log when needed."""
         self._live.clear()
 
-    def rebuild(self) -> None:
-        """Derive everything again from the log."""
+    def rebuild(self, watched: bool = True) -> None:
+        """Derive everything again from the log; the rankers learn from it unless not `watched`."""
         with self._store.transaction():
             self.forget()
             self._store.reset_derived()
-            self.catch_up()
+            self.catch_up(watched=watched)
             self._store.drop_unused()
 
     def _state(self, session: int, step: int) -> _State:
@@ -177,8 +183,9 @@ class Deriver:
         if state is None or known != len(state.templates):
             # Begun by another process, or evicted: read the beginning back, counting nothing twice.
             state = _State(self._store.get_session(session), context=SessionContext(session=session))
-            for command in self._store.steps(session)[:known] if known else ():
-                self._step(state, command, Delta())
+            again = self._store.marked_again(session) if known else set()
+            for number, command in enumerate(self._store.steps(session)[:known] if known else ()):
+                self._step(state, command, number in again, Delta())
             self._live[session] = state
             if len(self._live) > _LIVE_SESSIONS:
                 self._live.popitem(last=False)
@@ -186,8 +193,23 @@ class Deriver:
             self._live.move_to_end(session)
         return state
 
-    def _step(self, state: _State, command: Command, delta: Delta) -> None:
+    def _step(self, state: _State, command: Command, again: bool, delta: Delta) -> None:
         analysis = analyze(command.command)
+        if again:
+            state.again += 1
+        else:
+            self._count(state, command, analysis, delta)
+        state.context.add(command)
+        state.templates.append(analysis.template)
+        state.commands.append(command.command)
+        state.course.append(pack_step(command))
+        state.duration_ms += command.duration_ms or 0.0
+        if command.timestamp is not None:
+            state.first = command.timestamp if state.first is None else min(state.first, command.timestamp)
+            end = command.timestamp + (command.duration_ms or 0.0) / 1000
+            state.last = end if state.last is None else max(state.last, end)
+
+    def _count(self, state: _State, command: Command, analysis: Normalized, delta: Delta) -> None:
         template = analysis.template
         keys = context_keys(state.context, command.project, command.cwd)
         when = moment(state.row.start, state.row.session_id, len(state.templates))
@@ -210,18 +232,7 @@ class Deriver:
             for key in chain.from_iterable(keys.get(name, ()) for name in LINES):
                 delta.follow(key, command.command, _COUNT)
                 delta.recent.setdefault(key, []).append((when, command.command))
-
         learn_fills(state.context.values, analysis, command, when, delta)
-        state.context.add(command)
-
-        state.templates.append(template)
-        state.commands.append(command.command)
-        state.course.append(pack_step(command))
-        state.duration_ms += command.duration_ms or 0.0
-        if command.timestamp is not None:
-            state.first = command.timestamp if state.first is None else min(state.first, command.timestamp)
-            end = command.timestamp + (command.duration_ms or 0.0) / 1000
-            state.last = end if state.last is None else max(state.last, end)
 
     def _close(self, state: _State, delta: Delta) -> None:
         # The outcome is set when a session is closed, which may be after its first steps were read.
@@ -230,6 +241,10 @@ class Deriver:
             for keys, template in state.unjudged:
                 for key in keys:
                     delta.follow(key, template, _SUCCESS if outcome == "success" else _FAILURE)
+        if 2 * state.again > len(state.templates):  # most of its steps, and so the session, are told of elsewhere
+            self._store.mark_again(state.row.id, -1)
+            return
+        if outcome is not None:
             for key, template in state.seen:
                 delta.follow(key, template, _GOOD if outcome == "success" else _BAD)
             if state.course:

@@ -388,6 +388,11 @@ class Store(Protocol):
         """Return the number of the last row of the log, 0 where it is empty."""
         ...
 
+    def told_elsewhere(self, command: Command, within: float) -> list[LogRow]:
+        """Return the rows of other sources with this line, from a host that may be the same, at most `within` seconds
+        from its time, in the order of the log; none where the source or the time is unknown."""
+        ...
+
     def replace_steps(self, session: int, commands: Sequence[Command], digest: bytes) -> None:
         """Replace the steps of a session in the log (used by forgetting); wants a `reset_derived` after it."""
         ...
@@ -428,6 +433,14 @@ class Store(Protocol):
 
     def apply_shown(self, delta: Delta, upto: int) -> None:
         """Merge `Delta.shown` and mark the feedback as derived up to row `upto`."""
+        ...
+
+    def mark_again(self, session: int, step: int) -> None:
+        """Mark a step that is counted where another source tells of it; number -1: its session."""
+        ...
+
+    def marked_again(self, session: int) -> set[int]:
+        """Return the numbers that are marked of a session."""
         ...
 
     def reset_derived(self) -> None:
@@ -498,7 +511,7 @@ class Store(Protocol):
         ...
 
     def outcome_totals(self) -> tuple[int, int]:
-        """Return how many sessions ended in success, and how many in failure."""
+        """Return how many sessions ended in success, and how many in failure; each once, whoever tells of it."""
         ...
 
     def patterns_with(self, keys: Sequence[int], limit: int) -> list[int]:

@@ -42,6 +42,12 @@ MIGRATIONS: Final = (
     CREATE INDEX session_open ON session(id) WHERE closed = 0;
     CREATE INDEX session_start ON session(start, session_id);
     """,
+    # 5: steps, and with number -1 sessions, that another source tells of as well, and that are counted there
+    """
+    CREATE TABLE again(session INTEGER NOT NULL, step INTEGER NOT NULL, PRIMARY KEY(session, step)) WITHOUT ROWID;
+    CREATE INDEX again_session ON again(session) WHERE step = -1;
+    CREATE INDEX log_told ON log(timestamp) WHERE source IS NOT NULL AND timestamp IS NOT NULL;
+    """,
 )
 """What makes a log of version n - 1 one of version n. Steps are never changed, only added."""
 

@@ -68,7 +68,7 @@ _FORK_PATIENCE = 5.0
 _ASK_AGAIN = 10
 """Milliseconds after which a writer that waits begins to ask anew."""
 
-_DERIVED = ("context", "follower", "value", "place", "rule", "shown", "course", "pattern", "posting")
+_DERIVED = ("context", "follower", "value", "place", "rule", "shown", "course", "pattern", "posting", "again")
 _UNIGRAM = context_key(())
 _NO_VECTOR = (
     "WHERE f.context = ? AND NOT EXISTS (SELECT 1 FROM vector v WHERE v.fingerprint = ? AND v.template = f.template)"
@@ -103,6 +103,7 @@ _STEP_COLUMNS = """c.text, l.exit_code, w.text, l.timestamp, l.duration_ms, p.te
 _STEP_JOINS = """LEFT JOIN text c ON c.id = l.command LEFT JOIN text w ON w.id = l.cwd
     LEFT JOIN text p ON p.id = l.project LEFT JOIN text s ON s.id = l.source LEFT JOIN text a ON a.id = l.actor
     LEFT JOIN text h ON h.id = l.host LEFT JOIN text b ON b.id = l.branch"""
+_AGAIN = "SELECT session FROM again WHERE step = -1"
 _FEEDBACK = """SELECT f.seq, f.step, coalesce(c.text, a.text), t.text, f.verdict, f.timestamp, p.text FROM feedback f
     LEFT JOIN log l ON l.session = f.session AND l.step = f.step - 1
     LEFT JOIN text c ON c.id = l.command LEFT JOIN text a ON a.id = f.after
@@ -587,6 +588,39 @@ class SQLiteStore:
         """Return the number of the last row of the log, 0 where it is empty."""
         return int(self._one("SELECT coalesce(max(seq), 0) FROM log")[0])
 
+    def told_elsewhere(self, command: Command, within: float) -> list[LogRow]:
+        """Return the rows of other sources with this line, from a host that may be the same, at about its time."""
+        if command.source is None or command.timestamp is None:
+            return []
+        rows = self._all(
+            f"SELECT l.seq, l.session, l.step, {_STEP_COLUMNS} FROM log l INDEXED BY log_told {_STEP_JOINS}"
+            " WHERE l.source IS NOT NULL AND l.timestamp BETWEEN ? AND ? AND l.command = ? AND l.source <> ?"
+            " AND (l.host = ? OR l.host IS NULL OR ? IS NULL) ORDER BY l.seq",
+            # A little more than is asked for: a sum may be rounded, a difference tells exactly.
+            (
+                command.timestamp - within - 1e-3,
+                command.timestamp + within + 1e-3,
+                text_id(command.command),
+                text_id(command.source),
+                *(2 * [None if command.host is None else text_id(command.host)]),
+            ),
+        )
+        # The fourth column of a step is its time.
+        return [
+            LogRow(row[0], row[1], row[2], Command(*row[3:]))
+            for row in rows
+            if abs(row[6] - command.timestamp) <= within
+        ]
+
+    def mark_again(self, session: int, step: int) -> None:
+        """Mark a step, or with number -1 a session, that is counted where another source tells of it."""
+        with self.transaction():
+            self._db.execute("INSERT OR IGNORE INTO again VALUES (?, ?)", (session, step))
+
+    def marked_again(self, session: int) -> set[int]:
+        """Return the numbers that are marked of a session."""
+        return {step for (step,) in self._all("SELECT step FROM again WHERE session = ?", (session,))}
+
     def replace_steps(self, session: int, commands: Sequence[Command], digest: bytes) -> None:
         """Replace the steps of a session in the log."""
         with self.transaction():
@@ -669,6 +703,7 @@ class SQLiteStore:
                 self._db.execute(f"DELETE FROM {table}")
             self.set_meta("derived", 0)
             self.set_meta("derived_feedback", 0)
+            self.set_meta("superseded", 0)
             for counter in ("generation", "courses"):
                 self.set_meta(counter, (self.meta(counter) or 0) + 1)
 
@@ -956,8 +991,10 @@ class SQLiteStore:
 
     def outcome_totals(self) -> tuple[int, int]:
         """Return how many sessions ended in success, and how many in failure."""
-        good, bad = self._one("SELECT coalesce(sum(outcome = 1), 0), coalesce(sum(outcome = 0), 0) FROM session")
-        return int(good), int(bad)
+        columns = "coalesce(sum(outcome = 1), 0), coalesce(sum(outcome = 0), 0)"
+        good, bad = self._one(f"SELECT {columns} FROM session")
+        good_again, bad_again = self._one(f"SELECT {columns} FROM session WHERE id IN ({_AGAIN})")
+        return int(good - good_again), int(bad - bad_again)
 
     def patterns_with(self, keys: Sequence[int], limit: int) -> list[int]:
         """Return at most `limit` ids of patterns that hold most of `keys`, rare keys weighing more, best first."""
@@ -1043,22 +1080,24 @@ class SQLiteStore:
     def totals(self) -> dict[str, int]:
         """Return the sizes shown by ``stats()``."""
         queries = {
-            "session_count": "SELECT count(*) FROM session",
-            "command_count": "SELECT count(*) FROM log WHERE step >= 0",
+            "session_count": f"SELECT count(*) - (SELECT count(*) FROM ({_AGAIN})) FROM session",
+            "command_count": (
+                "SELECT count(*) - (SELECT count(*) FROM again WHERE step >= 0) FROM log WHERE step >= 0"
+            ),
             "pattern_count": "SELECT count(*) FROM pattern",
             "template_count": "SELECT count(*) FROM follower WHERE context = ?",
             "graph_edge_count": (
                 "SELECT count(*) FROM follower f JOIN context c ON c.key = f.context WHERE c.head NOT NULL"
             ),
             "feedback_count": "SELECT count(*) FROM feedback",
-            "total_successes": "SELECT count(*) FROM session WHERE outcome = 1",
-            "total_failures": "SELECT count(*) FROM session WHERE outcome = 0",
             "causal_chain_count": (
                 "SELECT coalesce(sum((success > 0) + (failure > 0) + (count > success + failure)), 0)"
                 " FROM follower f JOIN context c ON c.key = f.context WHERE c.head NOT NULL"
             ),
         }
-        return {name: int(self._one(sql, (_UNIGRAM,) * sql.count("?"))[0]) for name, sql in queries.items()}
+        found = {name: int(self._one(sql, (_UNIGRAM,) * sql.count("?"))[0]) for name, sql in queries.items()}
+        successes, failures = self.outcome_totals()
+        return {**found, "total_successes": successes, "total_failures": failures}
 
     # -- vectors
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -74,6 +75,37 @@ def check_tail_is_what_was_not_derived(store: Store) -> None:
     assert [row.command for row in store.tail(10)] == [None]
     store.reset_derived()
     assert len(store.tail(2)) == 2
+
+
+def check_who_else_tells_of_a_step(store: Store) -> None:
+    """Rows of other sources with an equal line, a host that may be the same and about the same time are found."""
+    here = Command("make", 0, None, 100.0, source="zsh", host="box")
+    others = [
+        replace(here, source="atuin", timestamp=102.0),
+        replace(here, source="hook", timestamp=98.0, host=None),
+        replace(here, source="hook", timestamp=102.01),
+        replace(here, source="hook", host="other"),
+        replace(here, source="hook", command="make all"),
+        replace(here, source=None),
+        replace(here, source="hook", timestamp=None),
+    ]
+    number = store.add_session("s", 1.0, None)
+    store.add_steps(number, 0, [here, *others])
+    assert [row.step for row in store.told_elsewhere(here, 2.0)] == [1, 2]
+    found = store.told_elsewhere(replace(here, host=None), 2.0)
+    assert [(row.session, row.step, row.command) for row in found] == [(number, i, others[i - 1]) for i in (1, 2, 4)]
+    for unknown in (replace(here, source=None), replace(here, timestamp=None)):
+        assert store.told_elsewhere(unknown, 2.0) == []
+    store.close_session(number, "success", b"d")
+    store.mark_again(number, 1)
+    store.mark_again(number, -1)
+    assert store.marked_again(number) == {1, -1}
+    totals = store.totals()
+    assert (totals["command_count"], totals["session_count"], totals["total_successes"]) == (len(others), 0, 0)
+    assert store.outcome_totals() == (0, 0)
+    store.reset_derived()
+    assert store.marked_again(number) == set()
+    assert store.outcome_totals() == (1, 0)
 
 
 def check_sessions_come_in_canonical_order(store: Store) -> None:

@@ -114,7 +114,7 @@ def test_a_file_cut_off(store: Path) -> None:
 def test_broken_pages(store: Path) -> None:
     """SQLite's own check is made, quick or in full; what cannot be read is bad, and stops no other check."""
     size = store.stat().st_size // PAGE
-    for page in range(5, size, 4):
+    for page in range(5, size, 2):
         overwrite(store, (page - 1) * PAGE, b"\xee" * PAGE)
     found = verdicts(store)
     assert found["integrity"].startswith("bad: SQLite's quick_check")
@@ -305,3 +305,20 @@ def test_other_errors_of_sqlite_are_no_damage(store: Path, monkeypatch: pytest.M
             engine.learn_workflow(["a", "b", "c"])
         assert "repair" not in str(it.value)
         other.close()
+
+
+def test_a_richer_record_that_came_later_is_no_fault(tmp_path: Path) -> None:
+    """Which of two records of one step counts is told, not warned of; after a rebuild nothing is left to tell."""
+    steps = [{"command": line, "timestamp": 1e9 + 60 * i} for i, line in enumerate(["make", "make test", "git push"])]
+    path = tmp_path / "m.sqlite3"
+    with ProceduralMemoryEngine(path=path, embedder="lexical") as engine:
+        engine.learn_workflow(steps, None, source="history")
+        engine.learn_workflow([{**step, "exit_code": 1} for step in steps], "failure", source="hook")
+        engine.flush()
+        (found,) = [one for one in check(path, deep=True) if one.name == "derived"]
+        assert found.verdict == "ok"
+        assert "Richer records of 3 steps" in found.says
+        engine.rebuild()
+        (found,) = [one for one in check(path, deep=True) if one.name == "derived"]
+        assert (found.verdict, found.says) == ("ok", "up to the log, and what it gives")
+        assert engine.stats()["total_failures"] == 1

@@ -1,0 +1,48 @@
+"""One step, however many tell of it: which of the records of one step is counted.
+
+A shell's history, a hook and a transcript may all tell of the same step. Records with equal redacted text, of hosts
+that may be the same, less than `SAME_TIME` apart and from different sources are one step; the richest record counts.
+The others stay in the log, and in the context of what followed them in their own session. Which one that is hangs on
+the records alone, not on the order in which they came. Only where a richer record comes after a poorer one has been
+counted does the poorer one go on to count, until all is derived anew: what followed it cannot be subtracted.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from procedural_memory.storage.base import LogRow, Store, moment
+from procedural_memory.types import Command
+
+__all__ = ["SAME_TIME", "SUPERSEDED", "is_told_elsewhere"]
+
+SAME_TIME: Final = 2.0
+"""Seconds by which two sources may differ on when a step began: some know whole seconds only, or when it ended."""
+
+SUPERSEDED: Final = "superseded"
+"""The setting that counts the steps of which a richer record came after a poorer one was counted."""
+
+_RICH: Final = ("exit_code", "cwd", "duration_ms", "branch", "actor", "host")
+
+
+def is_told_elsewhere(store: Store, row: LogRow, command: Command) -> bool:
+    """Return whether a step, the next one to be counted, is counted with the record of another source.
+
+    All rows of the log before it have been counted, or are marked.
+    """
+    others = store.told_elsewhere(command, SAME_TIME)
+    if not others:
+        return False
+    own = _rank(store, row, command)
+    better = any(_rank(store, other, other.command) > own for other in others if other.command is not None)
+    counted = any(other.seq < row.seq and other.step not in store.marked_again(other.session) for other in others)
+    if counted and not better:
+        store.set_meta(SUPERSEDED, (store.meta(SUPERSEDED) or 0) + 1)
+    return better or counted
+
+
+def _rank(store: Store, row: LogRow, command: Command) -> tuple[int, str, bytes]:
+    """Return what records of one step are compared by: how much they tell; then what is the same in every memory."""
+    session = store.get_session(row.session)
+    known = sum(getattr(command, name) is not None for name in _RICH)
+    return known, command.source or "", moment(session.start, session.session_id, row.step)
