@@ -10,7 +10,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
@@ -526,37 +526,65 @@ def stats(path: str, embedder: str, as_json: bool) -> None:
 
 
 @main.command()
-@click.option("-n", "--limit", default=30, show_default=True, type=click.IntRange(1), help="Strongest transitions.")
-@click.option("--dot", is_flag=True, help="Print Graphviz DOT instead of a table.")
+@click.option(
+    "-n", "--limit", type=click.IntRange(1), help="Transitions of the table (30), or templates of an export (150)."
+)
+@click.option("--search", help="Templates with these words, and their neighbours.")
+@click.option("--around", help="This template and its neighbourhood.")
+@click.option("--html", "html_to", type=click.Path(dir_okay=False, path_type=Path), help="Write a page to this file.")
+@click.option("--png", "png_to", type=click.Path(dir_okay=False, path_type=Path), help="Draw to this file.")
+@click.option("--mermaid", "text_format", flag_value="mermaid", help="Print Mermaid instead of a table.")
+@click.option("--dot", "text_format", flag_value="dot", help="Print Graphviz DOT instead of a table.")
+@click.option("--graphml", "text_format", flag_value="graphml", help="Print GraphML instead of a table.")
 @_store_options
 @_json_option
-def graph(limit: int, dot: bool, path: str, embedder: str, as_json: bool) -> None:
+def graph(
+    limit: int | None,
+    search: str | None,
+    around: str | None,
+    html_to: Path | None,
+    png_to: Path | None,
+    text_format: str | None,
+    path: str,
+    embedder: str,
+    as_json: bool,
+) -> None:
     """Show the workflow graph: which template follows which, how often and how well."""
-    with _engine(path, embedder, reading=True) as engine:
-        whole = engine.workflow_graph
-    edges = sorted(whole.edges(data=True), key=lambda edge: (-edge[2]["weight"], edge[0], edge[1]))[:limit]
-    if as_json:
-        from networkx import node_link_data
+    from procedural_memory.graphs.formats import export, node_link
+    from procedural_memory.graphs.picture import write_png
 
-        _print_json(node_link_data(whole.edge_subgraph([edge[:2] for edge in edges]), edges="edges"))
-    elif dot:
-        click.echo("digraph workflow {")
-        for first, second, data in edges:
-            click.echo(f"  {json.dumps(first)} -> {json.dumps(second)} [label={data['weight']}];")
-        click.echo("}")
+    exported = bool(html_to or png_to or text_format)
+    with _engine(path, embedder, reading=True) as engine:
+        view = engine.graph_view((limit or 150) if exported else None, search, around)
+    if html_to:
+        export(view, "html", html_to)
+    if png_to:
+        write_png(view, png_to)
+    if text_format:
+        click.echo(export(view, text_format), nl=False)
+        return
+    if exported:
+        for file in filter(None, (html_to, png_to)):
+            click.echo(f"Written: {file}", err=True)
+        return
+    edges = view.edges[: limit or 30]
+    if as_json:
+        used = {name for edge in edges for name in (edge.source, edge.target)}
+        nodes = tuple(node for node in view.nodes if node.id in used)
+        _print_json(node_link(replace(view, nodes=nodes, edges=edges)))
     else:
         rows = [
             (
-                _one_line(a),
-                _one_line(b),
-                d["weight"],
-                d["success"],
-                d["failure"],
-                _percent(d["success_rate"]) if d["success"] + d["failure"] else "–",
+                _one_line(edge.source),
+                _one_line(edge.target),
+                edge.weight,
+                edge.success,
+                edge.failure,
+                _percent(edge.success_rate) if edge.success + edge.failure else "–",
             )
-            for a, b, d in edges
+            for edge in edges
         ]
-        title = f"{whole.number_of_nodes()} templates, {whole.number_of_edges()} transitions"
+        title = f"{view.total_nodes} templates, {view.total_edges} transitions"
         _table(title, ("from", "to", "#weight", "#success", "#failure", "success %"), rows)
 
 

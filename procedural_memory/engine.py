@@ -74,6 +74,7 @@ if TYPE_CHECKING:
     import networkx as nx
 
     from procedural_memory.embedding.base import Embedder
+    from procedural_memory.graphs.view import GraphView
     from procedural_memory.storage.snapshot import SessionRecord, Snapshot
 
 __all__ = ["ProceduralMemoryEngine"]
@@ -675,6 +676,62 @@ class ProceduralMemoryEngine:
 
         with self._reading():
             return workflow_graph(self._store, self._privacy.again)
+
+    def graph_view(self, limit: int | None = 150, search: str | None = None, around: str | None = None) -> GraphView:
+        """Return the part of the workflow graph that is worth showing.
+
+        Parameters
+        ----------
+        limit : int or None
+            At most this many templates, the most used ones; None: all.
+        search : str, optional
+            Templates that hold all of these words, and their strongest neighbours.
+        around : str, optional
+            This template and its neighbourhood.
+        """
+        from procedural_memory.graphs.view import view_of
+
+        with self._reading():
+            return view_of(self._store, self._privacy.again, limit=limit, search=search, around=around)
+
+    def export_graph(
+        self,
+        format: str,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        limit: int | None = None,
+        search: str | None = None,
+        around: str | None = None,
+    ) -> str:
+        """Return the workflow graph as text, and write it to a file that is private to the user when one is named.
+
+        Parameters
+        ----------
+        format : {"json", "graphml", "mermaid", "dot", "html"}
+            ``"json"`` is node-link data as networkx reads it; ``"html"`` one page that needs no network.
+        path : str or path, optional
+        limit, search, around
+            As of `graph_view`, but all of the graph unless told otherwise.
+        """
+        from procedural_memory.graphs.formats import export
+
+        return export(self.graph_view(limit, search, around), format, path)
+
+    def to_html(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        limit: int | None = 150,
+        search: str | None = None,
+        around: str | None = None,
+    ) -> str:
+        """Return one page that shows the workflow graph and needs no network; see `export_graph`."""
+        return self.export_graph("html", path, limit=limit, search=search, around=around)
+
+    def _repr_html_(self) -> str | None:
+        from procedural_memory.graphs.html import notebook
+
+        return None if self._closed else notebook(self.graph_view())
 
     @property
     def causal_chains(self) -> dict[str, list[dict[str, str | int | None]]]:

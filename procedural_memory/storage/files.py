@@ -7,9 +7,10 @@ SQLite may close one of a store that this process has open; what else reads it u
 from __future__ import annotations
 
 import os
+import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -21,7 +22,9 @@ __all__ = [
     "make_private",
     "missing_bytes",
     "open_to_read",
+    "reading",
     "release",
+    "replacing",
     "side_files",
     "sync_folder",
 ]
@@ -79,7 +82,8 @@ def close_read(file: IO[bytes]) -> None:
 
 
 @contextmanager
-def _reading(path: str | Path) -> Iterator[IO[bytes]]:
+def reading(path: str | Path) -> Iterator[IO[bytes]]:
+    """Give a file that may be that of a store."""
     file = open_to_read(path)
     try:
         yield file
@@ -107,6 +111,28 @@ def make_private(path: Path) -> None:
         sync_folder(path.parent)
 
 
+@contextmanager
+def replacing(target: Path) -> Iterator[tuple[IO[bytes], str]]:
+    """Give a file, and its name, that becomes `target` when the body is done: whole, synced and private to the user.
+
+    When the body raises, or the file cannot be written, what stood there before is untouched.
+    """
+    # mkstemp makes the file 0600; the same folder, so that the rename is atomic.
+    handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file, temporary
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+        sync_folder(target.parent)
+    except BaseException:
+        for left in (temporary, f"{temporary}-journal"):
+            with suppress(OSError):  # it is gone, or the disk takes nothing: the first error is the one to tell of
+                os.unlink(left)
+        raise
+
+
 def sync_folder(folder: Path) -> None:
     """Make sure that the names in a folder survive a power cut."""
     if os.name == "posix":
@@ -122,7 +148,7 @@ def missing_bytes(path: str) -> int:
 
     While another process moves pages from the write-ahead log to the file it may lack some for a moment.
     """
-    with _reading(path) as file:
+    with reading(path) as file:
         header = file.read(100)
         size = os.fstat(file.fileno()).st_size
     if len(header) < 100 or not header.startswith(b"SQLite format 3\0"):

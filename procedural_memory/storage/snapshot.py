@@ -32,7 +32,7 @@ import os
 import pickle
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
-from contextlib import closing, suppress
+from contextlib import closing
 from copy import copy
 from dataclasses import dataclass, fields, replace
 from hashlib import blake2b
@@ -51,7 +51,7 @@ from procedural_memory.errors import (
     shown,
 )
 from procedural_memory.storage.base import FeedbackRow, Store
-from procedural_memory.storage.files import side_files, sync_folder
+from procedural_memory.storage.files import replacing, side_files
 from procedural_memory.storage.older import older_patterns, read_older
 from procedural_memory.storage.plain_pickle import load_plain
 from procedural_memory.types import Command, Outcome
@@ -198,26 +198,14 @@ def write_snapshot(
             f"path: {str(target)!r} is a memory that is in use, or was not closed ({', '.join(beside)} beside it); "
             "save to another file"
         )
-    temporary: str | None = None
     try:
-        # mkstemp makes the file 0600; the same folder, so that the rename is atomic.
-        handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-        with os.fdopen(handle, "wb") as file:
+        with replacing(target) as (file, temporary):
             if target.suffix in _STORES:
                 store.backup(temporary, ranker)
             else:
                 _write(store, file, target.suffix, ranker, text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-        sync_folder(target.parent)
-    except BaseException as error:
-        for left in (temporary, f"{temporary}-journal") if temporary is not None else ():
-            with suppress(OSError):  # it is gone, or the disk takes nothing: the first error is the one to tell of
-                os.unlink(left)
-        if isinstance(error, OSError):
-            raise StorageError(f"save {str(target)!r}: the file cannot be written ({error})") from error
-        raise
+    except OSError as error:
+        raise StorageError(f"save {str(target)!r}: the file cannot be written ({error})") from error
     return target
 
 

@@ -1,0 +1,1 @@
+"""Showing the workflow graph: the part worth showing, and the formats that it is written in."""
