@@ -146,7 +146,7 @@ def _one_line(command: str, limit: int = 70) -> str:
 
 
 @main.command()
-@click.option("--history", is_flag=True, help="Also learn your own bash and zsh history (stays in memory).")
+@click.option("--history", is_flag=True, help="Also learn the history of your own shells (stays in memory).")
 @_json_option
 def demo(history: bool, as_json: bool) -> None:
     """Learn sample sessions and predict a new one, step by step. Nothing is stored or downloaded."""
@@ -160,7 +160,7 @@ def demo(history: bool, as_json: bool) -> None:
         read = engine.learn_many([session for path in files for session in read_history(path)])
         own = sum(pattern_id is not None for pattern_id in read)
         if history and not files:
-            click.echo("No .zsh_history or .bash_history was found; the samples only.", err=True)
+            click.echo("No history of bash, zsh, fish or PowerShell was found; the samples only.", err=True)
         engine.flush()
         stats = engine.stats()
         steps = []
@@ -590,7 +590,7 @@ def graph(
 
 @main.command()
 @click.argument("data", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--history", is_flag=True, help="Your own bash and zsh history instead of a file.")
+@click.option("--history", is_flag=True, help="The history of your own shells instead of a file.")
 @click.option("--per-user", is_flag=True, help="One memory for each user, averaged over users.")
 @click.option(
     "--sample", type=click.FloatRange(0, 1, min_open=True), help="This share of the sessions, always the same."
@@ -675,7 +675,7 @@ def _raw_sessions(data: Path | None) -> list[dict[str, Any]]:
         return list(read_sessions(data))
     files = find_histories()
     if not files:
-        raise click.ClickException("No .zsh_history or .bash_history was found; name a file instead")
+        raise click.ClickException("No history of bash, zsh, fish or PowerShell was found; name a file instead")
     return [session for path in files for session in read_history(path)]
 
 

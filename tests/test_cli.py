@@ -70,7 +70,7 @@ def test_demo_learns_ones_own_history(run: Any) -> None:
     assert "Learned 41 sessions (1 of them from your shell history)" in told.output
     (home / ".bash_history").unlink()
     (home / ".zsh_history").unlink()
-    assert "No .zsh_history or .bash_history was found" in run("demo", "--history").output
+    assert "No history of bash, zsh, fish or PowerShell was found" in run("demo", "--history").output
 
 
 def test_histories_of_one_name_are_two(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,10 +89,14 @@ def test_history_that_cannot_be_read_is_named(run: Any, monkeypatch: pytest.Monk
     """A history file without permission is one clear line."""
     (Path("home") / ".zsh_history").write_text("ls\n")
 
-    def refuse(path: Path) -> bytes:
-        raise PermissionError(13, "Permission denied")
+    really_open = Path.open
 
-    monkeypatch.setattr(Path, "read_bytes", refuse)
+    def refuse(path: Path, *args: Any, **kwargs: Any) -> Any:
+        if path.name == ".zsh_history":
+            raise PermissionError(13, "Permission denied")
+        return really_open(path, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "open", refuse)
     result = run("demo", "--history")
     assert result.exit_code == 1
     assert ".zsh_history': cannot be read" in result.output.replace("\n", "")

@@ -107,7 +107,7 @@ def test_sample_and_limits(run: Any) -> None:
 
 def test_own_history(run: Any) -> None:
     """With --history one's own files are measured."""
-    assert "No .zsh_history or .bash_history was found" in run("--history").output
+    assert "No history of bash, zsh, fish or PowerShell was found" in run("--history").output
     Path(".bash_history").write_text("make\nmake test\n" * 10)
     told = json.loads(run("--history", "--json").stdout)
     assert told["data"] == "history"
