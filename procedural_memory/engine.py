@@ -855,8 +855,8 @@ class ProceduralMemoryEngine:
         rankers learned, which hangs on the order of learning, is combined approximately: by the evidence of both.
 
         Steps with equal line and host, less than two seconds apart and from different sources are one step: the record
-        that tells most of it counts. Learned without a merge, a poorer record that came first goes on to count until
-        `rebuild`.
+        that tells most of it counts. A session most of whose steps count elsewhere forms no pattern. Learned without a
+        merge, a poorer record that came first goes on to count until `rebuild`.
 
         Returns
         -------

@@ -108,6 +108,21 @@ def test_what_differs_is_another_step(other: dict[str, Any]) -> None:
         assert engine.stats()["session_count"] == 2
 
 
+def test_of_half_and_half_one_session_counts() -> None:
+    """Two sources that each tell more of half of the steps tell of one session, one pattern and one outcome."""
+    lines = TYPED[:4]
+    one, two = (told(source, lines, late, outcome="success") for source, late in (("hook", 0.0), ("atuin", 0.3)))
+    for richer, steps in ((one, (0, 1)), (two, (2, 3))):
+        for i in steps:
+            richer["commands"][i] |= {"exit_code": 0, "cwd": "/src"}
+    for order in ([one, two], [two, one]):
+        with fresh() as engine:
+            engine.learn_many(order)
+            assert engine.stats()["total_successes"] == engine.stats()["session_count"] == 1
+            assert [p.success_count for p in engine.patterns.values()] == [1]
+            assert engine.stats()["command_count"] == len(lines)
+
+
 def test_an_unknown_host_may_be_any() -> None:
     """A history that does not tell its host is that of the machine whose steps it has."""
     with fresh() as engine:

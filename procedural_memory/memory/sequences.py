@@ -47,12 +47,18 @@ class _State:
     seen: set[tuple[int, str]] = field(default_factory=set)
     unjudged: list[tuple[list[int], str]] = field(default_factory=list)
     context: SessionContext = field(default_factory=SessionContext)
-    again: int = 0
-    """Steps that are counted where another source tells of them."""
+    again: set[int] = field(default_factory=set)
+    """Numbers of the steps that are counted where another source tells of them."""
     course: list[bytes] = field(default_factory=list)
     duration_ms: float = 0.0
     first: float | None = None
     last: float | None = None
+
+
+def _goes_with_another(state: _State) -> bool:
+    """Return whether a session is told of elsewhere, as most of its steps are; of half and half the first one tells."""
+    excess = 2 * len(state.again) - len(state.templates)
+    return excess > 0 or (excess == 0 and 0 in state.again)
 
 
 class Watcher(Protocol):
@@ -196,7 +202,7 @@ class Deriver:
     def _step(self, state: _State, command: Command, again: bool, delta: Delta) -> None:
         analysis = analyze(command.command)
         if again:
-            state.again += 1
+            state.again.add(len(state.templates))
         else:
             self._count(state, command, analysis, delta)
         state.context.add(command)
@@ -241,7 +247,7 @@ class Deriver:
             for keys, template in state.unjudged:
                 for key in keys:
                     delta.follow(key, template, _SUCCESS if outcome == "success" else _FAILURE)
-        if 2 * state.again > len(state.templates):  # most of its steps, and so the session, are told of elsewhere
+        if _goes_with_another(state):
             self._store.mark_again(state.row.id, -1)
             return
         if outcome is not None:

@@ -5,6 +5,7 @@ that may be the same, less than `SAME_TIME` apart and from different sources are
 The others stay in the log, and in the context of what followed them in their own session. Which one that is hangs on
 the records alone, not on the order in which they came. Only where a richer record comes after a poorer one has been
 counted does the poorer one go on to count, until all is derived anew: what followed it cannot be subtracted.
+A line that one source has twice within that time, and a richer one once, is one step.
 """
 
 from __future__ import annotations
@@ -34,11 +35,14 @@ def is_told_elsewhere(store: Store, row: LogRow, command: Command) -> bool:
     if not others:
         return False
     own = _rank(store, row, command)
-    better = any(_rank(store, other, other.command) > own for other in others if other.command is not None)
-    counted = any(other.seq < row.seq and other.step not in store.marked_again(other.session) for other in others)
-    if counted and not better:
+    ranks = {other.seq: _rank(store, other, other.command) for other in others if other.command is not None}
+    counted = [
+        other.seq for other in others if other.seq < row.seq and not store.is_marked_again(other.session, other.step)
+    ]
+    # Also where this one gives way to a third one, which may be too far from those that give way to this one.
+    if any(ranks[seq] < own for seq in counted):
         store.set_meta(SUPERSEDED, (store.meta(SUPERSEDED) or 0) + 1)
-    return better or counted
+    return bool(counted) or max(ranks.values()) > own
 
 
 def _rank(store: Store, row: LogRow, command: Command) -> tuple[int, str, bytes]:

@@ -439,6 +439,10 @@ class Store(Protocol):
         """Mark a step that is counted where another source tells of it; number -1: its session."""
         ...
 
+    def is_marked_again(self, session: int, step: int) -> bool:
+        """Return whether a step, or with number -1 its session, is marked."""
+        ...
+
     def marked_again(self, session: int) -> set[int]:
         """Return the numbers that are marked of a session."""
         ...

@@ -617,6 +617,10 @@ class SQLiteStore:
         with self.transaction():
             self._db.execute("INSERT OR IGNORE INTO again VALUES (?, ?)", (session, step))
 
+    def is_marked_again(self, session: int, step: int) -> bool:
+        """Return whether a step, or with number -1 its session, is marked."""
+        return self._one("SELECT 1 FROM again WHERE session = ? AND step = ?", (session, step)) is not None
+
     def marked_again(self, session: int) -> set[int]:
         """Return the numbers that are marked of a session."""
         return {step for (step,) in self._all("SELECT step FROM again WHERE session = ?", (session,))}

@@ -100,6 +100,7 @@ def check_who_else_tells_of_a_step(store: Store) -> None:
     store.mark_again(number, 1)
     store.mark_again(number, -1)
     assert store.marked_again(number) == {1, -1}
+    assert [store.is_marked_again(number, step) for step in (-1, 0, 1, 2)] == [True, False, True, False]
     totals = store.totals()
     assert (totals["command_count"], totals["session_count"], totals["total_successes"]) == (len(others), 0, 0)
     assert store.outcome_totals() == (0, 0)
