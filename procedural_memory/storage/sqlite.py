@@ -67,6 +67,8 @@ _FORK_PATIENCE = 5.0
 """Seconds that a fork waits for what other threads do with a store."""
 _ASK_AGAIN = 10
 """Milliseconds after which a writer that waits begins to ask anew."""
+_BREATH = 0.001
+"""Seconds before it does, for there are locks that SQLite does not wait for."""
 
 _DERIVED = ("context", "follower", "value", "place", "rule", "shown", "course", "pattern", "posting", "again")
 _UNIGRAM = context_key(())
@@ -243,7 +245,8 @@ class SQLiteStore:
         # Deleted content is overwritten: what was forgotten is not left readable in the file.
         execute("PRAGMA secure_delete = ON")
         if self._path is not None:
-            execute("PRAGMA journal_mode = WAL")
+            # Where others are just making the file SQLite gives up at once, whatever it was told of waiting.
+            self._patiently("PRAGMA journal_mode = WAL")
             execute(f"PRAGMA synchronous = {self._durability}")
             execute("PRAGMA fullfsync = ON")  # where a sync does not reach the disk by itself
         if version < VERSION:  # else without a write lock, which another process may hold for long
@@ -355,6 +358,7 @@ class SQLiteStore:
             except sqlite3.OperationalError as error:
                 if "locked" not in str(error) or time.monotonic() > end:
                     raise
+                time.sleep(_BREATH)
 
     def _clean(self, steps: tuple[str, ...], patience: int = 0) -> None:
         """Take every trace of deleted content out of the files; what others hold back now is left for later."""
