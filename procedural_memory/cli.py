@@ -552,10 +552,11 @@ def graph(
     """Show the workflow graph: which template follows which, how often and how well."""
     from procedural_memory.graphs.formats import export, node_link
     from procedural_memory.graphs.picture import write_png
+    from procedural_memory.graphs.view import SHOWN
 
     exported = bool(html_to or png_to or text_format)
     with _engine(path, embedder, reading=True) as engine:
-        view = engine.graph_view((limit or 150) if exported else None, search, around)
+        view = engine.graph_view((limit or SHOWN) if exported else None, search, around)
     if html_to:
         export(view, "html", html_to)
     if png_to:

@@ -30,6 +30,7 @@ from procedural_memory.errors import (
     StoreBusyError,
     shown,
 )
+from procedural_memory.graphs.view import SHOWN
 from procedural_memory.memory.context import CONTEXT_LENGTH, SessionContext
 from procedural_memory.memory.courses import LONGEST, course_of
 from procedural_memory.memory.forgetting import Conditions, Limits, Plan, plan_forget, plan_prune, plan_scrub
@@ -677,7 +678,7 @@ class ProceduralMemoryEngine:
         with self._reading():
             return workflow_graph(self._store, self._privacy.again)
 
-    def graph_view(self, limit: int | None = 150, search: str | None = None, around: str | None = None) -> GraphView:
+    def graph_view(self, limit: int | None = SHOWN, search: str | None = None, around: str | None = None) -> GraphView:
         """Return the part of the workflow graph that is worth showing.
 
         Parameters
@@ -721,7 +722,7 @@ class ProceduralMemoryEngine:
         self,
         path: str | os.PathLike[str] | None = None,
         *,
-        limit: int | None = 150,
+        limit: int | None = SHOWN,
         search: str | None = None,
         around: str | None = None,
     ) -> str:
@@ -854,7 +855,7 @@ class ProceduralMemoryEngine:
         The result is what learning the union of the sessions gives, in whatever order merges happen. Only what the
         rankers learned, which hangs on the order of learning, is combined approximately: by the evidence of both.
 
-        Steps with equal line and host, less than two seconds apart and from different sources are one step: the record
+        Steps with equal line and host, at most two seconds apart and from different sources are one step: the record
         that tells most of it counts. A session most of whose steps count elsewhere forms no pattern. Learned without a
         merge, a poorer record that came first goes on to count until `rebuild`.
 

@@ -17,22 +17,30 @@ from procedural_memory.storage.files import reading, replacing
 if TYPE_CHECKING:
     import networkx as nx
 
-__all__ = ["FORMATS", "export", "node_link", "write_private"]
+__all__ = ["FORMATS", "digraph", "export", "node_link", "write_private"]
 
 _SQLITE = b"SQLite format 3\0"
 _MERMAID_PLAIN = frozenset(" -._/=,+@")
 
 
-def node_link(view: GraphView) -> dict[str, Any]:
-    """Return node-link data, as ``networkx.node_link_graph(data, edges="edges")`` reads it; ids are templates."""
+def digraph(view: GraphView) -> nx.DiGraph:
+    """Return the graph that a view shows, with the attributes of the workflow graph."""
     import networkx as nx
 
     graph: nx.DiGraph = nx.DiGraph()
     for node in view.nodes:
         graph.add_node(node.id, count=node.count)
     for edge in view.edges:
-        graph.add_edge(edge.source, edge.target, **_numbers(edge))
-    data: dict[str, Any] = nx.node_link_data(graph, edges="edges")
+        numbers = {"weight": edge.weight, "success": edge.success, "failure": edge.failure}
+        graph.add_edge(edge.source, edge.target, **numbers, success_rate=edge.success_rate)
+    return graph
+
+
+def node_link(view: GraphView) -> dict[str, Any]:
+    """Return node-link data, as ``networkx.node_link_graph(data, edges="edges")`` reads it; ids are templates."""
+    import networkx as nx
+
+    data: dict[str, Any] = nx.node_link_data(digraph(view), edges="edges")
     return data
 
 
@@ -44,12 +52,9 @@ def _graphml(view: GraphView) -> str:
     """Nodes are n0, n1, …, because what XML cannot hold is replaced in their ``template``."""
     import networkx as nx
 
-    names = _names(view)
-    graph: nx.DiGraph = nx.DiGraph()
-    for node in view.nodes:
-        graph.add_node(names[node.id], template=_printable(node.id), count=node.count)
-    for edge in view.edges:
-        graph.add_edge(names[edge.source], names[edge.target], **_numbers(edge))
+    graph = digraph(view)
+    nx.set_node_attributes(graph, {node.id: _printable(node.id) for node in view.nodes}, "template")
+    graph = nx.relabel_nodes(graph, _names(view))
     out = io.BytesIO()
     nx.write_graphml_xml(graph, out)
     return out.getvalue().decode("utf-8") + "\n"
@@ -90,15 +95,6 @@ def _dot_text(text: str) -> str:
 
 def _label(edge: Any) -> str:
     return f"{edge.weight}" + (f", {100 * edge.success_rate:.0f} % ok" if edge.success + edge.failure else "")
-
-
-def _numbers(edge: Any) -> dict[str, int | float]:
-    return {
-        "weight": edge.weight,
-        "success": edge.success,
-        "failure": edge.failure,
-        "success_rate": edge.success_rate,
-    }
 
 
 def _names(view: GraphView) -> dict[str, str]:

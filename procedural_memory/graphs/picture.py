@@ -7,7 +7,7 @@ import io
 import os
 
 from procedural_memory.errors import MissingExtraError
-from procedural_memory.graphs.formats import write_private
+from procedural_memory.graphs.formats import digraph, write_private
 from procedural_memory.graphs.view import GraphView
 
 __all__ = ["write_png"]
@@ -33,15 +33,13 @@ def write_png(view: GraphView, path: str | os.PathLike[str]) -> None:
     from matplotlib.figure import Figure
 
     colours = LinearSegmentedColormap.from_list("success", _COLOURS)
-    graph: nx.DiGraph = nx.DiGraph()
-    graph.add_nodes_from(node.id for node in view.nodes)
-    graph.add_edges_from((edge.source, edge.target) for edge in view.edges)
+    graph = digraph(view)
     figure = Figure(figsize=(14, 10), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     axes.set_axis_off()
     axes.set_title(f"{len(view.nodes)} of {view.total_nodes} templates; dashed: fails more often than it succeeds")
-    place = nx.spring_layout(graph, seed=1, k=2 / max(1, len(graph)) ** 0.5)
+    place = nx.spring_layout(graph, weight=None, seed=1, k=2 / max(1, len(graph)) ** 0.5)
     strongest = max((edge.weight for edge in view.edges), default=1)
     most = max((node.count for node in view.nodes), default=1)
     for edge in view.edges:

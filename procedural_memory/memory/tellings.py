@@ -1,7 +1,7 @@
 """One step, however many tell of it: which of the records of one step is counted.
 
 A shell's history, a hook and a transcript may all tell of the same step. Records with equal redacted text, of hosts
-that may be the same, less than `SAME_TIME` apart and from different sources are one step; the richest record counts.
+that may be the same, at most `SAME_TIME` apart and from different sources are one step; the richest record counts.
 The others stay in the log, and in the context of what followed them in their own session. Which one that is hangs on
 the records alone, not on the order in which they came. Only where a richer record comes after a poorer one has been
 counted does the poorer one go on to count, until all is derived anew: what followed it cannot be subtracted.
