@@ -320,6 +320,7 @@ class ProceduralMemoryEngine:
         actor: str | None = None,
         host: str | None = None,
         branch: str | None = None,
+        resume: bool = False,
     ) -> Session:
         """Start a live session; its steps are learned as they are recorded.
 
@@ -329,17 +330,31 @@ class ProceduralMemoryEngine:
             For every step that does not say otherwise; see `Command`.
         session_id : str, optional
             A fresh one unless given.
+        resume : bool
+            Go on with the open session of that id, also where another process of this machine began it. When that
+            process ends and it is still open, it is closed.
+
+        Raises
+        ------
+        SessionConflictError
+            The id is taken; with `resume`, by a session that is closed.
+        InvalidInputError
+            A value breaks a rule; with `resume`, no session has the id.
         """
         defaults = {"cwd": cwd, "project": project, "source": source, "actor": actor, "host": host, "branch": branch}
         probe = self._privacy.hide(as_command("session", "true", defaults=defaults))
         name = self._privacy.optional(redacted("session_id", session_id)) or uuid.uuid4().hex
-        with self._changing():
-            if self._store.find_session(name) is not None:
+        kept = {field: None if value is None else getattr(probe, field) for field, value in defaults.items()}
+        with self._reading() if resume else self._changing():
+            known = self._store.find_session(name)
+            if resume:
+                number = _open_number(name, known)
+            elif known is not None:
                 raise SessionConflictError(f"session_id: {name!r} is taken; leave it out to get a fresh one")
-            number = self._store.add_session(name, self._now(), probe.source, owner_of(os.getpid()))
+            else:
+                number = self._store.add_session(name, self._now(), probe.source, owner_of(os.getpid()))
             values = SessionValues(judged=self._judged)
             context = SessionContext(values=values, project=probe.project, cwd=probe.cwd, session=number)
-            kept = {name: None if value is None else getattr(probe, name) for name, value in defaults.items()}
             live = Session(self, number, name, kept, context)
             self._live.add(live)
         return live
@@ -433,10 +448,20 @@ class ProceduralMemoryEngine:
             steps = self._store.steps(known.id)
             same = [command.command for command in steps[-CONTEXT_LENGTH:]] == live._context.lines
             if not same or len(steps) != live._context.length:
-                project = live._context.project
-                live._context = SessionContext.of(steps, None if project is None else self._privacy.again(project))
-                live._context.session = known.id
-                live._context.values.judged = self._judged
+                self._set_context(live, steps)
+
+    def _context_of(self, live: Session) -> SessionContext:
+        """Return the steps of a live session so far, those included that other processes recorded."""
+        if live._context.length != self._store.step_count(live._number):
+            self._set_context(live, self._store.steps(live._number))
+        return live._context
+
+    def _set_context(self, live: Session, steps: Sequence[Command]) -> None:
+        known = live._context
+        project = None if known.project is None else self._privacy.again(known.project)
+        live._context = SessionContext.of(steps, project, known.cwd)
+        live._context.session = live._number
+        live._context.values.judged = self._judged
 
     def _learn(self, session: _SessionInput) -> str | None:
         if len(session.commands) < self._min_commands:
@@ -741,6 +766,30 @@ class ProceduralMemoryEngine:
 
         with self._reading():
             return causal_chains(self._store, self._privacy.again)
+
+    def learned_since(self, place: int | None = None, limit: int = 100) -> tuple[int, list[Command]]:
+        """Return the steps that were learned after a place in the log, by whatever process.
+
+        Parameters
+        ----------
+        place : int, optional
+            As this returned it before. None: only say what the place is now.
+        limit : int
+            At most so many steps, the newest ones.
+
+        Returns
+        -------
+        place : int
+        steps : list of Command
+            Oldest first, redacted.
+        """
+        most = as_positive_int("limit", limit)
+        if place is not None and (isinstance(place, bool) or not isinstance(place, int)):
+            raise InvalidTypeError(f"place: must be an integer or None, not {type(place).__name__} ({shown(place)})")
+        with self._asking():
+            now = self._store.last_row()
+            rows = self._store.newest_steps(place, most) if place is not None and place < now else []
+        return now, [self._privacy.hide_again(command) for command in rows]
 
     def stats(self) -> dict[str, Any]:
         """Return sizes, outcome totals, and the embedder with the reason it was chosen.
@@ -1299,6 +1348,14 @@ class _SessionInput:
         self.commands = privacy.commands(
             name, item["commands"], defaults={k: v for k, v in defaults.items() if v is not None}
         )
+
+
+def _open_number(name: str, known: SessionRow | None) -> int:
+    if known is None:
+        raise InvalidInputError(f"session_id: no session has the id {name!r}; leave out resume to start one")
+    if known.closed:
+        raise SessionConflictError(f"session_id: {name!r} is closed; start another session")
+    return known.id
 
 
 def _templates(commands: Sequence[Command]) -> list[str]:

@@ -48,6 +48,11 @@ class Session:
         self._gone = False
         self._pattern_id: str | None = None
 
+    @property
+    def defaults(self) -> dict[str, str | None]:
+        """What holds for every step that does not say otherwise, redacted: cwd, project, source, actor, …"""
+        return dict(self._defaults)
+
     def record(
         self,
         command: CommandLike,
@@ -92,7 +97,7 @@ class Session:
         """Return the most probable next steps; see `ProceduralMemoryEngine.predict_next_action`."""
         self._check_open()
         place = None if cwd is None else self._engine._place(cwd, self._defaults)
-        return self._engine._predict(lambda: self._context, top_k, level, min_probability, place)
+        return self._engine._predict(lambda: self._engine._context_of(self), top_k, level, min_probability, place)
 
     def feedback(self, prediction: Prediction | str, verdict: Verdict) -> None:
         """Tell what became of a prediction that was shown after the steps recorded so far.

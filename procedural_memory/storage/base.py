@@ -388,6 +388,10 @@ class Store(Protocol):
         """Return the number of the last row of the log, 0 where it is empty."""
         ...
 
+    def newest_steps(self, after: int, limit: int) -> list[Command]:
+        """Return the newest steps of the log behind row `after`, at most `limit`, in the order of the log."""
+        ...
+
     def told_elsewhere(self, command: Command, within: float) -> list[LogRow]:
         """Return the rows of other sources with this line, from a host that may be the same, at most `within` seconds
         from its time, in the order of the log; none where the source or the time is unknown."""

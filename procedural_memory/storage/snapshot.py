@@ -30,6 +30,8 @@ import base64
 import json
 import os
 import pickle
+import re
+import sqlite3
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from contextlib import closing
@@ -52,6 +54,7 @@ from procedural_memory.errors import (
 )
 from procedural_memory.storage.base import FeedbackRow, Store
 from procedural_memory.storage.files import replacing, side_files
+from procedural_memory.storage.migrations import FIRST_TABLES, tables_of
 from procedural_memory.storage.older import older_patterns, read_older
 from procedural_memory.storage.plain_pickle import load_plain
 from procedural_memory.types import Command, Outcome
@@ -65,11 +68,23 @@ from procedural_memory.validation import (
     redacted,
 )
 
-__all__ = ["SessionRecord", "Snapshot", "as_feedback", "read_snapshot", "sessions_of", "write_snapshot"]
+__all__ = [
+    "STORES",
+    "SUFFIXES",
+    "SessionRecord",
+    "Snapshot",
+    "as_feedback",
+    "is_snapshot",
+    "read_snapshot",
+    "sessions_of",
+    "write_snapshot",
+]
 
 _FORMAT, _VERSION = "procedural-memory", 1
-_STORES = (".sqlite", ".sqlite3")
-_SUFFIXES = (".pkl", ".pickle", ".json", ".jsonl", *_STORES)
+STORES = (".sqlite", ".sqlite3")
+"""What the name of a copy of the store may end in."""
+SUFFIXES = (".pkl", ".pickle", ".json", ".jsonl", *STORES)
+"""What the name of a snapshot may end in; each names a format."""
 _COMMAND_FIELDS = tuple(field.name for field in fields(Command))
 _TEXT_FIELDS = ("command", "cwd", "project", "source", "host", "branch", "line", "after")
 
@@ -193,20 +208,40 @@ def write_snapshot(
     target = _target(path)
     if store.path is not None and target.exists() and target.samefile(store.path):
         raise InvalidInputError(f"path: {str(target)!r} is the memory itself; save to another file")
-    if target.suffix in _STORES and (beside := [side.name for side in side_files(target) if side.exists()]):
+    if target.suffix in STORES and (beside := [side.name for side in side_files(target) if side.exists()]):
         raise InvalidInputError(
             f"path: {str(target)!r} is a memory that is in use, or was not closed ({', '.join(beside)} beside it); "
             "save to another file"
         )
     try:
         with replacing(target) as (file, temporary):
-            if target.suffix in _STORES:
+            if target.suffix in STORES:
                 store.backup(temporary, ranker)
             else:
                 _write(store, file, target.suffix, ranker, text)
     except OSError as error:
         raise StorageError(f"save {str(target)!r}: the file cannot be written ({error})") from error
     return target
+
+
+def is_snapshot(path: Path) -> bool:
+    """Return whether a file looks like one that `write_snapshot` wrote; what is in it is not checked.
+
+    A memory that is opened by ``path=`` is none: its header tells that it logs ahead.
+    """
+    with open(path, "rb") as file:
+        head = file.read(256)
+    if path.suffix in (".json", ".jsonl"):
+        return re.match(rb'\s*\{\s*"format":\s*"' + _FORMAT.encode() + b'"', head) is not None
+    if path.suffix not in STORES:
+        return head.startswith(b"\x80\x04") and b"format" in head[:64] and _FORMAT.encode() in head[:64]
+    if not (head.startswith(b"SQLite format 3\0") and head[18:20] == b"\x01\x01"):
+        return False
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)) as db:
+        try:
+            return tables_of(db).issuperset(FIRST_TABLES)
+        except sqlite3.Error:
+            return False
 
 
 def _write(store: Store, file: IO[bytes], suffix: str, ranker: bytes, text: Callable[[str], str]) -> None:
@@ -246,7 +281,7 @@ def read_snapshot(path: str | os.PathLike[str]) -> Snapshot:
     """
     target = _target(path)
     try:
-        if target.suffix in _STORES:
+        if target.suffix in STORES:
             return _read_store(target)
         with open(target, "rb") as file:
             content = _READ.get(target.suffix, _unpickled)(file)
@@ -413,6 +448,6 @@ def _target(path: str | os.PathLike[str]) -> Path:
         raise InvalidTypeError(f"path: must be a file name, not {type(path).__name__} ({shown(path)})") from error
     if "\0" in str(target):
         raise InvalidInputError(f"path: must not hold a NUL byte, got {shown(str(target))}")
-    if target.suffix not in _SUFFIXES:
-        raise InvalidInputError(f"path: must end in one of {', '.join(_SUFFIXES)}, got {shown(str(target))}")
+    if target.suffix not in SUFFIXES:
+        raise InvalidInputError(f"path: must end in one of {', '.join(SUFFIXES)}, got {shown(str(target))}")
     return target

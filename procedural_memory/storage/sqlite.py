@@ -592,6 +592,15 @@ class SQLiteStore:
         """Return the number of the last row of the log, 0 where it is empty."""
         return int(self._one("SELECT coalesce(max(seq), 0) FROM log")[0])
 
+    def newest_steps(self, after: int, limit: int) -> list[Command]:
+        """Return the newest steps of the log behind a row."""
+        rows = self._all(
+            f"SELECT {_STEP_COLUMNS} FROM log l {_STEP_JOINS} WHERE l.seq > ? AND l.command IS NOT NULL"
+            " ORDER BY l.seq DESC LIMIT ?",
+            (after, limit),
+        )
+        return [Command(*row) for row in reversed(rows)]
+
     def told_elsewhere(self, command: Command, within: float) -> list[LogRow]:
         """Return the rows of other sources with this line, from a host that may be the same, at about its time."""
         if command.source is None or command.timestamp is None:

@@ -1,0 +1,158 @@
+"""The engine behind the shim: opened off the event loop, asked through a bounded queue."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from procedural_memory.engine import ProceduralMemoryEngine
+from procedural_memory.errors import ProceduralMemoryError
+
+__all__ = ["Backend", "Busy"]
+
+T = TypeVar("T")
+_log = logging.getLogger("procedural_memory.server")
+
+_THREADS = 4
+"""The engine answers one call at a time; the others read requests and write answers meanwhile."""
+_ANSWER_WITHIN = 2.0
+"""Seconds within which an engine that is well tells of its health."""
+
+
+class Busy(Exception):
+    """The queue is full, or the call waited in it for too long; nothing of it was done."""
+
+
+class Backend:
+    """Runs calls of one engine in threads.
+
+    Parameters
+    ----------
+    engine : ProceduralMemoryEngine or None
+        It belongs to the caller, who closes it.
+    opened_by : callable, optional
+        Where there is no engine: opens one, which belongs to this object.
+    waiting : int
+        How many calls may wait or run at a time.
+    patience : float
+        Seconds for which a call may wait; one that has begun is always finished.
+    """
+
+    def __init__(
+        self,
+        engine: ProceduralMemoryEngine | None,
+        opened_by: Callable[[], ProceduralMemoryEngine] | None = None,
+        waiting: int = 256,
+        patience: float = 30.0,
+    ) -> None:
+        self._engine = engine
+        self._opened_by = opened_by
+        self._waiting = waiting
+        self._patience = patience
+        self._opening = threading.Lock()
+        self._pool = ThreadPoolExecutor(_THREADS, "procedural-memory")
+        self._watch = ThreadPoolExecutor(1, "procedural-memory-health")
+        self._asked: asyncio.Future[str | None] | None = None
+        self.failure: str | None = None
+        self.calls = 0
+        """How many calls wait or run."""
+
+    def engine(self) -> ProceduralMemoryEngine:
+        """Return the engine; the first call opens it, and may take its time."""
+        if self._engine is None:
+            with self._opening:
+                if self._engine is None:
+                    if self._opened_by is None:
+                        raise RuntimeError("there is neither an engine nor a way to open one")
+                    self.failure = None
+                    try:
+                        self._engine = self._opened_by()
+                    except (ProceduralMemoryError, OSError) as error:
+                        self.failure = type(error).__name__
+                        _log.error("the memory cannot be opened: %s", error)
+                        raise
+        return self._engine
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is an engine yet."""
+        return self._engine is not None
+
+    async def run(self, work: Callable[[ProceduralMemoryEngine], T]) -> T:
+        """Return what `work` makes of the engine.
+
+        Raises
+        ------
+        Busy
+            Too many calls wait, or this one waited for too long; it was not begun.
+        """
+        if self.calls >= self._waiting:
+            raise Busy
+        until = time.monotonic() + self._patience
+
+        def call() -> T:
+            if time.monotonic() > until:
+                raise Busy
+            return work(self.engine())
+
+        self.calls += 1
+        future = self._pool.submit(call)
+        loop = asyncio.get_running_loop()
+        # Counted until it is done, not until nobody waits for it.
+        future.add_done_callback(lambda _: _on(loop, self._done))
+        # A client that has gone does not stop what was accepted.
+        return await asyncio.shield(asyncio.wrap_future(future))
+
+    def _done(self) -> None:
+        self.calls -= 1
+
+    async def health(self) -> tuple[str, str | None]:
+        """Return the state, ``"healthy"``, ``"degraded"``, ``"loading"`` or ``"unavailable"``, and the reason."""
+        if self._engine is None:
+            if self.failure is not None:
+                return "unavailable", f"the memory cannot be opened ({self.failure}); the server's log tells more"
+            return "loading", "the memory is being opened"
+        if self._asked is None or self._asked.done():  # one question at a time, however many ask
+            self._asked = asyncio.wrap_future(self._watch.submit(_trouble, self._engine))
+        try:
+            trouble = await asyncio.wait_for(asyncio.shield(self._asked), _ANSWER_WITHIN)
+        except asyncio.TimeoutError:
+            return "healthy", "busy: a long call is going on, others wait for it"
+        except ProceduralMemoryError as error:
+            _log.error("the memory does not answer: %s", error)
+            return "unavailable", f"the memory does not answer ({type(error).__name__}); the server's log tells more"
+        return ("degraded", trouble) if trouble else ("healthy", None)
+
+    def open_soon(self) -> None:
+        """Begin to open the engine."""
+        self._watch.submit(self._open_quietly)
+
+    def _open_quietly(self) -> None:
+        try:
+            self.engine()
+        except Exception:  # told by health, and by every call
+            _log.debug("not opened", exc_info=True)
+
+    def close(self) -> None:
+        """Finish the calls that were accepted; close the engine, unless it belongs to somebody else."""
+        self._pool.shutdown(wait=True)
+        self._watch.shutdown(wait=True)
+        if self._opened_by is not None and self._engine is not None:
+            self._engine.close()
+
+
+def _trouble(engine: ProceduralMemoryEngine) -> str | None:
+    problem = engine.stats()["embedder"]["problem"]
+    return None if problem is None else "the embedder fails; predictions use counts alone"
+
+
+def _on(loop: asyncio.AbstractEventLoop, function: Callable[[], None]) -> None:
+    try:
+        loop.call_soon_threadsafe(function)
+    except RuntimeError:  # the loop has ended
+        function()
