@@ -15,6 +15,8 @@ from datetime import datetime, timedelta, timezone
 from functools import lru_cache
 from typing import Any, TypeAlias, get_args
 
+from procedural_memory.commands.clean import clean, printable, starts_blank
+from procedural_memory.commands.project import project_of
 from procedural_memory.commands.redact import redact
 from procedural_memory.errors import InvalidInputError, InvalidTypeError, shown
 from procedural_memory.types import ACTORS, Command, Outcome, Prediction, Verdict
@@ -42,8 +44,6 @@ MAX_COMMAND = 4 * 1024 * 1024
 CommandLike: TypeAlias = str | Mapping[str, Any] | Command
 """A command line, a mapping with a ``"command"`` key, or a `Command`."""
 
-_CONTROL = re.compile(r"[\x01-\x08\x0b\x0c\x0e-\x1f\x7f\x80-\x9f]")
-_ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
 _LATEST = 1e11
 _LONGEST_MS = 1e12
 _OUTPUT = 16_384
@@ -64,16 +64,12 @@ def as_text(name: str, value: Any, *, optional: bool = False) -> Any:
         raise InvalidInputError(
             f"{name}: must have at most {MAX_COMMAND:,} characters, got {len(value):,} ({shown(value, 40)})"
         )
-    clean = value.encode("utf-8", "replace").decode("utf-8") if not value.isascii() else value
-    if "\x1b" in clean:
-        clean = _ANSI.sub("", clean)
-    # Blanks at the ends say nothing, and a line end there would run a line that is only put on a prompt.
-    clean = _CONTROL.sub("", clean.replace("\r\n", "\n").replace("\r", "\n")).strip()
-    if not clean:
+    text = clean(value)
+    if not text:
         if optional:
             return None
         raise InvalidInputError(f"{name}: must not be empty, got {shown(value)}")
-    return clean
+    return text
 
 
 def as_positive_int(name: str, value: Any) -> int:
@@ -179,7 +175,7 @@ def as_output(value: Any) -> str | None:
         value = bytes(value[:_OUTPUT]).decode("utf-8", "replace")
     if not isinstance(value, str):
         raise InvalidTypeError(f"output: must be a string, bytes or None, not {type(value).__name__}")
-    return redact(_CONTROL.sub("", _ANSI.sub("", value[:_OUTPUT])).replace("\0", ""))
+    return redact(printable(value[:_OUTPUT]).replace("\0", ""))
 
 
 def as_commands(
@@ -202,13 +198,13 @@ def as_commands(
 
 def begins_with_blank(item: CommandLike) -> bool:
     """Return whether a command was typed after a blank: shells keep such a line out of their history."""
-    return line_of(item).startswith((" ", "\t"))
+    return starts_blank(line_of(item))
 
 
 def line_of(item: CommandLike) -> str:
     """Return the line of a command as it was handed in, blanks and secrets included; only control codes are gone."""
     line = item if isinstance(item, str) else item.command if isinstance(item, Command) else item["command"]
-    return _CONTROL.sub("", _ANSI.sub("", os.fspath(line)))
+    return printable(os.fspath(line))
 
 
 def as_command(
@@ -310,21 +306,3 @@ def as_timestamp(name: str, value: Any) -> float | None:
         hint = " (milliseconds? divide by 1000)" if number > _LATEST else ""
         raise InvalidInputError(f"{name}: must be epoch seconds between 0 and {_LATEST:.0f}{hint}, got {shown(value)}")
     return number
-
-
-@lru_cache(maxsize=4096)
-def project_of(cwd: str | None) -> str | None:
-    """Return the git root of `cwd`, else `cwd`, else None."""
-    if cwd is None:
-        return None
-    folder = os.path.normpath(cwd)
-    if os.path.isabs(folder):
-        parent = folder
-        while True:
-            if os.path.exists(os.path.join(parent, ".git")):
-                return parent
-            above = os.path.dirname(parent)
-            if above == parent:
-                break
-            parent = above
-    return folder

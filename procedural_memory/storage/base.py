@@ -7,7 +7,6 @@ state, so that a merge equals learning the union and a rebuild equals what was t
 
 from __future__ import annotations
 
-import json
 import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -16,6 +15,7 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
+from procedural_memory.storage.identity import digest_of, hash64
 from procedural_memory.types import Command, Outcome, Verdict
 
 if TYPE_CHECKING:
@@ -68,12 +68,6 @@ BEST_VALUES = 8
 ENTRY = _MOMENT.size + _ID.size
 
 
-def hash64(*parts: str) -> int:
-    """Return a signed 64-bit hash of `parts`, equal in every process and on every platform."""
-    digest = blake2b("\x1f".join(parts).encode("utf-8", "surrogatepass"), digest_size=8).digest()
-    return int.from_bytes(digest, "big", signed=True)
-
-
 @lru_cache(maxsize=65_536)
 def text_id(text: str) -> int:
     """Return the id of a text: made of its content, so that every memory and process gives it the same."""
@@ -110,9 +104,7 @@ def recent_entry(when: bytes, template: int) -> bytes:
 
 def session_digest(commands: Iterable[Command], outcome: Outcome) -> bytes:
     """Return a hash that names the content of a session."""
-    # What was run, where, when and how it ended. Who told of it, and the project derived from the folder, may differ.
-    steps = [(c.command, c.exit_code, c.cwd, c.timestamp) for c in commands]
-    return blake2b(json.dumps([outcome, steps]).encode(), digest_size=16).digest()
+    return digest_of(outcome, ((c.command, c.exit_code, c.cwd, c.timestamp) for c in commands))
 
 
 def merge_recent(blob: bytes, entries: Iterable[bytes]) -> bytes:
