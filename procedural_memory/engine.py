@@ -1305,6 +1305,8 @@ class _Guard:
                 raise ClosedError("the engine is closed; make a new ProceduralMemoryEngine")
             if engine._batch and not self._refresh:
                 raise InvalidInputError("learn_many: a progress callback may read, but not change the memory")
+            with suppress(StorageError):  # busy: they wait for the next call
+                engine._store.take_in_spooled(_ASKING if self._patience is None else self._patience)
             if self._refresh:
                 with nullcontext() if self._patience is None else suppress(StorageError):
                     engine._catch_up(patience=self._patience)

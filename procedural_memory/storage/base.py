@@ -380,6 +380,10 @@ class Store(Protocol):
         """Return the number of the last row of the log, 0 where it is empty."""
         ...
 
+    def take_in_spooled(self, patience: float) -> int:
+        """Write what hooks could not write when it happened, outside of transactions; return how many steps."""
+        ...
+
     def newest_steps(self, after: int, limit: int) -> list[Command]:
         """Return the newest steps of the log behind row `after`, at most `limit`, in the order of the log."""
         ...

@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakSet
 
 from procedural_memory.errors import ClosedError, SnapshotError, StorageError, StoreBusyError, damage
+from procedural_memory.storage.append import spooled, take_in, tidy
 from procedural_memory.storage.base import (
     BEST_VALUES,
     FOLLOWERS,
@@ -450,6 +451,17 @@ class SQLiteStore:
     def _one(self, sql: str, arguments: Sequence[Any] = ()) -> Any:
         rows = self._all(sql, arguments)
         return rows[0] if rows else None
+
+    def take_in_spooled(self, patience: float) -> int:
+        """Write what hooks could not write to this store when it happened; return how many steps."""
+        with self._lock:
+            # Not within a transaction, which may be rolled back when the files are gone.
+            if self._path is None or self._closed or self._depth or not spooled(self._path):
+                return 0
+            with self.transaction(patience):
+                names = take_in(self._db, self._path)
+            tidy(self._path, names)
+            return len(names)
 
     # -- interning
 
