@@ -18,12 +18,31 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable
 from functools import cache
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 __all__ = ["SECRET", "TOKEN_RULES", "TokenRule", "entropy", "redact"]
 
 SECRET: Final = "<SECRET>"
 """What stands in the place of a secret."""
+
+
+class _Lazy:
+    """A regular expression that is compiled when it is first used: of all of them, few lines need more than some."""
+
+    def __init__(self, source: str, flags: int) -> None:
+        self._source = source
+        self._flags = flags
+
+    def __getattr__(self, name: str) -> Any:
+        compiled = re.compile(self._source, self._flags)
+        # From here on they are found without asking this.
+        for method in ("search", "match", "fullmatch", "sub", "split", "findall", "finditer"):
+            setattr(self, method, getattr(compiled, method))
+        return getattr(compiled, name)
+
+
+def _lazy(source: str, flags: int = 0) -> re.Pattern[str]:
+    return cast("re.Pattern[str]", _Lazy(source, flags))
 
 
 class TokenRule(NamedTuple):
@@ -375,26 +394,24 @@ def _value_after(place: str) -> str:
     return rf"(?:'{place}(?P<single2>[^']+)'|{double}|{place}{_VALUE})"
 
 
-_SECRET_NAME: Final = re.compile(
+_SECRET_NAME: Final = _lazy(
     r"(?:passw(?:or)?d|passphrase|secret|api_?key|access_?key(?:_id)?|(?:private|secret)_?key|"
     r"(?:encryption|signing|master|auth|account)_?key|token"
     r"|credentials?|^tf_token_\w{1,80}|_pat|_?pwd|(?:^|_|[a-z])pass|_dsn|_auth|(?:^|_)pw|(?:^|[_.])auth_?token|sshpass|_authtoken)"
     r"(?:_?\d{1,3}|_(?:prod|dev|test|staging|id|value|base|base64|b64|hash))?$",
     re.IGNORECASE,
 )
-_SECRET_FLAG: Final = re.compile(
+_SECRET_FLAG: Final = _lazy(
     r"(?:password|passwd|passphrase|token|(?:api|access|secret|account|auth|private|master|encryption)[-_]?key)$"
     r"|(?:(?:^|[-_.])|db|user|admin|root|smtp|mail)(?:pass|pwd|secret|secret-string|credentials?|creds|storepass|keypass|requirepass|masterauth|bearer|otp|"
     r"oauth2-bearer|pat|passin|passout)$",
     re.IGNORECASE,
 )
 # A name that may be a secret's; whether it is, its value must tell.
-_KEY_NAME: Final = re.compile(
-    r"(?!(?:\w*_)?(?:PUBLIC|PRIMARY|FOREIGN|SORT|PARTITION|CACHE|PUB)_KEY)[A-Z][A-Z0-9_]*_KEY"
-)
-_MIXED: Final = re.compile(r"(?=[^\d]*\d)(?=[^A-Za-z]*[A-Za-z])[\w+/=.-]{8,}", re.ASCII)
+_KEY_NAME: Final = _lazy(r"(?!(?:\w*_)?(?:PUBLIC|PRIMARY|FOREIGN|SORT|PARTITION|CACHE|PUB)_KEY)[A-Z][A-Z0-9_]*_KEY")
+_MIXED: Final = _lazy(r"(?=[^\d]*\d)(?=[^A-Za-z]*[A-Za-z])[\w+/=.-]{8,}", re.ASCII)
 # These end like the name of a secret and are none.
-_PLAIN_NAME: Final = re.compile(
+_PLAIN_NAME: Final = _lazy(
     r"(?:^|[_-])(?:max|num|n|min|total|input|output|prompt|completion|new|pad|eos|bos|unk|mask|"
     r"sep|cls|stop|special|by|old)?[_-]?tokens$"
     r"|(?:pad|eos|bos|unk|mask|sep|cls|special|next|prev|page|continuation|starting|sync|stop|csrf)[-_]?token(?:_id)?$|(?:^|[._-])existing[-_]?secret$|^(?:no|skip|"
@@ -407,7 +424,7 @@ _STAND_IN: Final = (
     r"<[\w -]{1,40}>|your[-_ ].*|.*[-_ ]here|x{3,}|[a-z_-]{0,20}\.{3}|"
     r"(?:change|replace)[-_ ]?(?:me|it|this)|replace[-_ ]?with.*|insert[-_ ].*|placeholder|todo"
 )
-_PLAIN_VALUE: Final = re.compile(
+_PLAIN_VALUE: Final = _lazy(
     rf"(?:{_STAND_IN}|(?:id|type|src|env)=.*|"
     r"true|false|yes|no|on|off|none|null|[01]|/(?:[\w.@~-]+/)+[\w.@~-]*|/[\w-]+\.[a-z]\w{0,5}|\.{1,2}/.*|~/.*|(?:file|env|fd|arn|"
     r"vault|op|ssm|secretsmanager):.*|\*+|\.{3}|prompt|stdin"
@@ -418,33 +435,33 @@ _PLAIN_VALUE: Final = re.compile(
 )
 
 # A name in a piece of code, as in `f(token=auth_token)`.
-_IDENTIFIER: Final = re.compile(r"[a-z_.]{0,60}(?:token|password|passwd|secret|key|credentials)[a-z_]{0,20}")
+_IDENTIFIER: Final = _lazy(r"[a-z_.]{0,60}(?:token|password|passwd|secret|key|credentials)[a-z_]{0,20}")
 
 # `set -x NAME value` of fish, `setenv NAME value` of csh, `setx NAME value` of Windows, and alike.
-_SET: Final = re.compile(
+_SET: Final = _lazy(
     rf"(?<![\w-])(?:set\s+-[A-Za-z]{{0,4}}x[A-Za-z]{{0,4}}|setenv|setx|Set-Item(?:\s-Path)?|env:set|user-secrets\sset|modify\s+[\w-]{{1,60}})"
     rf"\s+['\"]?(?:Env:)?(?P<name>[A-Za-z_][\w:.-]{{1,80}})['\"]?\s+(?:-Value\s+)?{_VALUE}"
 )
 # `os.environ["NAME"] = "value"`, `SetEnvironmentVariable('NAME', 'value')`, `password: 'value'`.
-_IN_CODE: Final = re.compile(
+_IN_CODE: Final = _lazy(
     r"(?:\[['\"](?P<key>[\w.-]{2,80})['\"]\]\s{0,2}="
     r"|(?i:(?:set|put)\w{0,8}env\w{0,20}|setdefault)\(\s{0,2}['\"](?P<argument>[\w.-]{2,80})['\"]\s{0,2},"
     r"|(?<![\w.$-])(?P<name>[A-Za-z_][\w-]{1,80})\s{0,2}:)\s{0,2}"
     r"(?:\\?'(?P<single>[^'\n\\]+)\\?'|\\?\"(?P<double>(?![$`]|<SECRET>)[^\"\n\\]+)\\?\")"
 )
 # A line of YAML. A bare word there may be a type (`password: str`), hence the digit.
-_YAML: Final = re.compile(
+_YAML: Final = _lazy(
     r"^[ \t]{0,40}(?:- )?(?P<name>[A-Za-z_][\w.-]{1,80}):[ \t]{1,8}"
     r"(?P<bare>(?![$`<'\"|&;()\[{!*-])(?=[^\s\d]{0,200}\d)[^\s'\"`<>(\[{]{4,})[ \t]{0,8}$",
     re.MULTILINE,
 )
 
-_ASSIGNED: Final = re.compile(
+_ASSIGNED: Final = _lazy(
     rf"""(?<![A-Za-z0-9_.$-])(?<!-from-file=)(?P<name>[A-Za-z_][A-Za-z0-9_.-]{{1,80}})(?:={_VALUE}|\s?=\s?(?:'(?P<single2>(?!\s)[^']+)'|"(?P<double2>(?!{_REFERS}|["\s]){_IN_DOUBLE})"))"""
 )
 # The same as one of a list: `A=x,B_PASSWORD=y`.
-_LISTED: Final = re.compile(r"""(?<=,)(?P<name>[A-Za-z_][A-Za-z0-9_.-]{1,80})=(?P<bare>(?![$`<])[^\s'";|&()<>`,]+)""")
-_FLAGGED: Final = re.compile(rf"(?<![\w-])--?(?P<name>[A-Za-z][A-Za-z0-9._-]{{1,60}})(?:=|(?:\s|\\\n)+){_VALUE}")
+_LISTED: Final = _lazy(r"""(?<=,)(?P<name>[A-Za-z_][A-Za-z0-9_.-]{1,80})=(?P<bare>(?![$`<])[^\s'";|&()<>`,]+)""")
+_FLAGGED: Final = _lazy(rf"(?<![\w-])--?(?P<name>[A-Za-z][A-Za-z0-9._-]{{1,60}})(?:=|(?:\s|\\\n)+){_VALUE}")
 
 
 class _PlaceRule(NamedTuple):
@@ -586,34 +603,32 @@ def _places_of(program: str) -> tuple[re.Pattern[str], ...]:
     return tuple(re.compile(f"(?:{rule.place}){rule.value}") for rule in rules)
 
 
-_PROGRAM: Final = re.compile(r"(?<![\w-])[A-Za-z0-9][\w.-]{0,30}(?=['\"]?\s)")
+_PROGRAM: Final = _lazy(r"(?<![\w-])[A-Za-z0-9][\w.-]{0,30}(?=['\"]?\s)")
 # Parts between the operators of a shell. What stands in quotes is not looked into.
-_SEGMENT: Final = re.compile(
-    r"""((?:'[^']*'|"[^"\\]*(?:\\.[^"\\]*)*"|\\.|[^|;&\n'"\\]+|['"\\])+)|([|;&\n]+)""", re.DOTALL
-)
+_SEGMENT: Final = _lazy(r"""((?:'[^']*'|"[^"\\]*(?:\\.[^"\\]*)*"|\\.|[^|;&\n'"\\]+|['"\\])+)|([|;&\n]+)""", re.DOTALL)
 
 # The message of a commit speaks of passwords, it does not give them. Tokens of a known look are found there too.
-_PROSE: Final = re.compile(
+_PROSE: Final = _lazy(
     r"""(\bgit\s[^|;&\n'"]{0,200}?(?:\s-[a-z]{0,4}m\s*(?:'[^']*'|"[^"\\]*(?:\\.[^"\\]*)*"))+)""", re.DOTALL
 )
 
 _SAYS: Final = rf"(?<![\w-])(?:echo|printf|yes)\s+(?:-[neE]{{1,3}}\s+)?(?:['\"]?%s(?:\\n)?['\"]?\s+)?{_VALUE}"
-_SPOKEN: Final = re.compile(rf"{_SAYS}(?=\s*$)")
-_HERE_DOCUMENT: Final = re.compile(r"(?<!<)<<-?\s?(['\"]?)(?P<end>\w{1,40})\1")
+_SPOKEN: Final = _lazy(rf"{_SAYS}(?=\s*$)")
+_HERE_DOCUMENT: Final = _lazy(r"(?<!<)<<-?\s?(['\"]?)(?P<end>\w{1,40})\1")
 # The same in quotes, as in `ssh h "echo x | sudo -S ls"`.
-_PIPED: Final = re.compile(
+_PIPED: Final = _lazy(
     rf"{_SAYS}(?=\s*\|\s*(?:sudo\s(?:-\w{{1,5}}\s){{0,3}}-\w{{0,4}}S|[^|;&\n]{{0,200}}--password-stdin|(?:ch)?passwd\b))"
 )
-_LISTENS: Final = re.compile(
+_LISTENS: Final = _lazy(
     r"--?password-stdin|--with-token|\bsudo\s(?:-\w{1,5}\s){0,3}(?:-\w{0,4}S|--stdin)|"
     r"--passphrase-fd|-pass(?:in)?\sstdin|\s--stdin\b|\bchpasswd\b|(?<!etc/)\bpasswd\b|\bsmbpasswd\b"
     r"|\bsecrets?\s(?:create|set|put|add|versions\sadd)\b|\bcryptsetup\b|--token-stdin|\blogin\b.{0,80}\s-\s*$|\bkinit\b|"
     r"\bvault\skv\sput\b|\bwrangler\ssecret\b|\bvercel\senv\sadd\b"
 )
 # `<<<` gives them a secret, whatever their options.
-_TAKES: Final = re.compile(r"\b(?:docker|podman|gh|sudo|op|bw|rsync|pass|gopass|restic|secret-tool|ssh-add|vault)\s")
-_HERE_STRING: Final = re.compile(rf"(?<!<)<<<\s*{_VALUE}")
-_SQL_PASSWORD: Final = re.compile(
+_TAKES: Final = _lazy(r"\b(?:docker|podman|gh|sudo|op|bw|rsync|pass|gopass|restic|secret-tool|ssh-add|vault)\s")
+_HERE_STRING: Final = _lazy(rf"(?<!<)<<<\s*{_VALUE}")
+_SQL_PASSWORD: Final = _lazy(
     r"\b(?:identified\s+(?:with\s+\w{1,40}\s+)?by|(?:with|encrypted|"
     r"set)\s+password(?:\s*for\s+\S{1,80})?|password(?=[\s=]))(?:\s*=)?\s*"
     r"(?:\\?'(?P<single>(?!\s)[^'\n\\]+)\\?'|\\?\"(?P<double>(?!\s)[^\"\n\\$]+)\\?\")",
@@ -623,12 +638,12 @@ _GROUPS: Final = ("single", "double", "bare", "single2", "double2", "escaped", "
 
 # Where a `$` is literal, what looks like the name of a variable is still taken for one: a text in single quotes may
 # itself stand in double quotes.
-_REFERENCE: Final = re.compile(r"\$(?:[A-Z_][A-Z0-9_]*|[a-z_]+|\w|env:\w+|\{.*\}|\(.*\))|`.*`", re.DOTALL)
-_QUOTES: Final = re.compile(r"""\$?'([^']*)'|\$?"([^"\\]*(?:\\.[^"\\]*)*)"|\\(.)""", re.DOTALL)
+_REFERENCE: Final = _lazy(r"\$(?:[A-Z_][A-Z0-9_]*|[a-z_]+|\w|env:\w+|\{.*\}|\(.*\))|`.*`", re.DOTALL)
+_QUOTES: Final = _lazy(r"""\$?'([^']*)'|\$?"([^"\\]*(?:\\.[^"\\]*)*)"|\\(.)""", re.DOTALL)
 
 
 # What people write where a token would stand.
-_FILLER: Final = re.compile(rf"(?:(?:{_STAND_IN})$|[^\n]{{0,200}}?([xX*.])\1{{5}})", re.IGNORECASE)
+_FILLER: Final = _lazy(rf"(?:(?:{_STAND_IN})$|[^\n]{{0,200}}?([xX*.])\1{{5}})", re.IGNORECASE)
 
 
 def entropy(text: str) -> float:
