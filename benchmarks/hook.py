@@ -1,7 +1,7 @@
 """What the hook of Claude Code costs as a whole process, in turns with a bare Python that imports json and sqlite3.
 
-Events are the recorded ones of the tests' form, with commands of the sample sessions and one with a token, so that every
-kind of redaction takes part. They go into a memory that has learned the sample sessions.
+Events have the form of those of the tests, with commands of the sample sessions and one with a token. They go into a
+memory that has learned the sample sessions.
 
 Run: python benchmarks/hook.py [--runs 200] [--write]
 """
@@ -102,9 +102,9 @@ def main() -> None:
         [
             "# What the hook of Claude Code costs",
             "",
-            f"Written by `python benchmarks/hook.py --runs {asked.runs} --write` on {date.today()}: whole processes in",
-            f"turns, Python {platform.python_version()}, {os.cpu_count()} cores ({platform.system()}). All steps of the",
-            "run were found in the memory afterwards.",
+            f"Written by `python benchmarks/hook.py --runs {asked.runs} --write` on {date.today()}: whole processes",
+            f"in turns, Python {platform.python_version()}, {os.cpu_count()} cores ({platform.system()}). All steps of",
+            "the run were found in the memory afterwards.",
             "",
             HEADER,
             "|---|---|---|---|",

@@ -19,6 +19,7 @@ import click
 from click.core import ParameterSource
 
 from procedural_memory import __version__
+from procedural_memory.cli_claude import claude
 from procedural_memory.cli_mcp import mcp
 from procedural_memory.errors import ProceduralMemoryError
 from procedural_memory.types import UNASKED_PROBABILITY, Forgotten, PatternState
@@ -779,4 +780,5 @@ def fetch_model(name: str | None, as_json: bool) -> None:
         click.echo(str(folder))
 
 
-main.add_command(mcp)
+for command in (mcp, claude):
+    main.add_command(command)

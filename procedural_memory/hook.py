@@ -9,19 +9,12 @@ from __future__ import annotations
 import os
 import sys
 
-_WITHIN = 5.0
-"""Seconds after which the agent is waited for no longer; what it told is spooled long before."""
-
 
 def main(arguments: list[str]) -> None:
     """Take in one event; ends the process."""
     if os.environ.get("PROCEDURAL_MEMORY_DISABLE", "") in ("", "0"):
         os.umask(0o077)
         try:
-            import signal
-
-            signal.signal(signal.SIGALRM, lambda *_: os._exit(0))
-            signal.setitimer(signal.ITIMER_REAL, _WITHIN)
             sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
             from procedural_memory.claude.events import run
 

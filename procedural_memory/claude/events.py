@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import time
 from typing import Any, BinaryIO, Final
 
@@ -23,6 +24,8 @@ SOURCE: Final = "claude-hook"
 
 _MOST: Final = 16 * 1024 * 1024
 """Bytes of an event that is read; the output of a command comes with it."""
+_WITHIN: Final = 5.0
+"""Seconds for an event to arrive, and to be answered."""
 _LOG_SIZE: Final = 262_144
 _EXIT: Final = re.compile(r"\s*(?:Error: )?(?:Exit code|Command exited with non-zero status code) (-?\d{1,9})\b")
 
@@ -38,10 +41,14 @@ def run(arguments: list[str], given: BinaryIO, answer: BinaryIO) -> None:
         The event, and what goes back to the agent.
     """
     store = arguments[arguments.index("--store") + 1]
+    # What is recorded is not cut off: it waits for nobody for long, and on a busy machine a step must not be lost.
+    _end_after(_WITHIN)
     event = json.loads(given.read(_MOST))
     if not isinstance(event, dict):
         return
     kind = event.get("hook_event_name")
+    if kind in ("PostToolUse", "PostToolUseFailure", "SessionEnd"):
+        _end_after(0.0)
     if kind in ("PostToolUse", "PostToolUseFailure"):
         _record(store, event, failed=kind == "PostToolUseFailure")
     elif kind == "SessionEnd":
@@ -56,6 +63,12 @@ def run(arguments: list[str], given: BinaryIO, answer: BinaryIO) -> None:
             output = {"hookSpecificOutput": {"hookEventName": kind, "additionalContext": told}}
             answer.write(json.dumps(output).encode("ascii"))
             answer.flush()
+
+
+def _end_after(seconds: float) -> None:
+    """End the process, well, when so much time has passed; 0: do not."""
+    signal.signal(signal.SIGALRM, lambda *_: os._exit(0))
+    signal.setitimer(signal.ITIMER_REAL, seconds)
 
 
 def session_name(event: dict[str, Any]) -> str:
