@@ -84,7 +84,7 @@ def install(file: Path, store: Path, *, warn: bool = False, dry_run: bool = Fals
     """
     target, before, settings = _read(file)
     changed = copy.deepcopy(settings)
-    _take_out(changed, {})
+    _take_out(changed, _original(target)[1])
     hooks = changed.setdefault("hooks", {})
     line = command_line(store, warn)
     for event in (*_EVENTS, *(["PreToolUse"] if warn else [])):
@@ -113,12 +113,11 @@ def uninstall(file: Path, *, dry_run: bool = False) -> Change:
     target, before, settings = _read(file)
     if not any(_ours(settings)):
         return Change(target, before, before)
-    kept = Path(f"{target}{BACKUP}")
-    original = _read(kept) if kept.is_file() else (kept, None, {})
+    text, original = _original(target)
     changed = copy.deepcopy(settings)
-    _take_out(changed, original[2])
+    _take_out(changed, original)
     # As it was, to the letter; None: there was no file.
-    after = original[1] if changed == original[2] else _text(changed, before)
+    after = text if changed == original else _text(changed, before)
     change = Change(target, before, after)
     if not dry_run:
         try:
@@ -126,7 +125,7 @@ def uninstall(file: Path, *, dry_run: bool = False) -> Change:
                 target.unlink()
             else:
                 _write(target, after, target)
-            kept.unlink(missing_ok=True)
+            Path(f"{target}{BACKUP}").unlink(missing_ok=True)
         except OSError as error:
             raise StorageError(f"settings {str(target)!r}: cannot be written ({error})") from error
     return change
@@ -162,6 +161,11 @@ def _take_out(settings: dict[str, Any], original: dict[str, Any]) -> None:
             del settings["hooks"][event]
     if settings.get("hooks") == {} and "hooks" not in original:
         del settings["hooks"]
+
+
+def _original(target: Path) -> tuple[str | None, dict[str, Any]]:
+    """Return the text that a file had before the hooks were added, and what that holds."""
+    return _read(Path(f"{target}{BACKUP}"))[1:]
 
 
 def _read(file: Path) -> tuple[Path, str | None, dict[str, Any]]:
