@@ -21,11 +21,10 @@ pytest.importorskip("fastapi")
 if importlib.util.find_spec("gravis") is None:  # it is read, never imported
     pytest.skip("gravis is not installed", allow_module_level=True)
 from fastapi import FastAPI
-from fastapi.responses import JSONResponse
 from fastapi.testclient import TestClient
 
 from procedural_memory.server.app import create_app
-from procedural_memory.server.page import CONTENT_SECURITY_POLICY, page_routes
+from procedural_memory.server.page import CONTENT_SECURITY_POLICY
 
 HOSTILE = "echo </script><script>window.hurt=1</script><img src=x onerror=window.hurt=1>"
 BROWSER = os.environ.get("PROCEDURAL_MEMORY_CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
@@ -310,19 +309,7 @@ def test_the_single_file_works_from_a_disk(browser: Any, memory: ProceduralMemor
 
 def test_a_server_with_a_token_is_asked_with_it(browser: Any, memory: ProceduralMemoryEngine) -> None:
     """A server with a token is asked with it, which the page keeps for this visit only."""
-    outer = FastAPI()
-    inner = create_app(memory)
-
-    async def guarded(scope: Any, receive: Any, send: Any) -> None:
-        path = scope.get("path", "")
-        free = path == "/" or path.startswith(("/static/", "/vendor/"))
-        if scope["type"] != "http" or free or (b"authorization", b"Bearer right") in scope["headers"]:
-            await inner(scope, receive, send)
-        else:
-            await JSONResponse({"detail": "token"}, 401)(scope, receive, send)
-
-    outer.mount("/", guarded)
-    with _served(outer) as base:
+    with _served(create_app(memory, token="right")) as base:
         page = browser.new_page()
         page.goto(base)
         for token in ("wrong", "right"):
@@ -335,12 +322,15 @@ def test_a_server_with_a_token_is_asked_with_it(browser: Any, memory: Procedural
         page.close()
 
 
-def test_a_missing_drawing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_drawing_library_is_named(memory: ProceduralMemoryEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     """A missing drawing library is named, with the command that installs it."""
     from procedural_memory.graphs import html
+    from procedural_memory.server import page
 
+    page._vendored.cache_clear()
     html.d3_file.cache_clear()
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=r"pip install 'omnimemory-procedural\[server\]'"):
-        page_routes()
+        create_app(memory)
     html.d3_file.cache_clear()
+    page._vendored.cache_clear()
