@@ -111,8 +111,11 @@ def page_routes(backend: Backend) -> APIRouter:
     router.add_api_route("/redoc", redoc, response_class=HTMLResponse, **hidden)
     router.add_api_route("/static/{name}", static, **hidden)
     router.add_api_route("/vendor/{name}", vendor, **hidden)
-    kinds = {media.partition(";")[0]: {} for media in _MEDIA.values()}
-    described = {200: {"content": kinds, "description": "In the format that was asked for"}, **refusals(422)}
+    kinds: dict[str, Any] = {media.partition(";")[0]: {} for media in _MEDIA.values()}
+    described: dict[int | str, dict[str, Any]] = {
+        200: {"content": kinds, "description": "In the format that was asked for"},
+        **refusals(422),
+    }
     router.add_api_route("/graph", graph, response_class=Response, responses=described, tags=["memory"])
     return router
 

@@ -71,7 +71,7 @@ def routes(  # a list of endpoints
     @router.post("/predict", response_model=models.PredictResponse, responses=write, tags=["predict"])
     async def predict(body: models.PredictRequest) -> Response:
         """Predict what comes next, most probable first."""
-        asked = {"level": body.level, "min_probability": body.min_probability, "cwd": body.cwd}
+        asked = _asked(body)
         context = _commands(body.current_context)
         return await answer(lambda e: _predictions(e.predict_next_action(context, body.top_k, **asked)))
 
@@ -135,7 +135,7 @@ def routes(  # a list of endpoints
     @router.post("/sessions/{session_id}/predict", response_model=models.PredictResponse, **in_session)
     async def predict_in(session_id: _SessionId, body: models.SessionPredictRequest) -> Response:
         """Predict the next step of a live session."""
-        asked = {"level": body.level, "min_probability": body.min_probability, "cwd": body.cwd}
+        asked = _asked(body)
         return await with_session(session_id, lambda session: _predictions(session.predict(body.top_k, **asked)))
 
     @router.post("/sessions/{session_id}/outcome", response_model=models.OutcomeResponse, **in_session)
@@ -304,6 +304,10 @@ def _learned(engine: ProceduralMemoryEngine, pattern_id: str | None, given: int 
         why = f"has {given}" if given < least else "has fewer after what is kept out"
         message = f"nothing was learned: a session needs at least {least} commands, this one {why}"
     return {"pattern_id": None, "message": message}
+
+
+def _asked(body: models.SessionPredictRequest) -> dict[str, Any]:
+    return {"level": body.level, "min_probability": body.min_probability, "cwd": body.cwd}
 
 
 def _predictions(found: list[Any]) -> dict[str, Any]:

@@ -113,7 +113,7 @@ def test_the_own_page_may_write(engine: ProceduralMemoryEngine) -> None:
 def test_without_the_token_nothing_is_told(engine: ProceduralMemoryEngine, headers: dict[str, str]) -> None:
     """Only the pages, in which there is nothing of the memory."""
     client = TestClient(create_app(engine, token="right-token"))
-    raw = {name: value.encode("latin-1") for name, value in headers.items()}
+    raw = [(name.encode("ascii"), value.encode("latin-1")) for name, value in headers.items()]
     paths = client.get("/openapi.json").json()["paths"]
     for path, item in paths.items():
         for method in item:

@@ -44,7 +44,7 @@ class Service:
 
     def is_unharmed(self) -> bool:
         """Whether the memory is what it was."""
-        return self.engine.stats()["session_count"] == 1
+        return bool(self.engine.stats()["session_count"] == 1)
 
 
 @pytest.fixture
