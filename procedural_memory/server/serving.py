@@ -13,6 +13,8 @@ import socket
 import stat
 import sys
 import tempfile
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -135,7 +137,7 @@ def serve(
         options["allowed_hosts"] = [*options.get("allowed_hosts", ()), host, socket.gethostname(), socket.getfqdn()]
     with _listening(host, port, uds) as (listener, address), _shared(workers) as shared:
         config = uvicorn.Config(
-            partial(_application, log_requests, {**options, "shared": shared}),
+            partial(_application, os.getpid() if workers > 1 else None, log_requests, {**options, "shared": shared}),
             factory=True,
             http=Protocol,
             ws="none",
@@ -163,8 +165,10 @@ def serve(
             signal.signal(signal.SIGTERM, before)
 
 
-def _application(log_requests: bool, options: dict[str, Any]) -> FastAPI:
-    """Return the application, in the process that serves it."""
+def _application(parent: int | None, log_requests: bool, options: dict[str, Any]) -> FastAPI:
+    """Return the application, in the process that serves it; with a parent it ends when that is gone."""
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     requests = logging.getLogger("procedural_memory.server.requests")
     handler = logging.StreamHandler(sys.stderr)
     requests.addHandler(handler)
@@ -172,6 +176,13 @@ def _application(log_requests: bool, options: dict[str, Any]) -> FastAPI:
     requests.setLevel(logging.INFO if log_requests else logging.WARNING)
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     return create_app(**options)
+
+
+def _end_with(parent: int) -> None:
+    # A parent that was killed tells nobody, and a worker that goes on would keep the address.
+    while os.getppid() == parent:
+        time.sleep(1)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _check(path: str | os.PathLike[str] | None) -> None:

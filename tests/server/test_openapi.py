@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -32,6 +33,7 @@ def test_every_endpoint_keeps_to_the_document(tmp_path: Path) -> None:
         environment = os.environ | {"SCHEMATHESIS_HOOKS": "schemathesis_hooks", "PYTHONPATH": str(HERE)}
         done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path, timeout=900)
         assert done.returncode == 0, done.stdout[-6_000:]
-        assert "0 found" in done.stdout or "No issues found" in done.stdout, done.stdout[-2_000:]
+        generated, passed = re.search(r"(\d+) generated, (\d+) passed", done.stdout).groups()  # type: ignore[union-attr]
+        assert int(generated) == int(passed) > 500
         assert server.end() == 0
     assert "ERROR" not in server.log.read_text()

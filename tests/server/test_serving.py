@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import signal
@@ -167,6 +168,19 @@ def test_workers_share_sessions(tmp_path: Path) -> None:
     with ProceduralMemoryEngine(path=path, embedder="lexical") as engine:
         assert len(engine) == 4
         assert all(pattern.command_count == 6 for pattern in engine.patterns.values())
+
+
+def test_workers_end_with_their_parent(tmp_path: Path) -> None:
+    """Also when it is killed: the address is free again."""
+    with running(tmp_path, "--path", str(tmp_path / "m.sqlite3"), "--embedder", "lexical", "--workers", "2") as server:
+        assert _is_well(server.address)
+        server.end(signal.SIGKILL)
+        until = time.monotonic() + 30
+        with pytest.raises(urllib.error.URLError, match="refused"):  # noqa: PT012
+            while time.monotonic() < until:
+                with suppress(urllib.error.HTTPError, ConnectionResetError, http.client.RemoteDisconnected):
+                    _ask(server.address, "/health")
+                time.sleep(0.2)
 
 
 def test_a_unix_socket_is_private(tmp_path: Path) -> None:
