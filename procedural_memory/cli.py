@@ -350,16 +350,13 @@ def _predictions_table(found: list[Prediction], level: str) -> None:
 @click.option("--state", type=click.Choice(get_args(PatternState)), help="Only those in this state.")
 @_store_options
 @_json_option
-def patterns(limit: int, state: str | None, path: str, embedder: str, as_json: bool) -> None:
+def patterns(limit: int, state: PatternState | None, path: str, embedder: str, as_json: bool) -> None:
     """List the learned patterns, most frequent first."""
     with _engine(path, embedder, reading=True) as engine:
-        found = sorted(
-            [p for p in engine.patterns.values() if state in (None, p.state)],
-            key=lambda p: (-(p.success_count + p.failure_count + p.unknown_count), -p.confidence, p.pattern_id),
-        )
+        found, total = engine.patterns.page(limit, state=state)
     if as_json:
-        shown = [{**asdict(p), "success_rate": p.success_rate} for p in found[:limit]]
-        _print_json({"patterns": shown, "total": len(found)})
+        shown = [{**asdict(p), "success_rate": p.success_rate} for p in found]
+        _print_json({"patterns": shown, "total": total})
         return
     rows = [
         (
@@ -372,10 +369,10 @@ def patterns(limit: int, state: str | None, path: str, embedder: str, as_json: b
             f"{p.confidence:.2f}",
             p.state,
         )
-        for p in found[:limit]
+        for p in found
     ]
     columns = ("pattern", "steps", "#length", "#success", "#failure", "#unknown", "#confidence", "state")
-    _table(f"{len(found)} patterns", columns, rows)
+    _table(f"{total} patterns", columns, rows)
 
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw]?)")

@@ -181,16 +181,15 @@ def routes(  # a list of endpoints
         """List the patterns, most followed first."""
 
         def work(engine: ProceduralMemoryEngine) -> Any:
-            found = [
-                pattern
-                for pattern in engine.patterns.values()
-                if state in (None, pattern.state)
-                and pattern.confidence >= min_confidence
-                and _followed(pattern) >= min_support
-                and (not containing or any(containing in line for line in pattern.command_sequence))
-            ]
-            found.sort(key=lambda p: (-_followed(p), -p.confidence, p.pattern_id))
-            return {"patterns": [_pattern(p) for p in found[offset : offset + limit]], "total": len(found)}
+            found, total = engine.patterns.page(
+                limit,
+                offset,
+                state=state,
+                containing=containing,
+                min_confidence=min_confidence,
+                min_support=min_support,
+            )
+            return {"patterns": [_pattern(one) for one in found], "total": total}
 
         return await answer(work)
 
@@ -312,10 +311,6 @@ def _asked(body: models.SessionPredictRequest) -> dict[str, Any]:
 
 def _predictions(found: list[Any]) -> dict[str, Any]:
     return {"predictions": [asdict(prediction) for prediction in found]}
-
-
-def _followed(pattern: WorkflowPattern) -> int:
-    return pattern.success_count + pattern.failure_count + pattern.unknown_count
 
 
 def _pattern(pattern: WorkflowPattern) -> dict[str, Any]:
