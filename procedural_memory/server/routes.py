@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, fields, is_dataclass
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header, Path, Query
@@ -41,7 +41,7 @@ def routes(  # a list of endpoints
 
     async def answer(work: Callable[[ProceduralMemoryEngine], Any], status: int = 200) -> Response:
         """Ask the engine, and write the answer in the thread that has it."""
-        content = await backend.run(lambda engine: json.dumps(work(engine)).encode("ascii"))
+        content = await backend.run(lambda engine: json.dumps(work(engine), default=_plain).encode("ascii"))
         return Response(content, status, media_type="application/json")
 
     async def with_session(session_id: str, work: Callable[[Session], Any]) -> Response:
@@ -309,8 +309,13 @@ def _asked(body: models.SessionPredictRequest) -> dict[str, Any]:
     return {"level": body.level, "min_probability": body.min_probability, "cwd": body.cwd}
 
 
+def _plain(value: Any) -> dict[str, Any]:
+    """Return the fields of a dataclass: `dataclasses.asdict` would copy all that is in them first."""
+    return {field.name: getattr(value, field.name) for field in fields(value)} if is_dataclass(value) else dict(value)
+
+
 def _predictions(found: list[Any]) -> dict[str, Any]:
-    return {"predictions": [asdict(prediction) for prediction in found]}
+    return {"predictions": found}
 
 
 def _pattern(pattern: WorkflowPattern) -> dict[str, Any]:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
-import socket
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from running import served
 
 from procedural_memory import MissingExtraError, ProceduralMemoryEngine
 from procedural_memory.samples import load_sessions
@@ -37,29 +35,6 @@ def _need_browser() -> None:
     pytest.importorskip("playwright")
     if not os.path.exists(BROWSER):
         pytest.skip(f"there is no Chromium at {BROWSER} (apt-get install chromium, or set PROCEDURAL_MEMORY_CHROMIUM)")
-
-
-@contextmanager
-def _served(app: Any) -> Iterator[str]:
-    import uvicorn
-
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    server = uvicorn.Server(
-        uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning", timeout_graceful_shutdown=1)
-    )
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    until = time.monotonic() + 20
-    while not server.started and time.monotonic() < until:
-        time.sleep(0.02)
-    assert server.started
-    try:
-        yield f"http://127.0.0.1:{port}/"
-    finally:
-        server.should_exit = True
-        thread.join(20)
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +105,7 @@ def address(memory: ProceduralMemoryEngine) -> Iterator[str]:
     """Where the page is, below a prefix."""
     outer = FastAPI()
     outer.mount("/memory", create_app(memory))
-    with _served(outer) as base:
+    with served(outer) as base:
         yield base + "memory/"
 
 
@@ -285,7 +260,7 @@ def test_five_thousand_templates(browser: Any) -> None:
         names = [f"tool{i} do{i % 7}" for i in range(5_000)]
         engine.learn_many([{"commands": [*names[i : i + 50], "git push"]} for i in range(0, 5_000, 50)])
         assert engine.stats()["graph_node_count"] >= 5_000
-        with _served(create_app(engine)) as base:
+        with served(create_app(engine)) as base:
             visit = Visit(browser, base)
             assert "150 of 5001 templates" in visit.page.text_content("#graph-status")
             visit.page.fill("#graph-words", "tool4321")
@@ -309,7 +284,7 @@ def test_the_single_file_works_from_a_disk(browser: Any, memory: ProceduralMemor
 
 def test_a_server_with_a_token_is_asked_with_it(browser: Any, memory: ProceduralMemoryEngine) -> None:
     """A server with a token is asked with it, which the page keeps for this visit only."""
-    with _served(create_app(memory, token="right")) as base:
+    with served(create_app(memory, token="right")) as base:
         page = browser.new_page()
         page.goto(base)
         for token in ("wrong", "right"):
@@ -320,6 +295,28 @@ def test_a_server_with_a_token_is_asked_with_it(browser: Any, memory: Procedural
         assert page.evaluate("sessionStorage.getItem('procedural-memory-token')") == "right"
         assert page.evaluate("localStorage.length") == 0
         page.close()
+
+
+@pytest.mark.parametrize("name", ["docs", "redoc"])
+def test_the_documentation_needs_no_network(browser: Any, address: str, name: str) -> None:
+    """Swagger and ReDoc show every endpoint, from what is installed alone, with no script in the page."""
+    page = browser.new_page()
+    wrong: list[str] = []
+    # ReDoc would show its maker's logo from elsewhere: the policy of the page keeps it from asking.
+    blocked = ("error", "warning")
+    page.on("console", lambda m: wrong.append(m.text) if m.type in blocked and "logo" not in m.text else None)
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("response", lambda r: wrong.append(r.url) if not r.url.startswith((address, "data:", "blob:")) else None)
+    page.goto(address + name)
+    page.get_by_text("Predict what comes next, most probable first").first.wait_for(state="attached")
+    page.get_by_text("/sessions/{session_id}/predict").first.wait_for(state="attached")
+    if name == "docs":
+        page.locator("#operations-memory-get_stats .opblock-summary-control").click()
+        page.get_by_text("Try it out").first.click()
+        page.get_by_text("Execute").first.click()
+        page.get_by_text('"pattern_count"').first.wait_for()
+    assert wrong == []
+    page.close()
 
 
 def test_a_missing_drawing_library_is_named(memory: ProceduralMemoryEngine, monkeypatch: pytest.MonkeyPatch) -> None:
