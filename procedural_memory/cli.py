@@ -647,6 +647,21 @@ def serve(
 
 
 @main.command()
+@click.argument("shell", type=click.Choice(["zsh", "bash", "fish"]))
+@click.option(
+    "--key", default="n", show_default=True, help="Alt with this letter puts the next prediction on the line."
+)
+@click.option("--ghost", is_flag=True, help="Show the likeliest next command, dim, on an empty line (zsh, fish).")
+@_path_option
+def init(shell: str, key: str, ghost: bool, path: str) -> None:
+    """Print what a shell's start-up file evaluates: eval "$(procedural-memory init zsh)"; fish: … | source."""
+    from procedural_memory.engine import store_path
+    from procedural_memory.shells.script import script
+
+    click.echo(script(shell, store_path(path), key, ghost), nl=False)
+
+
+@main.command()
 @click.argument("data", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--history", is_flag=True, help="The history of your own shells instead of a file.")
 @click.option("--per-user", is_flag=True, help="One memory for each user, averaged over users.")

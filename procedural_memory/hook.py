@@ -1,4 +1,4 @@
-"""What Claude Code calls: takes one event from standard input, and always ends well, whatever happens.
+"""What Claude Code and the shells call: takes one event from standard input, and always ends well, whatever happens.
 
 Run by its path with ``python -I -S``: that starts fastest, sees neither the user's environment nor other packages, and
 needs nothing but the standard library. What goes wrong is written to a private file beside the store.
@@ -16,8 +16,12 @@ def main(arguments: list[str]) -> None:
         os.umask(0o077)
         try:
             sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-            from procedural_memory.claude.events import run
+            if arguments[:1] == ["shell"]:
+                from procedural_memory.shells.events import run
 
+                del arguments[0]
+            else:
+                from procedural_memory.claude.events import run
             run(arguments, sys.stdin.buffer, sys.stdout.buffer)
         except BaseException as error:  # also a keyboard interrupt: the agent must not notice
             _note(arguments, error)

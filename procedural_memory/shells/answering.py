@@ -1,0 +1,115 @@
+"""The process that answers a user's shells: started with the first question, gone when nobody asked for a while."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import socket
+import stat
+from contextlib import suppress
+from typing import Any
+
+from procedural_memory.engine import ProceduralMemoryEngine
+from procedural_memory.errors import ProceduralMemoryError
+from procedural_memory.types import UNASKED_PROBABILITY
+
+__all__ = ["answer", "serve"]
+
+_IDLE = 900.0
+"""Seconds without a question after which it ends."""
+_MOST = 4 * 1024 * 1024
+_READ_WITHIN = 2.0
+
+
+def answer(engine: ProceduralMemoryEngine, question: dict[str, Any]) -> list[dict[str, str]]:
+    """Return the lines that may come next; one with an open placeholder is none that could be put on a prompt."""
+    cwd = question["cwd"]
+    context = [{"command": line, "exit_code": code, "cwd": cwd} for line, code in question["steps"] if line.strip()]
+    least = UNASKED_PROBABILITY if question["unasked"] else 0.0
+    found = engine.predict_next_action(context, question["k"], cwd=cwd, min_probability=least)
+    return [
+        {"kind": "d" if one.destructive else "r", "line": one.next_command}
+        for one in found
+        if one.runnable and "\n" not in one.next_command  # which a shell would run as soon as it is pasted
+    ]
+
+
+def serve(store: str, place: str, idle: float = _IDLE) -> None:
+    """Answer on a Unix socket until nobody asks any more.
+
+    Parameters
+    ----------
+    store, place : str
+        The file of the memory, and that of the socket.
+    idle : float
+        Seconds without a question after which it ends.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        if not _bind(listener, place):
+            return  # another process was first
+        mine = os.lstat(place).st_ino
+        try:
+            listener.settimeout(idle)
+            with ProceduralMemoryEngine(path=store) as engine, suppress(TimeoutError):
+                while True:
+                    connection, _ = listener.accept()
+                    with connection, suppress(OSError, ValueError, KeyError, TypeError, ProceduralMemoryError):
+                        connection.settimeout(_READ_WITHIN)
+                        connection.sendall(json.dumps(answer(engine, _read(connection))).encode("ascii"))
+        finally:
+            with suppress(OSError):
+                if os.lstat(place).st_ino == mine:
+                    os.unlink(place)
+
+
+def _bind(listener: socket.socket, place: str) -> bool:
+    before = os.umask(0o177)  # private from its first moment
+    try:
+        for _ in range(2):
+            try:
+                listener.bind(place)
+            except OSError:
+                if not _is_left(place):
+                    return False
+                with suppress(FileNotFoundError):
+                    os.unlink(place)
+            else:
+                listener.listen(16)
+                return True
+    finally:
+        os.umask(before)
+    return False
+
+
+def _is_left(place: str) -> bool:
+    """Return whether a socket is there on which nobody listens any more."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            if not stat.S_ISSOCK(os.lstat(place).st_mode):
+                return False
+            probe.connect(place)
+        except ConnectionRefusedError:
+            return True
+        except OSError:
+            return False
+    return False
+
+
+def _read(connection: socket.socket) -> dict[str, Any]:
+    parts, size = [], 0
+    while part := connection.recv(65_536):
+        parts.append(part)
+        size += len(part)
+        if size > _MOST:
+            raise ValueError("too much")
+    question: dict[str, Any] = json.loads(b"".join(parts))
+    return question
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--store", required=True)
+    parser.add_argument("--socket", required=True)
+    options = parser.parse_args()
+    serve(options.store, options.socket)

@@ -1,0 +1,126 @@
+"""What the shells call in the background: record a command, or ask for predictions. Needs the standard library alone.
+
+Fields come on standard input, each ended by a NUL: a command line of a process could be read by others.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from typing import Any, BinaryIO, Final
+
+from procedural_memory.storage.append import append
+
+__all__ = ["run", "socket_of"]
+
+_MOST: Final = 4 * 1024 * 1024
+_STARTS_WITHIN: Final = 4.0
+_ANSWERS_WITHIN: Final = 4.0
+_TRY_AGAIN: Final = 0.02
+_PREDICTIONS: Final = 5
+
+
+def run(arguments: list[str], given: BinaryIO, answer: BinaryIO) -> None:
+    """Do what a shell asks for.
+
+    Parameters
+    ----------
+    arguments : list of str
+        ``record`` or ``suggest``, ``--store FILE``, and ``--unasked`` where nobody pressed a key.
+    given, answer : binary files
+        Fields, and predictions: each a letter (``r``: may be run, ``d``: can lose data) and the line, ended by a NUL.
+    """
+    store = arguments[arguments.index("--store") + 1]
+    fields = [part.decode("utf-8", "replace") for part in given.read(_MOST).split(b"\0")][:-1]
+    if arguments[0] == "record":
+        _record(store, *fields)
+    else:
+        found = _suggest(store, fields[0], fields[1:], "--unasked" in arguments)
+        answer.write(b"".join(f"{one['kind']}{one['line']}\0".encode() for one in found))
+        answer.flush()
+
+
+def _record(store: str, line: str, code: str, cwd: str, start: str, took: str, session: str, shell: str) -> None:
+    duration = _number(took)
+    began = _number(start)
+    append(
+        store,
+        session,
+        line,
+        exit_code=int(code),
+        cwd=cwd or None,
+        timestamp=time.time() - (duration or 0.0) / 1_000 if began is None else began,
+        duration_ms=duration,
+        source=f"{shell}-hook",
+        actor="human",
+        host=os.uname().nodename,
+    )
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text.replace(",", "."))  # as some languages write it
+    except ValueError:
+        return None
+
+
+def _suggest(store: str, cwd: str, recent: list[str], unasked: bool) -> list[dict[str, str]]:
+    steps = [[line, int(code)] for line, code in zip(recent[::2], recent[1::2], strict=True)]
+    question = {"cwd": cwd, "steps": steps, "k": 1 if unasked else _PREDICTIONS, "unasked": unasked}
+    place = socket_of(store)
+    end = time.monotonic() + _STARTS_WITHIN
+    begun = False
+    while True:
+        try:
+            return _ask(place, question)
+        except (FileNotFoundError, ConnectionRefusedError):
+            if not begun:
+                _begin(store, place)
+                begun = True
+            if time.monotonic() > end:
+                return []
+            time.sleep(_TRY_AGAIN)
+
+
+def socket_of(store: str) -> str:
+    """Return the socket of the process that answers for a store: private to the user, gone with the session."""
+    folder = os.environ.get("XDG_RUNTIME_DIR") or os.path.dirname(store)
+    # Short, whatever the store is called: the name of a socket must fit in a hundred bytes.
+    return os.path.join(folder, f"procedural-memory-{_short(store)}.sock")
+
+
+def _short(text: str) -> str:
+    from procedural_memory.storage.identity import hash64
+
+    return f"{hash64(text) & (1 << 64) - 1:016x}"
+
+
+def _ask(place: str, question: dict[str, Any]) -> list[dict[str, str]]:
+    if os.lstat(place).st_uid != os.getuid():
+        return []
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+        client.settimeout(_ANSWERS_WITHIN)
+        client.connect(place)
+        client.sendall(json.dumps(question).encode("ascii"))
+        client.shutdown(socket.SHUT_WR)
+        parts = []
+        while part := client.recv(65_536):
+            parts.append(part)
+    found: list[dict[str, str]] = json.loads(b"".join(parts) or b"[]")
+    return found
+
+
+def _begin(store: str, place: str) -> None:
+    """Start the process that answers, apart from this one."""
+    subprocess.Popen(
+        [sys.executable, "-m", "procedural_memory.shells.answering", "--store", store, "--socket", place],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        cwd="/",
+    )

@@ -1,0 +1,79 @@
+# Procedural memory for bash: records each command in the background; KEY puts what may come next on the command line.
+# A line that bash keeps out of its history (after a blank, or as a repetition) is not recorded.
+if [[ $- == *i* ]]; then
+
+_pm_python=@PYTHON@ _pm_hook=@HOOK@ _pm_store=@STORE@
+_pm_session="bash-$$-${EPOCHSECONDS:-$(date +%s)}"
+_pm_recent=() _pm_choices=() _pm_losing=()
+_pm_index=0 _pm_typed= _pm_shown= _pm_number=none _pm_started= _pm_folder=$PWD
+
+_pm_call() { command "$_pm_python" -I -S "$_pm_hook" shell "$@" --store "$_pm_store"; }
+
+_pm_prompt() {
+  local code=$? number line now took=
+  _pm_index=0 _pm_choices=()
+  IFS=' ' read -r number line < <(HISTTIMEFORMAT='' builtin history 1)
+  line=$(HISTTIMEFORMAT='' builtin history 1)
+  line=${line#"${line%%[! ]*}"} line=${line#"$number"}
+  line=${line#\*} line=${line#  }
+  if [[ $_pm_number != none && $number != "$_pm_number" && -n $line && ${PROCEDURAL_MEMORY_DISABLE:-0} == 0 ]]; then
+    if [[ -n $_pm_started && -n ${EPOCHREALTIME-} ]]; then
+      now=${EPOCHREALTIME/[.,]/}
+      took=$(( (now - _pm_started) / 1000 ))
+    fi
+    _pm_recent+=("$line" "$code")
+    (( ${#_pm_recent[@]} > 16 )) && _pm_recent=("${_pm_recent[@]: -16}")
+    # Not on a command line of its own: others can read those.
+    ( printf '%s\0' "$line" "$code" "$_pm_folder" "${_pm_started:+${_pm_started%??????}.${_pm_started: -6}}" "$took" \
+        "$_pm_session" bash | _pm_call record & ) &>/dev/null
+  fi
+  _pm_number=$number _pm_started= _pm_folder=$PWD
+  return "$code"
+}
+
+_pm_next() {
+  local item
+  if (( ! ${#_pm_choices[@]} )) || [[ $READLINE_LINE != "$_pm_shown" ]]; then
+    _pm_typed=$READLINE_LINE _pm_index=0 _pm_choices=() _pm_losing=()
+    [[ ${PROCEDURAL_MEMORY_DISABLE:-0} == 0 ]] || return 0
+    while IFS= read -rd '' item; do
+      [[ ${item:1} == "$_pm_typed"* && ${item:1} != "$_pm_typed" ]] || continue
+      _pm_choices+=("${item:1}")
+      _pm_losing+=("${item:0:1}")
+    done < <(printf '%s\0' "$PWD" "${_pm_recent[@]}" | _pm_call suggest 2>/dev/null)
+    (( ${#_pm_choices[@]} )) || return 0
+  fi
+  if (( _pm_index == ${#_pm_choices[@]} )); then  # all the way round: as it was typed
+    READLINE_LINE=$_pm_typed _pm_index=0
+  else
+    if [[ ${_pm_losing[_pm_index]} == d ]]; then
+      # Never one key away from the line that loses data.
+      READLINE_LINE=$_pm_typed
+      printf '%s\n' "can lose data: ${_pm_choices[_pm_index]}   (@SECOND_NAME@ puts it on the line)"
+    else
+      READLINE_LINE=${_pm_choices[_pm_index]}
+    fi
+    (( ++_pm_index ))
+  fi
+  READLINE_POINT=${#READLINE_LINE} _pm_shown=$READLINE_LINE
+}
+
+_pm_take() {
+  if (( _pm_index > 0 )) && [[ $READLINE_LINE == "$_pm_shown" && ${_pm_losing[_pm_index - 1]} == d ]]; then
+    READLINE_LINE=${_pm_choices[_pm_index - 1]}
+    READLINE_POINT=${#READLINE_LINE} _pm_shown=$READLINE_LINE
+  fi
+}
+
+# When a command starts; an arithmetic that is expanded shows nothing.
+[[ -n ${EPOCHREALTIME-} && ${PS0-} != *_pm_started* ]] && PS0='${_pm_nothing:$((_pm_started=${EPOCHREALTIME/[.,]/},0)):0}'"${PS0-}"
+# First: it wants the exit status.
+if [[ $(declare -p PROMPT_COMMAND 2>/dev/null) == 'declare -a'* ]]; then
+  [[ " ${PROMPT_COMMAND[*]} " == *' _pm_prompt '* ]] || PROMPT_COMMAND=(_pm_prompt "${PROMPT_COMMAND[@]}")
+else
+  [[ ${PROMPT_COMMAND-} == *_pm_prompt* ]] || PROMPT_COMMAND="_pm_prompt${PROMPT_COMMAND:+;$PROMPT_COMMAND}"
+fi
+bind -x '"@KEY@": _pm_next'
+bind -x '"@SECOND@": _pm_take'
+
+fi

@@ -1,0 +1,106 @@
+# Procedural memory for fish: records each command in the background; KEY puts what may come next on the command line.
+if status is-interactive
+
+set -g _pm_python @PYTHON@
+set -g _pm_hook @HOOK@
+set -g _pm_store @STORE@
+set -g _pm_session fish-$fish_pid-(date +%s)
+set -g _pm_recent
+set -g _pm_choices
+set -g _pm_losing
+set -g _pm_index 0
+set -g _pm_typed ''
+set -g _pm_shown ''
+
+function _pm_call
+    command $_pm_python -I -S $_pm_hook shell $argv --store $_pm_store
+end
+
+function _pm_off
+    set -q PROCEDURAL_MEMORY_DISABLE; and not contains -- "$PROCEDURAL_MEMORY_DISABLE" '' 0
+end
+
+function _pm_before --on-event fish_preexec
+    set -g _pm_folder $PWD
+end
+
+function _pm_after --on-event fish_postexec
+    set -l code $status
+    set -l took $CMD_DURATION
+    set -g _pm_index 0
+    set -g _pm_choices
+    # What is typed after a blank is nobody's business, and neither is anything with the switch off.
+    if test -z "$argv[1]"; or string match -qr '^\s' -- $argv[1]; or _pm_off
+        return
+    end
+    set -ga _pm_recent $argv[1] $code
+    set -g _pm_recent $_pm_recent[(math "max(1, $(count $_pm_recent) - 15)")..-1]
+    # Not on a command line of its own: others can read those. Without a start it is now, less what it took.
+    string join0 -- $argv[1] $code $_pm_folder '' $took $_pm_session fish | _pm_call record >/dev/null 2>/dev/null &
+    disown 2>/dev/null
+end
+
+function _pm_ask
+    string join0 -- $PWD $_pm_recent | _pm_call suggest $argv 2>/dev/null | string split0
+end
+
+function _pm_next
+    set -l line (commandline | string collect)
+    if test (count $_pm_choices) -eq 0; or test "$line" != "$_pm_shown"
+        set -g _pm_typed $line
+        set -g _pm_index 0
+        set -g _pm_choices
+        set -g _pm_losing
+        _pm_off; and return
+        for item in (_pm_ask)
+            set -l kind (string sub -l 1 -- $item)
+            set -l choice (string sub -s 2 -- $item | string collect)
+            set -l begins (string sub -l (string length -- "$_pm_typed") -- $choice | string collect)
+            if test "$begins" = "$_pm_typed"; and test "$choice" != "$_pm_typed"
+                set -ga _pm_choices $choice
+                set -ga _pm_losing $kind
+            end
+        end
+        test (count $_pm_choices) -eq 0; and return
+    end
+    set -g _pm_index (math "$_pm_index % ($(count $_pm_choices) + 1) + 1")
+    if test $_pm_index -gt (count $_pm_choices) # all the way round: as it was typed
+        commandline -r -- $_pm_typed
+    else if test $_pm_losing[$_pm_index] = d
+        # Never one key away from the line that loses data.
+        commandline -r -- $_pm_typed
+        printf '\ncan lose data: %s   (%s puts it on the line)\n' $_pm_choices[$_pm_index] '@SECOND_NAME@'
+        commandline -f repaint
+    else
+        commandline -r -- $_pm_choices[$_pm_index]
+    end
+    set -g _pm_shown (commandline | string collect)
+end
+
+function _pm_take
+    test $_pm_index -ge 1; and test $_pm_index -le (count $_pm_choices); or return
+    if test $_pm_losing[$_pm_index] = d; and test "$(commandline | string collect)" = "$_pm_shown"
+        commandline -r -- $_pm_choices[$_pm_index]
+        set -g _pm_shown (commandline | string collect)
+    end
+end
+
+bind @KEY@ _pm_next
+bind @SECOND@ _pm_take
+
+if test @GHOST@ = 1
+    # fish shows nothing behind an empty line, so the likeliest next command stands at the right, dim.
+    functions -q fish_right_prompt; and not functions -q _pm_right_prompt; and functions -c fish_right_prompt _pm_right_prompt
+    function fish_right_prompt
+        functions -q _pm_right_prompt; and _pm_right_prompt
+        _pm_off; and return
+        set -l item (_pm_ask --unasked)[1]
+        if string match -q 'r*' -- $item
+            set_color brblack
+            string sub -s 2 -- $item | string shorten -m 60
+            set_color normal
+        end
+    end
+end
+
+end

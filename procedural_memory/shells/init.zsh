@@ -1,0 +1,117 @@
+# Procedural memory for zsh: records each command in the background; KEY puts what may come next on the command line.
+[[ -o interactive ]] || return 0
+zmodload zsh/datetime 2>/dev/null
+autoload -Uz add-zsh-hook add-zle-hook-widget
+
+typeset -g _pm_python=@PYTHON@ _pm_hook=@HOOK@ _pm_store=@STORE@ _pm_ghosts=@GHOST@
+typeset -g _pm_session="zsh-$$-${EPOCHSECONDS}"
+typeset -ga _pm_recent _pm_choices _pm_losing
+typeset -g _pm_line= _pm_started= _pm_index=0 _pm_typed= _pm_shown= _pm_ghost= _pm_fd=
+
+_pm_call() { command $_pm_python -I -S $_pm_hook shell "$@" --store $_pm_store }
+
+_pm_preexec() {
+  _pm_line=$1 _pm_started=$EPOCHREALTIME
+}
+
+_pm_precmd() {
+  local code=$? line=$_pm_line
+  _pm_line= _pm_index=0 _pm_choices=()
+  # What is typed after a blank is nobody's business, and neither is anything with the switch off.
+  [[ -z $line || $line == [[:space:]]* || ${PROCEDURAL_MEMORY_DISABLE:-0} != 0 ]] && return 0
+  local started=$_pm_started took=$(( (EPOCHREALTIME - _pm_started) * 1000 )) folder=$PWD
+  _pm_recent+=("$line" $code)
+  (( ${#_pm_recent} > 16 )) && _pm_recent=("${(@)_pm_recent[-16,-1]}")
+  # Not on a command line of its own: others can read those.
+  { print -rN -- "$line" $code "$_pm_folder" $started $took "$_pm_session" zsh | _pm_call record } &>/dev/null &!
+  _pm_folder=$folder
+  return 0
+}
+typeset -g _pm_folder=$PWD
+
+_pm_ask() {  # what may come next, most probable first: a letter and the line, ended by a NUL
+  [[ ${PROCEDURAL_MEMORY_DISABLE:-0} != 0 ]] && return
+  print -rN -- "$PWD" "${(@)_pm_recent}" | _pm_call suggest "$@" 2>/dev/null
+}
+
+_pm_next() {  # a widget: the next prediction that begins with what was typed
+  if (( ! ${#_pm_choices} )) || [[ $BUFFER != $_pm_shown ]]; then
+    _pm_typed=$BUFFER _pm_index=0 _pm_choices=() _pm_losing=()
+    local item
+    while IFS= read -rd '' item; do
+      [[ ${item[2,-1]} == "$_pm_typed"* && ${item[2,-1]} != $_pm_typed ]] || continue
+      _pm_choices+=("${item[2,-1]}")
+      [[ $item == d* ]] && _pm_losing+=("${item[2,-1]}")
+    done < <(_pm_ask)
+    (( ${#_pm_choices} )) || { zle -M 'no prediction'; return 0 }
+  fi
+  _pm_clear_ghost
+  _pm_index=$(( _pm_index % (${#_pm_choices} + 1) + 1 ))
+  if (( _pm_index > ${#_pm_choices} )); then  # all the way round: as it was typed
+    BUFFER=$_pm_typed
+  elif (( ${_pm_losing[(Ie)${_pm_choices[_pm_index]}]} )); then
+    # Never one key away from the line that loses data.
+    BUFFER=$_pm_typed
+    zle -M "can lose data: ${_pm_choices[_pm_index]}   (@SECOND_NAME@ puts it on the line)"
+  else
+    BUFFER=${_pm_choices[_pm_index]}
+  fi
+  CURSOR=$#BUFFER _pm_shown=$BUFFER
+}
+
+_pm_take() {  # a widget: the line that can lose data, which was shown
+  local choice=${_pm_choices[_pm_index]:-}
+  if [[ -n $choice && $BUFFER == $_pm_shown ]] && (( ${_pm_losing[(Ie)$choice]} )); then
+    BUFFER=$choice CURSOR=$#BUFFER _pm_shown=$BUFFER
+  fi
+}
+
+_pm_clear_ghost() {
+  [[ -n $_pm_ghost && $POSTDISPLAY == $_pm_ghost ]] && POSTDISPLAY=
+  region_highlight=("${(@)region_highlight:#*memo=procedural-memory}")
+  _pm_ghost=
+}
+
+_pm_line_init() {  # ask in the background, so that the prompt waits for nobody
+  _pm_shown=
+  [[ -n $_pm_fd ]] && { zle -F $_pm_fd 2>/dev/null; exec {_pm_fd}<&-; _pm_fd= }
+  [[ $CONTEXT == start && -z $BUFFER && ${PROCEDURAL_MEMORY_DISABLE:-0} == 0 ]] || return 0
+  exec {_pm_fd}< <(_pm_ask --unasked)
+  zle -F $_pm_fd _pm_ghost_arrived
+}
+
+_pm_ghost_arrived() {
+  local item=
+  zle -F $1
+  IFS= read -rd '' item <&$1
+  exec {1}<&-
+  _pm_fd=
+  zle && [[ $item == r* ]] && zle _pm-show-ghost "${item[2,-1]}"
+}
+
+_pm_show_ghost() {
+  [[ -z $BUFFER && -z $POSTDISPLAY ]] || return 0
+  _pm_ghost=$1 POSTDISPLAY=$1
+  region_highlight+=("0 ${#1} fg=8 memo=procedural-memory")
+  zle -R
+}
+
+_pm_redraw() {
+  [[ -n $_pm_ghost && -n $BUFFER ]] && _pm_clear_ghost
+  return 0
+}
+
+_pm_line_finish() { _pm_clear_ghost }
+
+add-zsh-hook preexec _pm_preexec
+precmd_functions=(_pm_precmd ${precmd_functions:#_pm_precmd})  # first: it wants the exit status
+zle -N _pm-next _pm_next
+zle -N _pm-take _pm_take
+bindkey @KEY@ _pm-next
+bindkey @SECOND@ _pm-take
+if (( _pm_ghosts )); then
+  zle -N _pm-show-ghost _pm_show_ghost
+  add-zle-hook-widget line-init _pm_line_init
+  add-zle-hook-widget line-pre-redraw _pm_redraw
+  add-zle-hook-widget line-finish _pm_line_finish
+fi

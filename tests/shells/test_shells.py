@@ -1,0 +1,168 @@
+"""zsh, bash and fish as somebody uses them: what is typed is recorded, and a key brings predictions."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+from terminal import AUTOSUGGESTIONS, terminal
+
+from procedural_memory import ProceduralMemoryEngine
+
+SHELLS = ["zsh", "bash", "fish"]
+
+
+def _know(home: Path, *lines: str) -> None:
+    """Learn a workflow before the shell starts."""
+    with ProceduralMemoryEngine(path=home / "memory.sqlite3", embedder="lexical") as engine:
+        for _ in range(6):
+            engine.learn_workflow([{"command": line, "cwd": str(home), "exit_code": 0} for line in lines])
+        engine.flush()
+
+
+@pytest.fixture(params=SHELLS)
+def shell(request: pytest.FixtureRequest) -> str:
+    """Each shell."""
+    name: str = request.param
+    return name
+
+
+def test_what_is_typed_is_recorded(shell: str, tmp_path: Path) -> None:
+    """Exactly, in order, with exit status, folder, time and shell; not what is typed after a blank."""
+    (tmp_path / "folder").mkdir()
+    begin = time.time()
+    lines = ["true", "false", "cd folder", "echo 'a  b' \"c\" | cat", "sleep 0.3", "echo über"]
+    before = "HISTCONTROL=ignorespace" if shell == "bash" else ""
+    with terminal(shell, tmp_path, before=before) as used:
+        for line in [*lines[:2], " echo hidden", *lines[2:]]:
+            used.run(line)
+        used.run("export TOKEN=ghp_0123456789abcdefghijABCDEFGHIJ012345")
+        steps = used.recorded(7)
+    assert [step.command for step in steps[:6]] == lines
+    assert [step.exit_code for step in steps[:6]] == [0, 1, 0, 0, 0, 0]
+    assert [step.cwd for step in steps[:6]] == [str(tmp_path)] * 3 + [str(tmp_path / "folder")] * 3
+    assert "ghp_" not in steps[6].command
+    assert len(steps) == 7
+    assert {(step.source, step.actor) for step in steps} == {(f"{shell}-hook", "human")}
+    assert all(step.timestamp is not None and begin - 1 <= step.timestamp <= time.time() for step in steps)
+    took = steps[4].duration_ms
+    assert took is not None
+    assert 250 <= took < 3_000
+    assert b"hidden" not in used.store.read_bytes()
+
+
+def test_the_switch_turns_it_off(shell: str, tmp_path: Path) -> None:
+    """Nothing is recorded while PROCEDURAL_MEMORY_DISABLE is set."""
+    with terminal(shell, tmp_path) as used:
+        used.run("true")
+        used.run("set -gx PROCEDURAL_MEMORY_DISABLE 1" if shell == "fish" else "export PROCEDURAL_MEMORY_DISABLE=1")
+        used.run("echo hidden")
+        used.run("set -e PROCEDURAL_MEMORY_DISABLE" if shell == "fish" else "unset PROCEDURAL_MEMORY_DISABLE")
+        used.run("echo seen")
+        commands = [step.command for step in used.recorded(2)]
+    assert "echo hidden" not in commands
+    assert "echo seen" in commands
+
+
+def test_a_key_brings_what_comes_next(shell: str, tmp_path: Path) -> None:
+    """Pressed again the next one, at last what was typed; nothing runs by itself."""
+    _know(tmp_path, "echo one", "echo two", "echo three")
+    with terminal(shell, tmp_path) as used:
+        used.run("echo one")
+        used.key("M-n")
+        used.wait(lambda _: used.line() == "echo two")
+        seen = {used.line()}
+        for _ in range(8):
+            used.key("M-n")
+            time.sleep(0.15)
+            seen.add(used.line())
+        assert "" in seen
+        assert len(seen) >= 3
+        assert "two\n" not in used.screen().replace("echo two", "")
+        while used.line() != "echo two":
+            used.key("M-n")
+            time.sleep(0.15)
+        used.key("Enter")
+        used.wait(lambda screen: "\ntwo\n" in screen)
+
+
+def test_a_key_goes_on_from_what_was_typed(shell: str, tmp_path: Path) -> None:
+    """Only lines that begin like it."""
+    _know(tmp_path, "echo one", "printf x", "ls -d .")
+    with terminal(shell, tmp_path) as used:
+        used.run("echo one")
+        used.type("ls")
+        used.wait(lambda _: used.line() == "ls")
+        used.key("M-n")
+        used.wait(lambda _: used.line() == "ls -d .")
+
+
+def test_what_can_lose_data_needs_a_second_key(shell: str, tmp_path: Path) -> None:
+    """It is shown, and is on the line only after another key."""
+    _know(tmp_path, "echo one", "rm -rf build", "echo three")
+    with terminal(shell, tmp_path) as used:
+        used.run("echo one")
+        used.key("M-n")
+        screen = used.wait(lambda screen: "can lose data: rm -rf build" in screen)
+        assert "Alt-Shift-N" in screen
+        assert "rm" not in used.line().splitlines()[0] if used.line() else True
+        used.key("M-N")
+        used.wait(lambda _: used.line().startswith("rm -rf build"))
+
+
+def test_a_key_without_a_memory_does_nothing(shell: str, tmp_path: Path) -> None:
+    """No error is shown, and typing goes on."""
+    with terminal(shell, tmp_path) as used:
+        used.key("M-n")
+        time.sleep(1.0)
+        used.run("echo fine")
+        assert "\nfine" in used.screen()
+        assert "rror" not in used.screen()
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_a_ghost_on_an_empty_line_of_zsh(tmp_path: Path, beside: bool) -> None:
+    """The likeliest line, dim: typing takes it away, the key takes it over; also beside zsh-autosuggestions."""
+    if beside and not AUTOSUGGESTIONS.exists():
+        pytest.skip("zsh-autosuggestions is not installed")
+    _know(tmp_path, "echo one", "echo two", "echo three")
+    with terminal("zsh", tmp_path, "--ghost", before=f"source {AUTOSUGGESTIONS}" if beside else "") as used:
+        used.run("echo zero")
+        used.type("echo one")
+        used.key("Enter")
+        used.wait(lambda _: used.line() == "echo two")
+        used.type("date")
+        used.wait(lambda _: used.line() == "date")
+        for _ in "date":
+            used.key("BSpace")
+        used.key("M-n")
+        used.wait(lambda _: used.line() == "echo two")
+        used.key("Enter")
+        used.wait(lambda screen: "\ntwo\n" in screen)
+        assert [step.command for step in used.recorded(21)][-3:] == ["echo zero", "echo one", "echo two"]
+
+
+def test_other_hooks_see_the_exit_status(shell: str, tmp_path: Path) -> None:
+    """What a prompt shows of the command before it is what it was."""
+    after = {
+        "zsh": 'precmd_functions+=(show); show() { print -r -- "was=$?" }',
+        "bash": 'PROMPT_COMMAND="$PROMPT_COMMAND; echo was=\\$?"',
+        "fish": "function show --on-event fish_prompt; echo was=$status; end",
+    }[shell]
+    with terminal(shell, tmp_path, after=after) as used:
+        used.type("(exit 7)" if shell != "fish" else "fish -c 'exit 7'")
+        used.key("Enter")
+        used.wait(lambda screen: "was=7" in screen)
+
+
+def test_it_is_loaded_twice_without_harm(shell: str, tmp_path: Path) -> None:
+    """A start-up file that is read again records nothing twice."""
+    with terminal(shell, tmp_path) as used:
+        used.run(
+            {"zsh": "source ~/.zshrc", "bash": "source ~/.bashrc", "fish": "source ~/.config/fish/config.fish"}[shell]
+        )
+        used.run("echo once")
+        used.run("true")
+        commands = [step.command for step in used.recorded(3)]
+    assert commands.count("echo once") == 1
