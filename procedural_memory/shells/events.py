@@ -5,6 +5,7 @@ Fields come on standard input, each ended by a NUL: a command line of a process 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -18,9 +19,10 @@ from procedural_memory.storage.append import append
 __all__ = ["run", "socket_of"]
 
 _MOST: Final = 4 * 1024 * 1024
-_STARTS_WITHIN: Final = 4.0
-_ANSWERS_WITHIN: Final = 4.0
+_STARTS_WITHIN: Final = 8.0
+_ANSWERS_WITHIN: Final = 8.0
 _TRY_AGAIN: Final = 0.02
+_KEEPS_ORDER: Final = 2.0
 _PREDICTIONS: Final = 5
 
 
@@ -44,21 +46,32 @@ def run(arguments: list[str], given: BinaryIO, answer: BinaryIO) -> None:
         answer.flush()
 
 
-def _record(store: str, line: str, code: str, cwd: str, start: str, took: str, session: str, shell: str) -> None:
-    duration = _number(took)
-    began = _number(start)
+def _record(
+    store: str, line: str, code: str, cwd: str, start: str, took: str, session: str, shell: str, before: str
+) -> None:
+    duration, began, now = _number(took), _number(start), time.time()
+    _wait_for(before)
     append(
         store,
         session,
         line,
         exit_code=int(code),
         cwd=cwd or None,
-        timestamp=time.time() - (duration or 0.0) / 1_000 if began is None else began,
+        timestamp=now - (duration or 0.0) / 1_000 if began is None else began,
         duration_ms=duration,
         source=f"{shell}-hook",
         actor="human",
         host=os.uname().nodename,
     )
+
+
+def _wait_for(process: str) -> None:
+    """Wait until the process that records the command before has ended."""
+    end = time.monotonic() + _KEEPS_ORDER
+    with contextlib.suppress(ValueError, OSError):  # none, or gone
+        while time.monotonic() < end:
+            os.kill(int(process), 0)
+            time.sleep(0.005)
 
 
 def _number(text: str) -> float | None:

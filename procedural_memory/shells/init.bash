@@ -5,7 +5,7 @@ if [[ $- == *i* ]]; then
 _pm_python=@PYTHON@ _pm_hook=@HOOK@ _pm_store=@STORE@
 _pm_session="bash-$$-${EPOCHSECONDS:-$(date +%s)}"
 _pm_recent=() _pm_choices=() _pm_losing=()
-_pm_index=0 _pm_typed= _pm_shown= _pm_number=none _pm_started= _pm_folder=$PWD
+_pm_index=0 _pm_typed= _pm_shown= _pm_number=none _pm_started= _pm_last= _pm_folder=$PWD
 
 _pm_call() { command "$_pm_python" -I -S "$_pm_hook" shell "$@" --store "$_pm_store"; }
 
@@ -23,9 +23,10 @@ _pm_prompt() {
     fi
     _pm_recent+=("$line" "$code")
     (( ${#_pm_recent[@]} > 16 )) && _pm_recent=("${_pm_recent[@]: -16}")
-    # Not on a command line of its own: others can read those.
-    ( printf '%s\0' "$line" "$code" "$_pm_folder" "${_pm_started:+${_pm_started%??????}.${_pm_started: -6}}" "$took" \
-        "$_pm_session" bash | _pm_call record & ) &>/dev/null
+    # Not on a command line of its own: others can read those. One waits for the other, so that the order is kept.
+    { printf '%s\0' "$line" "$code" "$_pm_folder" "${_pm_started:+${_pm_started%??????}.${_pm_started: -6}}" "$took" \
+        "$_pm_session" bash "$_pm_last" | _pm_call record & disown; } &>/dev/null
+    _pm_last=$!
   fi
   _pm_number=$number _pm_started= _pm_folder=$PWD
   return "$code"
@@ -66,7 +67,7 @@ _pm_take() {
 }
 
 # When a command starts; an arithmetic that is expanded shows nothing.
-[[ -n ${EPOCHREALTIME-} && ${PS0-} != *_pm_started* ]] && PS0='${_pm_nothing:$((_pm_started=${EPOCHREALTIME/[.,]/},0)):0}'"${PS0-}"
+[[ -n ${EPOCHREALTIME-} && ${PS0-} != *_pm_started* ]] && PS0='${_pm_hook:$((_pm_started=${EPOCHREALTIME/[.,]/},0)):0}'"${PS0-}"
 # First: it wants the exit status.
 if [[ $(declare -p PROMPT_COMMAND 2>/dev/null) == 'declare -a'* ]]; then
   [[ " ${PROMPT_COMMAND[*]} " == *' _pm_prompt '* ]] || PROMPT_COMMAND=(_pm_prompt "${PROMPT_COMMAND[@]}")

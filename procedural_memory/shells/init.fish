@@ -6,6 +6,7 @@ set -g _pm_hook @HOOK@
 set -g _pm_store @STORE@
 set -g _pm_session fish-$fish_pid-(date +%s)
 set -g _pm_recent
+set -g _pm_last ''
 set -g _pm_choices
 set -g _pm_losing
 set -g _pm_index 0
@@ -35,8 +36,10 @@ function _pm_after --on-event fish_postexec
     end
     set -ga _pm_recent $argv[1] $code
     set -g _pm_recent $_pm_recent[(math "max(1, $(count $_pm_recent) - 15)")..-1]
-    # Not on a command line of its own: others can read those. Without a start it is now, less what it took.
-    string join0 -- $argv[1] $code $_pm_folder '' $took $_pm_session fish | _pm_call record >/dev/null 2>/dev/null &
+    # Not on a command line of its own: others can read those. One waits for the other, so that the order is kept.
+    # fish knows no time in fractions of a second: without a start it is now, less what it took.
+    string join0 -- $argv[1] $code $_pm_folder '' $took $_pm_session fish "$_pm_last" | _pm_call record >/dev/null 2>/dev/null &
+    set -g _pm_last $last_pid
     disown 2>/dev/null
 end
 

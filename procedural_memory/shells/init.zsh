@@ -6,7 +6,7 @@ autoload -Uz add-zsh-hook add-zle-hook-widget
 typeset -g _pm_python=@PYTHON@ _pm_hook=@HOOK@ _pm_store=@STORE@ _pm_ghosts=@GHOST@
 typeset -g _pm_session="zsh-$$-${EPOCHSECONDS}"
 typeset -ga _pm_recent _pm_choices _pm_losing
-typeset -g _pm_line= _pm_started= _pm_index=0 _pm_typed= _pm_shown= _pm_ghost= _pm_fd=
+typeset -g _pm_line= _pm_started= _pm_index=0 _pm_typed= _pm_shown= _pm_ghost= _pm_fd= _pm_last=
 
 _pm_call() { command $_pm_python -I -S $_pm_hook shell "$@" --store $_pm_store }
 
@@ -22,9 +22,9 @@ _pm_precmd() {
   local started=$_pm_started took=$(( (EPOCHREALTIME - _pm_started) * 1000 )) folder=$PWD
   _pm_recent+=("$line" $code)
   (( ${#_pm_recent} > 16 )) && _pm_recent=("${(@)_pm_recent[-16,-1]}")
-  # Not on a command line of its own: others can read those.
-  { print -rN -- "$line" $code "$_pm_folder" $started $took "$_pm_session" zsh | _pm_call record } &>/dev/null &!
-  _pm_folder=$folder
+  # Not on a command line of its own: others can read those. One waits for the other, so that the order is kept.
+  { print -rN -- "$line" $code "$_pm_folder" $started $took "$_pm_session" zsh "$_pm_last" | _pm_call record } &>/dev/null &!
+  _pm_last=$! _pm_folder=$folder
   return 0
 }
 typeset -g _pm_folder=$PWD

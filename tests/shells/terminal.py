@@ -71,7 +71,7 @@ class Terminal:
 
     def line(self) -> str:
         """Return what stands behind the newest prompt."""
-        return self.screen().rpartition(PROMPT)[2].strip()
+        return self.screen().rpartition(PROMPT)[2].partition("\n")[0].strip()
 
     def wait(self, condition: Callable[[str], bool], seconds: float = 20.0) -> str:
         """Wait until the screen is as it should be."""

@@ -89,13 +89,13 @@ def test_a_key_brings_what_comes_next(shell: str, tmp_path: Path) -> None:
 
 def test_a_key_goes_on_from_what_was_typed(shell: str, tmp_path: Path) -> None:
     """Only lines that begin like it."""
-    _know(tmp_path, "echo one", "printf x", "ls -d .")
+    _know(tmp_path, "echo one", "printf x", "seq 3")
     with terminal(shell, tmp_path) as used:
         used.run("echo one")
-        used.type("ls")
-        used.wait(lambda _: used.line() == "ls")
+        used.type("se")
+        used.wait(lambda _: used.line().startswith("se"))  # fish shows more, dim
         used.key("M-n")
-        used.wait(lambda _: used.line() == "ls -d .")
+        used.wait(lambda _: used.line() == "seq 3")
 
 
 def test_what_can_lose_data_needs_a_second_key(shell: str, tmp_path: Path) -> None:
@@ -106,9 +106,9 @@ def test_what_can_lose_data_needs_a_second_key(shell: str, tmp_path: Path) -> No
         used.key("M-n")
         screen = used.wait(lambda screen: "can lose data: rm -rf build" in screen)
         assert "Alt-Shift-N" in screen
-        assert "rm" not in used.line().splitlines()[0] if used.line() else True
+        assert used.line() == ""
         used.key("M-N")
-        used.wait(lambda _: used.line().startswith("rm -rf build"))
+        used.wait(lambda _: used.line() == "rm -rf build")
 
 
 def test_a_key_without_a_memory_does_nothing(shell: str, tmp_path: Path) -> None:
