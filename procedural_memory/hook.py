@@ -17,12 +17,13 @@ def main(arguments: list[str]) -> None:
         try:
             sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
             if arguments[:1] == ["shell"]:
-                from procedural_memory.shells.events import run
+                from procedural_memory.shells import events as shell
 
-                del arguments[0]
+                shell.run(arguments[1:], sys.stdout.buffer)
             else:
                 from procedural_memory.claude.events import run
-            run(arguments, sys.stdin.buffer, sys.stdout.buffer)
+
+                run(arguments, sys.stdin.buffer, sys.stdout.buffer)
         except BaseException as error:  # also a keyboard interrupt: the agent must not notice
             _note(arguments, error)
     # Without the work of a normal end, which takes a fifth of the time.

@@ -1,6 +1,9 @@
 """What the shells call in the background: record a command, or ask for predictions. Needs the standard library alone.
 
-Fields come on standard input, each ended by a NUL: a command line of a process could be read by others.
+What it is about comes by the environment, for the command line of a process could be read by others: ``_PM_LINE``,
+``_PM_CODE``, ``_PM_CWD``, ``_PM_START``, ``_PM_TOOK``, ``_PM_SESSION``, ``_PM_SHELL`` and ``_PM_AFTER``, the process
+that records the command before; ``_PM_RECENT``: the newest commands, each with its exit status, with a unit separator
+between them.
 """
 
 from __future__ import annotations
@@ -8,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -18,48 +22,53 @@ from procedural_memory.storage.append import append
 
 __all__ = ["run", "socket_of"]
 
-_MOST: Final = 4 * 1024 * 1024
 _STARTS_WITHIN: Final = 8.0
 _ANSWERS_WITHIN: Final = 8.0
 _TRY_AGAIN: Final = 0.02
 _KEEPS_ORDER: Final = 2.0
 _PREDICTIONS: Final = 5
+_BETWEEN: Final = "\x1f"
 
 
-def run(arguments: list[str], given: BinaryIO, answer: BinaryIO) -> None:
+def run(arguments: list[str], answer: BinaryIO) -> None:
     """Do what a shell asks for.
 
     Parameters
     ----------
     arguments : list of str
-        ``record`` or ``suggest``, ``--store FILE``, and ``--unasked`` where nobody pressed a key.
-    given, answer : binary files
-        Fields, and predictions: each a letter (``r``: may be run, ``d``: can lose data) and the line, ended by a NUL.
+        ``record`` or ``suggest``, ``--store FILE``, ``--unasked`` where nobody pressed a key, ``--tell PID`` to leave
+        the likeliest line in ``<store>.<PID>.ghost`` and send that process SIGUSR1.
+    answer : binary file
+        Predictions: each a letter (``r``: may be run, ``d``: can lose data) and the line, ended by a NUL.
     """
     store = arguments[arguments.index("--store") + 1]
-    fields = [part.decode("utf-8", "replace") for part in given.read(_MOST).split(b"\0")][:-1]
     if arguments[0] == "record":
-        _record(store, *fields)
-    else:
-        found = _suggest(store, fields[0], fields[1:], "--unasked" in arguments)
-        answer.write(b"".join(f"{one['kind']}{one['line']}\0".encode() for one in found))
-        answer.flush()
+        _record(store)
+        return
+    found = _suggest(store, "--unasked" in arguments)
+    if "--tell" in arguments:
+        _tell(store, arguments[arguments.index("--tell") + 1], [one["line"] for one in found if one["kind"] == "r"])
+        return
+    answer.write(b"".join(f"{one['kind']}{one['line']}\0".encode() for one in found))
+    answer.flush()
 
 
-def _record(
-    store: str, line: str, code: str, cwd: str, start: str, took: str, session: str, shell: str, before: str
-) -> None:
-    duration, began, now = _number(took), _number(start), time.time()
-    _wait_for(before)
+def _given(name: str) -> str:
+    return os.environb.get(b"_PM_" + name.encode("ascii"), b"").decode("utf-8", "replace")
+
+
+def _record(store: str) -> None:
+    duration, began, now = _number(_given("TOOK")), _number(_given("START")), time.time()
+    _wait_for(_given("AFTER"))
     append(
         store,
-        session,
-        line,
-        exit_code=int(code),
-        cwd=cwd or None,
+        _given("SESSION"),
+        _given("LINE"),
+        exit_code=int(_given("CODE")),
+        cwd=_given("CWD") or None,
         timestamp=now - (duration or 0.0) / 1_000 if began is None else began,
         duration_ms=duration,
-        source=f"{shell}-hook",
+        source=f"{_given('SHELL')}-hook",
         actor="human",
         host=os.uname().nodename,
     )
@@ -81,7 +90,8 @@ def _number(text: str) -> float | None:
         return None
 
 
-def _suggest(store: str, cwd: str, recent: list[str], unasked: bool) -> list[dict[str, str]]:
+def _suggest(store: str, unasked: bool) -> list[dict[str, str]]:
+    cwd, recent = _given("CWD"), _given("RECENT").split(_BETWEEN) if _given("RECENT") else []
     steps = [[line, int(code)] for line, code in zip(recent[::2], recent[1::2], strict=True)]
     question = {"cwd": cwd, "steps": steps, "k": 1 if unasked else _PREDICTIONS, "unasked": unasked}
     place = socket_of(store)
@@ -97,6 +107,14 @@ def _suggest(store: str, cwd: str, recent: list[str], unasked: bool) -> list[dic
             if time.monotonic() > end:
                 return []
             time.sleep(_TRY_AGAIN)
+
+
+def _tell(store: str, process: str, lines: list[str]) -> None:
+    if lines:
+        place = f"{store}.{int(process)}.ghost"
+        with open(os.open(place, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600), "w", encoding="utf-8") as file:
+            file.write(lines[0])
+        os.kill(int(process), signal.SIGUSR1)
 
 
 def socket_of(store: str) -> str:

@@ -7,15 +7,15 @@ _pm_session="bash-$$-${EPOCHSECONDS:-$(date +%s)}"
 _pm_recent=() _pm_choices=() _pm_losing=()
 _pm_index=0 _pm_typed= _pm_shown= _pm_number=none _pm_started= _pm_last= _pm_folder=$PWD
 
-_pm_call() { command "$_pm_python" -I -S "$_pm_hook" shell "$@" --store "$_pm_store"; }
+_pm_call() { exec "${@:2:$1}" "$_pm_python" -I -S "$_pm_hook" shell "${@:2+$1}" --store "$_pm_store"; }  # in a subshell
 
 _pm_prompt() {
   local code=$? number line now took=
   _pm_index=0 _pm_choices=()
-  IFS=' ' read -r number line < <(HISTTIMEFORMAT='' builtin history 1)
   line=$(HISTTIMEFORMAT='' builtin history 1)
-  line=${line#"${line%%[! ]*}"} line=${line#"$number"}
-  line=${line#\*} line=${line#  }
+  line=${line#"${line%%[! ]*}"}  # as "   12  the line", or "   12* the line" where it was edited
+  number=${line%%[ *]*} line=${line#"$number"}
+  line=${line#[ *]} line=${line# }
   if [[ $_pm_number != none && $number != "$_pm_number" && -n $line && ${PROCEDURAL_MEMORY_DISABLE:-0} == 0 ]]; then
     if [[ -n $_pm_started && -n ${EPOCHREALTIME-} ]]; then
       now=${EPOCHREALTIME/[.,]/}
@@ -23,9 +23,9 @@ _pm_prompt() {
     fi
     _pm_recent+=("$line" "$code")
     (( ${#_pm_recent[@]} > 16 )) && _pm_recent=("${_pm_recent[@]: -16}")
-    # Not on a command line of its own: others can read those. One waits for the other, so that the order is kept.
-    { printf '%s\0' "$line" "$code" "$_pm_folder" "${_pm_started:+${_pm_started%??????}.${_pm_started: -6}}" "$took" \
-        "$_pm_session" bash "$_pm_last" | _pm_call record & disown; } &>/dev/null
+    # By the environment, which only this user can read. One waits for the other, so that the order is kept.
+    { _PM_LINE=$line _PM_CODE=$code _PM_CWD=$_pm_folder _PM_TOOK=$took _PM_SESSION=$_pm_session _PM_SHELL=bash \
+        _PM_START=${_pm_started:+${_pm_started%??????}.${_pm_started: -6}} _PM_AFTER=$_pm_last _pm_call 3 nice -n 10 record & disown; } &>/dev/null
     _pm_last=$!
   fi
   _pm_number=$number _pm_started= _pm_folder=$PWD
@@ -41,7 +41,7 @@ _pm_next() {
       [[ ${item:1} == "$_pm_typed"* && ${item:1} != "$_pm_typed" ]] || continue
       _pm_choices+=("${item:1}")
       _pm_losing+=("${item:0:1}")
-    done < <(printf '%s\0' "$PWD" "${_pm_recent[@]}" | _pm_call suggest 2>/dev/null)
+    done < <(_PM_CWD=$PWD _PM_RECENT=$(IFS=$'\x1f'; printf %s "${_pm_recent[*]}") _pm_call 0 suggest 2>/dev/null)
     (( ${#_pm_choices[@]} )) || return 0
   fi
   if (( _pm_index == ${#_pm_choices[@]} )); then  # all the way round: as it was typed

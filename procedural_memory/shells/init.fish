@@ -13,10 +13,6 @@ set -g _pm_index 0
 set -g _pm_typed ''
 set -g _pm_shown ''
 
-function _pm_call
-    command $_pm_python -I -S $_pm_hook shell $argv --store $_pm_store
-end
-
 function _pm_off
     set -q PROCEDURAL_MEMORY_DISABLE; and not contains -- "$PROCEDURAL_MEMORY_DISABLE" '' 0
 end
@@ -36,15 +32,31 @@ function _pm_after --on-event fish_postexec
     end
     set -ga _pm_recent $argv[1] $code
     set -g _pm_recent $_pm_recent[(math "max(1, $(count $_pm_recent) - 15)")..-1]
-    # Not on a command line of its own: others can read those. One waits for the other, so that the order is kept.
+    # By the environment, which only this user can read. One waits for the other, so that the order is kept.
     # fish knows no time in fractions of a second: without a start it is now, less what it took.
-    string join0 -- $argv[1] $code $_pm_folder '' $took $_pm_session fish "$_pm_last" | _pm_call record >/dev/null 2>/dev/null &
+    set -lx _PM_LINE $argv[1]
+    set -lx _PM_CODE $code
+    set -lx _PM_CWD $_pm_folder
+    set -lx _PM_TOOK $took
+    set -lx _PM_SESSION $_pm_session
+    set -lx _PM_SHELL fish
+    set -lx _PM_AFTER $_pm_last
+    command nice -n 10 $_pm_python -I -S $_pm_hook shell record --store $_pm_store >/dev/null 2>/dev/null &
     set -g _pm_last $last_pid
-    disown 2>/dev/null
+    disown $last_pid 2>/dev/null
+    if test @GHOST@ = 1
+        set -g _pm_ghost
+        set -lx _PM_CWD $PWD
+        set -lx _PM_RECENT (string join \x1f -- $_pm_recent)
+        command nice -n 10 $_pm_python -I -S $_pm_hook shell suggest --unasked --tell $fish_pid --store $_pm_store >/dev/null 2>/dev/null &
+        disown $last_pid 2>/dev/null
+    end
 end
 
 function _pm_ask
-    string join0 -- $PWD $_pm_recent | _pm_call suggest $argv 2>/dev/null | string split0
+    set -lx _PM_CWD $PWD
+    set -lx _PM_RECENT (string join \x1f -- $_pm_recent)
+    command $_pm_python -I -S $_pm_hook shell suggest --store $_pm_store 2>/dev/null | string split0
 end
 
 function _pm_next
@@ -92,17 +104,23 @@ bind @KEY@ _pm_next
 bind @SECOND@ _pm_take
 
 if test @GHOST@ = 1
-    # fish shows nothing behind an empty line, so the likeliest next command stands at the right, dim.
+    # fish shows nothing behind an empty line, so the likeliest next command stands at the right, dim. It was asked for in
+    # the background when the last command ended, and is taken in when it is there.
+    set -g _pm_ghost
     functions -q fish_right_prompt; and not functions -q _pm_right_prompt; and functions -c fish_right_prompt _pm_right_prompt
     function fish_right_prompt
         functions -q _pm_right_prompt; and _pm_right_prompt
-        _pm_off; and return
-        set -l item (_pm_ask --unasked)[1]
-        if string match -q 'r*' -- $item
-            set_color brblack
-            string sub -s 2 -- $item | string shorten -m 60
-            set_color normal
-        end
+        test -n "$_pm_ghost"; or return
+        set_color brblack
+        string shorten -m 60 -- $_pm_ghost
+        set_color normal
+    end
+    function _pm_arrived --on-signal SIGUSR1
+        set -l file $_pm_store.$fish_pid.ghost
+        test -r $file; or return
+        read -z -g _pm_ghost <$file
+        command rm -f $file
+        commandline -f repaint
     end
 end
 

@@ -8,7 +8,7 @@ typeset -g _pm_session="zsh-$$-${EPOCHSECONDS}"
 typeset -ga _pm_recent _pm_choices _pm_losing
 typeset -g _pm_line= _pm_started= _pm_index=0 _pm_typed= _pm_shown= _pm_ghost= _pm_fd= _pm_last=
 
-_pm_call() { command $_pm_python -I -S $_pm_hook shell "$@" --store $_pm_store }
+_pm_call() { exec $_pm_python -I -S $_pm_hook shell "$@" --store $_pm_store }  # in a subshell of its own
 
 _pm_preexec() {
   _pm_line=$1 _pm_started=$EPOCHREALTIME
@@ -22,8 +22,9 @@ _pm_precmd() {
   local started=$_pm_started took=$(( (EPOCHREALTIME - _pm_started) * 1000 )) folder=$PWD
   _pm_recent+=("$line" $code)
   (( ${#_pm_recent} > 16 )) && _pm_recent=("${(@)_pm_recent[-16,-1]}")
-  # Not on a command line of its own: others can read those. One waits for the other, so that the order is kept.
-  { print -rN -- "$line" $code "$_pm_folder" $started $took "$_pm_session" zsh "$_pm_last" | _pm_call record } &>/dev/null &!
+  # By the environment, which only this user can read. One waits for the other, so that the order is kept.
+  _PM_LINE=$line _PM_CODE=$code _PM_CWD=$_pm_folder _PM_START=$started _PM_TOOK=$took _PM_SESSION=$_pm_session \
+    _PM_SHELL=zsh _PM_AFTER=$_pm_last _pm_call record &>/dev/null &!
   _pm_last=$! _pm_folder=$folder
   return 0
 }
@@ -31,7 +32,7 @@ typeset -g _pm_folder=$PWD
 
 _pm_ask() {  # what may come next, most probable first: a letter and the line, ended by a NUL
   [[ ${PROCEDURAL_MEMORY_DISABLE:-0} != 0 ]] && return
-  print -rN -- "$PWD" "${(@)_pm_recent}" | _pm_call suggest "$@" 2>/dev/null
+  ( _PM_CWD=$PWD _PM_RECENT=${(pj:\x1f:)_pm_recent} _pm_call suggest "$@" ) 2>/dev/null
 }
 
 _pm_next() {  # a widget: the next prediction that begins with what was typed
