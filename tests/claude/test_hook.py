@@ -88,6 +88,7 @@ def test_a_step_is_what_a_session_would_record(store: Path, tmp_path: Path) -> N
         ("post_tool_use_failure", {"error": None}, None),
         ("post_tool_use_failure", {"is_interrupt": True}, None),
         ("post_tool_use_background", {}, None),
+        ("post_tool_use_background", {"tool_response": "as older versions"}, None),
         ("post_tool_use_nothing_found", {}, None),
         ("post_tool_use", {"tool_response": {"interrupted": True}}, None),
         ("post_tool_use", {"tool_response": "as older versions"}, 0),
