@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar, get_args
 
 import click
 from click.core import ParameterSource
@@ -21,7 +21,7 @@ from click.core import ParameterSource
 from procedural_memory import __version__
 from procedural_memory.cli_claude import claude
 from procedural_memory.cli_mcp import mcp
-from procedural_memory.errors import ProceduralMemoryError
+from procedural_memory.errors import MissingExtraError, ProceduralMemoryError
 from procedural_memory.types import UNASKED_PROBABILITY, Forgotten, PatternState
 
 if TYPE_CHECKING:
@@ -352,16 +352,13 @@ def _predictions_table(found: list[Prediction], level: str) -> None:
 @click.option("--state", type=click.Choice(get_args(PatternState)), help="Only those in this state.")
 @_store_options
 @_json_option
-def patterns(limit: int, state: str | None, path: str, embedder: str, as_json: bool) -> None:
+def patterns(limit: int, state: PatternState | None, path: str, embedder: str, as_json: bool) -> None:
     """List the learned patterns, most frequent first."""
     with _engine(path, embedder, reading=True) as engine:
-        found = sorted(
-            [p for p in engine.patterns.values() if state in (None, p.state)],
-            key=lambda p: (-(p.success_count + p.failure_count + p.unknown_count), -p.confidence, p.pattern_id),
-        )
+        found, total = engine.patterns.page(limit, state=state)
     if as_json:
-        shown = [{**asdict(p), "success_rate": p.success_rate} for p in found[:limit]]
-        _print_json({"patterns": shown, "total": len(found)})
+        shown = [{**asdict(p), "success_rate": p.success_rate} for p in found]
+        _print_json({"patterns": shown, "total": total})
         return
     rows = [
         (
@@ -374,10 +371,10 @@ def patterns(limit: int, state: str | None, path: str, embedder: str, as_json: b
             f"{p.confidence:.2f}",
             p.state,
         )
-        for p in found[:limit]
+        for p in found
     ]
     columns = ("pattern", "steps", "#length", "#success", "#failure", "#unknown", "#confidence", "state")
-    _table(f"{len(found)} patterns", columns, rows)
+    _table(f"{total} patterns", columns, rows)
 
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw]?)")
@@ -589,6 +586,64 @@ def graph(
         ]
         title = f"{view.total_nodes} templates, {view.total_edges} transitions"
         _table(title, ("from", "to", "#weight", "#success", "#failure", "success %"), rows)
+
+
+@main.command()
+@click.option(
+    "--host", default="127.0.0.1", show_default=True, help="Where to listen; others than loopback need a token."
+)
+@click.option("--port", default=8002, show_default=True, type=click.IntRange(0, 65_535), help="0 takes a free one.")
+@click.option("--uds", type=click.Path(path_type=Path), help="Listen on this Unix socket instead, private to you.")
+@click.option("--token", envvar="PROCEDURAL_MEMORY_TOKEN", help="What requests must bring as 'Authorization: Bearer'.")
+@click.option("--token-file", type=click.File(), help="Read the token from a file: others see a command line.")
+@click.option("--allowed-host", multiple=True, metavar="NAME", help="Host name of this server beside localhost.")
+@click.option("--cors-origin", multiple=True, metavar="ORIGIN", help="Page from elsewhere that may read and write.")
+@click.option(
+    "--snapshot-dir",
+    multiple=True,
+    type=click.Path(file_okay=False, exists=True, path_type=Path),
+    help="Folder for /save and /load, in place of the data folder and the temporary one.",
+)
+@click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="Processes.")
+@click.option("--log-requests/--no-log-requests", default=True, help="A line of JSON for each request, on stderr.")
+@click.option("--durability", type=click.Choice(["full", "normal"]), default="full", show_default=True)
+@_store_options
+def serve(
+    host: str,
+    port: int,
+    uds: Path | None,
+    token: str | None,
+    token_file: TextIO | None,
+    allowed_host: tuple[str, ...],
+    cors_origin: tuple[str, ...],
+    snapshot_dir: tuple[Path, ...],
+    workers: int,
+    log_requests: bool,
+    durability: str,
+    path: str,
+    embedder: str,
+) -> None:
+    """Serve the memory over HTTP, with a page at / and the endpoints described at /docs."""
+    try:
+        from procedural_memory.server.serving import serve as run
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(f"{error.name}, which the server needs,", "server") from error
+
+    run(
+        host=host,
+        port=port,
+        uds=uds,
+        workers=workers,
+        log_requests=log_requests,
+        started=lambda address: click.echo(f"Serving {path} on {address} (page: /, endpoints: /docs)", err=True),
+        path=path,
+        embedder=embedder,
+        durability=durability,
+        token=token_file.read().strip() if token_file else token,
+        allowed_hosts=allowed_host,
+        cors_origins=cors_origin,
+        snapshot_dirs=snapshot_dir or None,
+    )
 
 
 @main.command()

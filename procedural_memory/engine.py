@@ -56,7 +56,6 @@ from procedural_memory.types import (
     Prediction,
     SimilarPattern,
     Verdict,
-    WorkflowPattern,
 )
 from procedural_memory.validation import (
     CommandLike,
@@ -691,8 +690,8 @@ class ProceduralMemoryEngine:
     # -- what is remembered
 
     @property
-    def patterns(self) -> Mapping[str, WorkflowPattern]:
-        """The learned patterns by id: a live, read-only mapping."""
+    def patterns(self) -> Patterns:
+        """The learned patterns by id: a live, read-only mapping, with `page` for a part of them in order."""
         return self._patterns
 
     @property

@@ -87,6 +87,59 @@ def test_quickstart_loads_what_it_saved(quickstart: dict[str, str]) -> None:
     assert section.rstrip().endswith("the same prediction")
 
 
+def _printed(name: str) -> str:
+    run = subprocess.run([sys.executable, str(EXAMPLES / name)], capture_output=True, text=True, timeout=120)
+    assert run.returncode == 0, run.stderr
+    return run.stdout
+
+
+def test_a_tool_loop_fails_less_with_memory() -> None:
+    """What a person did is recalled, so the same task takes fewer calls and none of them fails."""
+    without, remembering = re.findall(r"(\d+) calls, (\d+) failed", _printed("tool_loop.py"))
+    assert int(without[1]) > 0
+    assert remembering == ("4", "0")
+
+
+def test_a_graph_keeps_its_workflows_in_the_store() -> None:
+    """A LangGraph agent does what the person did, and learns that it did."""
+    pytest.importorskip("langgraph", reason="langgraph is not installed (extra: examples)")
+    printed = _printed("langgraph_memory.py")
+    assert re.findall(r"^(ok  |fail) (.*)$", printed, re.MULTILINE) == [
+        ("ok  ", line) for line in ("./configure", "make build", "make test", "make install")
+    ]
+    assert "4 of 4 sessions ended well" in printed
+
+
+def test_the_store_keeps_the_contract_of_langgraph(monkeypatch: pytest.MonkeyPatch) -> None:
+    """put, search, get, delete and list_namespaces, also without blocking the event loop."""
+    pytest.importorskip("langgraph", reason="langgraph is not installed (extra: examples)")
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    import asyncio
+
+    from langgraph_memory import ProceduralStore
+
+    from procedural_memory import ProceduralMemoryEngine
+
+    space = ("workflows", "/src/shop")
+    with ProceduralMemoryEngine(embedder="lexical") as engine:
+        store = ProceduralStore(engine)
+        value = {"commands": ["npm ci", {"command": "npm test", "exit_code": 0}, "npm publish"], "outcome": "success"}
+        store.put(space, "one", value)
+        asyncio.run(store.aput(space, "two", value))
+        (found,) = store.search(space, query="npm ci\nnpm test", limit=1)
+        assert found.value["command"] == "npm publish"
+        assert found.score is not None
+        assert 0 < found.score <= 1
+        (pattern_id,) = engine.patterns
+        item = store.get(space, pattern_id)
+        assert item is not None
+        assert item.value["commands"] == ["npm ci", "npm test", "npm publish"]
+        assert store.get(space, "none") is None
+        assert store.list_namespaces() == [space]
+        store.delete(space, "one")
+        assert engine.stats()["session_count"] == 1
+
+
 @pytest.fixture(scope="module")
 def executed(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The notebook after all of its cells have run; a cell that raises fails the fixture."""

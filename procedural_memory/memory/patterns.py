@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from procedural_memory.memory.families import fold
 from procedural_memory.memory.lifecycle import memory_time, state_of, support_of
 from procedural_memory.storage.base import PatternCounts, PatternRow, Store, hash64, moment_start, pattern_row_id
-from procedural_memory.types import SimilarPattern, WorkflowPattern
+from procedural_memory.types import PatternState, SimilarPattern, WorkflowPattern
+from procedural_memory.validation import as_positive_int
 
 if TYPE_CHECKING:
     import numpy as np
@@ -103,6 +104,47 @@ class Patterns(Mapping[str, WorkflowPattern]):
     def values(self) -> ValuesView[WorkflowPattern]:
         """As `items`, the patterns alone."""
         return self._copy().values()
+
+    def page(
+        self,
+        limit: int = 20,
+        offset: int = 0,
+        *,
+        state: PatternState | None = None,
+        containing: str | None = None,
+        min_confidence: float = 0.0,
+        min_support: int = 0,
+    ) -> tuple[list[WorkflowPattern], int]:
+        """Return a part of the patterns, and how many there are in all that meet the conditions.
+
+        Parameters
+        ----------
+        limit, offset : int
+            At most so many, behind so many: those that most sessions followed come first.
+        state : {"candidate", "active", "archived"}, optional
+        containing : str, optional
+            Those with this text in a command line of their example.
+        min_confidence : float
+        min_support : int
+            Those that so many sessions followed.
+        """
+        most = as_positive_int("limit", limit)
+        with self._reading():
+            now = memory_time(self._store)
+            heads = [
+                (-runs, -shown.confidence, shown.pattern_id)
+                for row in self._store.pattern_heads(examples=bool(containing))
+                if (runs := row.success + row.failure + row.unknown) >= min_support
+                and (not containing or self._holds(row.example, containing))
+                and (shown := to_pattern(row, now)).confidence >= min_confidence
+                and state in (None, shown.state)
+            ]
+            heads.sort()
+            return [self[pattern_id] for _, _, pattern_id in heads[offset : offset + most]], len(heads)
+
+    def _holds(self, lines: Sequence[str], words: str) -> bool:
+        # What is hidden when it is shown is not found either.
+        return any(words in line and words in self._text(line) for line in lines)
 
     def _copy(self) -> dict[str, WorkflowPattern]:
         with self._reading():

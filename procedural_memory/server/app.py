@@ -13,6 +13,7 @@ import platformdirs
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware.cors import CORSMiddleware
@@ -121,8 +122,11 @@ def create_app(
         generate_unique_id_function=lambda route: f"{min(route.methods or {'GET'}).lower()}_{route.name}",
     )
     app.state.end_streams = feed.close
-    app.include_router(page_routes(backend))
-    app.include_router(routes(backend, LiveSessions(shared), folders, feed, metrics))
+    for router in (routes(backend, LiveSessions(shared), folders, feed, metrics), page_routes(backend)):
+        for route in router.routes:
+            if isinstance(route, APIRoute):  # else the name of the function stands above what it does
+                route.summary = route.description.partition(". ")[0].rstrip(".")
+        app.include_router(router)
     for kind in (ProceduralMemoryError, Refused, Busy, OSError, Exception):
         app.add_exception_handler(kind, _refuse)
     app.add_exception_handler(RequestValidationError, _refuse_fields)

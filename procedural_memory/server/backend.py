@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from procedural_memory.engine import ProceduralMemoryEngine
 from procedural_memory.errors import ProceduralMemoryError
@@ -57,7 +57,7 @@ class Backend:
         self._opening = threading.Lock()
         self._pool = ThreadPoolExecutor(_THREADS, "procedural-memory")
         self._watch = ThreadPoolExecutor(1, "procedural-memory-health")
-        self._asked: asyncio.Future[str | None] | None = None
+        self._asked: asyncio.Future[dict[str, Any]] | None = None
         self.failure: str | None = None
         self.calls = 0
         """How many calls wait or run."""
@@ -117,16 +117,27 @@ class Backend:
             if self.failure is not None:
                 return "unavailable", f"the memory cannot be opened ({self.failure}); the server's log tells more"
             return "loading", "the memory is being opened"
-        if self._asked is None or self._asked.done():  # one question at a time, however many ask
-            self._asked = asyncio.wrap_future(self._watch.submit(_trouble, self._engine))
         try:
-            trouble = await asyncio.wait_for(asyncio.shield(self._asked), _ANSWER_WITHIN)
-        except asyncio.TimeoutError:
-            return "healthy", "busy: a long call is going on, others wait for it"
+            sizes = await self.sizes()
         except ProceduralMemoryError as error:
             _log.error("the memory does not answer: %s", error)
             return "unavailable", f"the memory does not answer ({type(error).__name__}); the server's log tells more"
-        return ("degraded", trouble) if trouble else ("healthy", None)
+        if sizes is None:
+            return "healthy", "busy: a long call is going on, others wait for it"
+        if sizes["embedder"]["problem"] is not None:
+            return "degraded", "the embedder fails; predictions use counts alone"
+        return "healthy", None
+
+    async def sizes(self) -> dict[str, Any] | None:
+        """Return the `stats` of the engine, past the queue; None where there is none or it is busy for long."""
+        if self._engine is None:
+            return None
+        if self._asked is None or self._asked.done():  # one question at a time, however many ask
+            self._asked = asyncio.wrap_future(self._watch.submit(self._engine.stats))
+        try:
+            return await asyncio.wait_for(asyncio.shield(self._asked), _ANSWER_WITHIN)
+        except asyncio.TimeoutError:
+            return None
 
     def open_soon(self) -> None:
         """Begin to open the engine."""
@@ -144,11 +155,6 @@ class Backend:
         self._watch.shutdown(wait=True)
         if self._opened_by is not None and self._engine is not None:
             self._engine.close()
-
-
-def _trouble(engine: ProceduralMemoryEngine) -> str | None:
-    problem = engine.stats()["embedder"]["problem"]
-    return None if problem is None else "the embedder fails; predictions use counts alone"
 
 
 def _on(loop: asyncio.AbstractEventLoop, function: Callable[[], None]) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict
 
+from procedural_memory.engine import ProceduralMemoryEngine
 from procedural_memory.errors import ProceduralMemoryError
 from procedural_memory.server.backend import Backend, Busy
+from procedural_memory.types import Command
 
 __all__ = ["Feed"]
 
@@ -59,8 +61,7 @@ class Feed:
                 if now is not None and place is None:
                     place = now
                 if now is not None and place is not None and now != place:
-                    at = place
-                    place, steps = await self._backend.run(lambda engine, at=at: engine.learned_since(at))
+                    place, steps = await self._backend.run(_since(place))
                     if steps:
                         kept = [{name: asdict(step)[name] for name in _FIELDS} for step in steps]
                         data = json.dumps({"commands": kept, "place": place})
@@ -78,7 +79,11 @@ class Feed:
         if self._last is None or time.monotonic() - self._looked > _EVERY:
             self._looked = time.monotonic()
             try:
-                self._last, _ = await self._backend.run(lambda engine: engine.learned_since())
+                self._last, _ = await self._backend.run(_since(None))
             except (Busy, ProceduralMemoryError):
                 return self._last
         return self._last
+
+
+def _since(place: int | None) -> Callable[[ProceduralMemoryEngine], tuple[int, list[Command]]]:
+    return lambda engine: engine.learned_since(place)

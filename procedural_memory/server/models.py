@@ -6,9 +6,12 @@ expect, but not those of `ForgetRequest`: there a slip of the keyboard would for
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
+
+from procedural_memory.storage.snapshot import SUFFIXES
 
 __all__ = [
     "MAX_COMMANDS",
@@ -48,15 +51,26 @@ _OUTPUT = 1_048_576
 
 # Something that can be seen, and no NUL.
 _VISIBLE = r"^[^\x00]*[^\x00-\x20\x7f-\xa0\s][^\x00]*$"
+_SNAPSHOT = rf"^[^\x00]*[^\x00/]({'|'.join(re.escape(suffix) for suffix in SUFFIXES)})$"
+_IN_A_PATH = r"^[^\x00/]*[^\x00-\x20/\x7f-\xa0\s][^\x00/]*$"
 
+
+def _whole(value: Any) -> Any:
+    """Return 3 for 3.0: to JSON they are the same number."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+_WHOLE = BeforeValidator(_whole)
 Line = Annotated[str, Field(max_length=_LONGEST, pattern=_VISIBLE)]
 Short = Annotated[str, Field(max_length=4_096, pattern=_VISIBLE)]
 Outcome = Literal["success", "failure"]
 Level = Literal["command", "template"]
 Verdict = Literal["accepted", "rejected", "ignored"]
-Time = Annotated[float | Short, Field(description="Start: seconds since the epoch, or ISO 8601")]
+Seconds = Annotated[float, Field(ge=0, le=1e11)]
+Iso = Annotated[str, Field(max_length=64, pattern=_VISIBLE, json_schema_extra={"format": "date-time"})]
+Time = Annotated[Seconds | Iso, Field(description="Start: seconds since the epoch, or ISO 8601")]
 Actor = Literal["human", "agent", "tool"]
-SessionId = Annotated[str, Field(max_length=4_096, pattern=_VISIBLE.replace(r"\x00]", r"\x00/]"))]
+SessionId = Annotated[str, Field(max_length=4_096, pattern=_IN_A_PATH)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -68,7 +82,7 @@ class CommandModel(_Request):
     """One step of a session."""
 
     command: Line
-    exit_code: Annotated[int, Field(gt=-(2**53), lt=2**53)] | None = None
+    exit_code: Annotated[int, Field(gt=-(2**53), lt=2**53), _WHOLE] | None = None
     cwd: Short | None = None
     timestamp: Time | None = None
     duration_ms: Annotated[float, Field(ge=0, le=1e12)] | None = None
@@ -119,7 +133,7 @@ Context = Annotated[list[AnyCommand], Field(max_length=MAX_CONTEXT)]
 class SessionPredictRequest(_Request):
     """How many predictions, and of what kind."""
 
-    top_k: Annotated[int, Field(ge=1, le=10)] = 3
+    top_k: Annotated[int, Field(ge=1, le=10), _WHOLE] = 3
     level: Level = "command"
     min_probability: Share = 0.0
     cwd: Short | None = None
@@ -192,7 +206,7 @@ class SimilarRequest(_Request):
     """A sequence of commands."""
 
     commands: Context
-    k: Annotated[int, Field(ge=1, le=100)] = 5
+    k: Annotated[int, Field(ge=1, le=100), _WHOLE] = 5
     threshold: Share | None = None
 
 
@@ -216,7 +230,7 @@ class OutcomeRequest(_Request):
     """The commands of a session so far."""
 
     current_context: Context = []
-    limit: Annotated[int, Field(ge=1, le=100)] = 5
+    limit: Annotated[int, Field(ge=1, le=100), _WHOLE] = 5
 
 
 class InfluenceModel(BaseModel):
@@ -286,10 +300,15 @@ class CloseRequest(_Request):
     outcome: Outcome | None = None
 
 
+def _one_is_needed(schema: dict[str, Any]) -> None:
+    names = [name for name in schema["properties"] if name != "dry_run"]
+    schema["anyOf"] = [{"required": [name], "properties": {name: {"not": {"type": "null"}}}} for name in names]
+
+
 class ForgetRequest(_Request):
     """Conditions: all that are given must hold for a step; at least one is needed."""
 
-    model_config = ConfigDict(strict=True, extra="forbid")
+    model_config = ConfigDict(strict=True, extra="forbid", json_schema_extra=_one_is_needed)
 
     pattern: Short | None = None
     command: Line | None = None
@@ -315,7 +334,7 @@ class ForgetResponse(BaseModel):
 class SaveRequest(_Request):
     """Where to; the suffix names the format: .pkl, .json, .jsonl or .sqlite."""
 
-    filepath: Short
+    filepath: Annotated[str, Field(max_length=4_096, pattern=_SNAPSHOT)]
 
 
 class LoadRequest(SaveRequest):

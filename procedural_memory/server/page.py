@@ -18,6 +18,7 @@ from procedural_memory.graphs.formats import export
 from procedural_memory.graphs.html import STATIC, d3_file, graph_part
 from procedural_memory.graphs.view import SHOWN
 from procedural_memory.server.backend import Backend
+from procedural_memory.server.refusals import refusals
 
 __all__ = ["CONTENT_SECURITY_POLICY", "is_public", "page_routes"]
 
@@ -110,7 +111,12 @@ def page_routes(backend: Backend) -> APIRouter:
     router.add_api_route("/redoc", redoc, response_class=HTMLResponse, **hidden)
     router.add_api_route("/static/{name}", static, **hidden)
     router.add_api_route("/vendor/{name}", vendor, **hidden)
-    router.add_api_route("/graph", graph, methods=["GET"], tags=["graph"])
+    kinds: dict[str, Any] = {media.partition(";")[0]: {} for media in _MEDIA.values()}
+    described: dict[int | str, dict[str, Any]] = {
+        200: {"content": kinds, "description": "In the format that was asked for"},
+        **refusals(422),
+    }
+    router.add_api_route("/graph", graph, response_class=Response, responses=described, tags=["memory"])
     return router
 
 

@@ -15,8 +15,9 @@ from procedural_memory.errors import (
     StoreBusyError,
 )
 from procedural_memory.server.backend import Busy
+from procedural_memory.server.models import Refusal
 
-__all__ = ["Refused", "refusal_of", "told"]
+__all__ = ["Refused", "refusal_of", "refusals", "told"]
 
 _log = logging.getLogger("procedural_memory.server")
 _RETRY = {"Retry-After": "1"}
@@ -73,8 +74,25 @@ def told(errors: Sequence[Any]) -> str:
 def _rule(error: Any) -> str:
     kind = error.get("type")
     if kind == "string_pattern_mismatch":
-        return "must hold something that can be seen, and no NUL"
+        return "must hold something that can be seen, and no NUL; an id no slash"
     if kind == "json_invalid":
         return f"must be JSON ({error.get('ctx', {}).get('error', 'it is not')})"
     message = str(error.get("msg", "is not valid"))
     return message[:1].lower() + message[1:]
+
+
+_REFUSALS: dict[int | str, dict[str, Any]] = {
+    400: {"model": Refusal, "description": "The body cannot be read, or the Host header is foreign"},
+    401: {"model": Refusal, "description": "The token is missing or wrong"},
+    403: {"model": Refusal, "description": "A page from elsewhere, or a file that must not be touched"},
+    404: {"model": Refusal, "description": "There is no such thing"},
+    409: {"model": Refusal, "description": "The session id is taken, or the session is closed"},
+    413: {"model": Refusal, "description": "The body is too large"},
+    422: {"model": Refusal, "description": "A value breaks a rule"},
+    503: {"model": Refusal, "description": "Busy or not available; Retry-After tells when to try again"},
+}
+
+
+def refusals(*also: int) -> dict[int | str, dict[str, Any]]:
+    """Return what the document says of refusals: those that any endpoint may answer with, and others."""
+    return {status: _REFUSALS[status] for status in (400, 401, 503, *also)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, fields, is_dataclass
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header, Path, Query
@@ -19,8 +19,8 @@ from procedural_memory.server.backend import Backend, Busy
 from procedural_memory.server.events import Feed
 from procedural_memory.server.live import LiveSessions
 from procedural_memory.server.metrics import CONTENT_TYPE_LATEST, Metrics
-from procedural_memory.server.models import CommandModel, Refusal
-from procedural_memory.server.refusals import Refused
+from procedural_memory.server.models import CommandModel
+from procedural_memory.server.refusals import Refused, refusals
 from procedural_memory.server.snapshots import SnapshotFolders
 from procedural_memory.session import Session
 from procedural_memory.types import WorkflowPattern
@@ -30,20 +30,6 @@ __all__ = ["routes"]
 _MOST_PATTERNS = 1_000
 _PATH = re.compile(r"(?<![\w.:/])(?:[A-Za-z]:)?(?:[/\\][\w.@+ -]+){2,}")
 _SessionId = Annotated[str, Path(max_length=4_096)]
-_REFUSALS: dict[int | str, dict[str, Any]] = {
-    400: {"model": Refusal, "description": "The body cannot be read, or the Host header is foreign"},
-    401: {"model": Refusal, "description": "The token is missing or wrong"},
-    403: {"model": Refusal, "description": "A page from elsewhere, or a file that must not be touched"},
-    404: {"model": Refusal, "description": "There is no such thing"},
-    409: {"model": Refusal, "description": "The session id is taken, or the session is closed"},
-    413: {"model": Refusal, "description": "The body is too large"},
-    422: {"model": Refusal, "description": "A value breaks a rule"},
-    503: {"model": Refusal, "description": "Busy or not available; Retry-After tells when to try again"},
-}
-
-
-def _refusals(*also: int) -> dict[int | str, dict[str, Any]]:
-    return {status: _REFUSALS[status] for status in (400, 401, 503, *also)}
 
 
 def routes(  # a list of endpoints
@@ -51,11 +37,11 @@ def routes(  # a list of endpoints
 ) -> APIRouter:
     """Return the endpoints of the service."""
     router = APIRouter()
-    write = _refusals(403, 413, 422)
+    write = refusals(403, 413, 422)
 
     async def answer(work: Callable[[ProceduralMemoryEngine], Any], status: int = 200) -> Response:
         """Ask the engine, and write the answer in the thread that has it."""
-        content = await backend.run(lambda engine: json.dumps(work(engine)).encode("ascii"))
+        content = await backend.run(lambda engine: json.dumps(work(engine), default=_plain).encode("ascii"))
         return Response(content, status, media_type="application/json")
 
     async def with_session(session_id: str, work: Callable[[Session], Any]) -> Response:
@@ -69,7 +55,7 @@ def routes(  # a list of endpoints
 
         return await answer(call)
 
-    @router.post("/learn", response_model=models.LearnResponse, responses={**write, **_refusals(409)}, tags=["learn"])
+    @router.post("/learn", response_model=models.LearnResponse, responses={**write, **refusals(409)}, tags=["learn"])
     async def learn(body: models.LearnRequest) -> Response:
         """Learn a finished session. Nothing is learned of one with fewer than 3 commands."""
 
@@ -85,7 +71,7 @@ def routes(  # a list of endpoints
     @router.post("/predict", response_model=models.PredictResponse, responses=write, tags=["predict"])
     async def predict(body: models.PredictRequest) -> Response:
         """Predict what comes next, most probable first."""
-        asked = {"level": body.level, "min_probability": body.min_probability, "cwd": body.cwd}
+        asked = _asked(body)
         context = _commands(body.current_context)
         return await answer(lambda e: _predictions(e.predict_next_action(context, body.top_k, **asked)))
 
@@ -128,7 +114,7 @@ def routes(  # a list of endpoints
     # -- live sessions
 
     @router.post(
-        "/sessions", status_code=201, response_model=models.SessionResponse, responses={**write, **_refusals(409)},
+        "/sessions", status_code=201, response_model=models.SessionResponse, responses={**write, **refusals(409)},
         tags=["sessions"],
     )  # fmt: skip
     async def start(body: models.SessionRequest) -> Response:
@@ -136,7 +122,7 @@ def routes(  # a list of endpoints
         given = body.model_dump(exclude_none=True)
         return await answer(lambda e: {"session_id": live.start(e, given).session_id}, 201)
 
-    in_session: dict[str, Any] = {"responses": {**write, **_refusals(404, 409)}, "tags": ["sessions"]}
+    in_session: dict[str, Any] = {"responses": {**write, **refusals(404, 409)}, "tags": ["sessions"]}
 
     @router.post("/sessions/{session_id}/commands", response_model=models.RecordResponse, **in_session)
     async def record(session_id: _SessionId, body: models.StepRequest) -> Response:
@@ -149,7 +135,7 @@ def routes(  # a list of endpoints
     @router.post("/sessions/{session_id}/predict", response_model=models.PredictResponse, **in_session)
     async def predict_in(session_id: _SessionId, body: models.SessionPredictRequest) -> Response:
         """Predict the next step of a live session."""
-        asked = {"level": body.level, "min_probability": body.min_probability, "cwd": body.cwd}
+        asked = _asked(body)
         return await with_session(session_id, lambda session: _predictions(session.predict(body.top_k, **asked)))
 
     @router.post("/sessions/{session_id}/outcome", response_model=models.OutcomeResponse, **in_session)
@@ -183,7 +169,7 @@ def routes(  # a list of endpoints
 
     # -- what is remembered
 
-    @router.get("/patterns", response_model=models.PatternsResponse, responses=_refusals(422), tags=["memory"])
+    @router.get("/patterns", response_model=models.PatternsResponse, responses=refusals(422), tags=["memory"])
     async def patterns(
         limit: Annotated[int, Query(ge=1, le=_MOST_PATTERNS)] = 100,
         offset: Annotated[int, Query(ge=0, le=2**53)] = 0,
@@ -195,21 +181,20 @@ def routes(  # a list of endpoints
         """List the patterns, most followed first."""
 
         def work(engine: ProceduralMemoryEngine) -> Any:
-            found = [
-                pattern
-                for pattern in engine.patterns.values()
-                if state in (None, pattern.state)
-                and pattern.confidence >= min_confidence
-                and _followed(pattern) >= min_support
-                and (not containing or any(containing in line for line in pattern.command_sequence))
-            ]
-            found.sort(key=lambda p: (-_followed(p), -p.confidence, p.pattern_id))
-            return {"patterns": [_pattern(p) for p in found[offset : offset + limit]], "total": len(found)}
+            found, total = engine.patterns.page(
+                limit,
+                offset,
+                state=state,
+                containing=containing,
+                min_confidence=min_confidence,
+                min_support=min_support,
+            )
+            return {"patterns": [_pattern(one) for one in found], "total": total}
 
         return await answer(work)
 
     @router.get(
-        "/patterns/{pattern_id}", response_model=models.PatternModel, responses=_refusals(404, 422), tags=["memory"]
+        "/patterns/{pattern_id}", response_model=models.PatternModel, responses=refusals(404, 422), tags=["memory"]
     )
     async def pattern(pattern_id: Annotated[str, Path(max_length=200)]) -> Response:
         """Return one pattern."""
@@ -222,7 +207,7 @@ def routes(  # a list of endpoints
 
         return await answer(work)
 
-    @router.get("/stats", response_model=models.StatsResponse, responses=_refusals(), tags=["memory"])
+    @router.get("/stats", response_model=models.StatsResponse, responses=refusals(), tags=["memory"])
     async def stats() -> Response:
         """Return sizes, outcome totals and the embedder."""
         return await answer(_stats)
@@ -233,7 +218,7 @@ def routes(  # a list of endpoints
         asked = body.model_dump(exclude_none=True)
         return await answer(lambda e: {"dry_run": body.dry_run, **asdict(e.forget(**asked))})
 
-    @router.post("/save", response_model=models.Message, responses=write, tags=["memory"])
+    @router.post("/save", response_model=models.Message, responses={**write, **refusals(404)}, tags=["memory"])
     async def save(body: models.SaveRequest) -> Response:
         """Write the memory to a file, below the folders for snapshots."""
 
@@ -243,7 +228,7 @@ def routes(  # a list of endpoints
 
         return await answer(work)
 
-    @router.post("/load", response_model=models.Message, responses={**write, **_refusals(404, 409)}, tags=["memory"])
+    @router.post("/load", response_model=models.Message, responses={**write, **refusals(404, 409)}, tags=["memory"])
     async def load(body: models.LoadRequest) -> Response:
         """Take over a file that /save wrote, or a pickle of the older engine; nothing in it is run."""
 
@@ -258,7 +243,7 @@ def routes(  # a list of endpoints
 
     @router.get(
         "/health", response_model=models.HealthResponse, tags=["service"],
-        responses={401: _REFUSALS[401], 503: {"model": models.HealthResponse, "description": "Why it is not well"}},
+        responses={**refusals(401), 503: {"model": models.HealthResponse, "description": "Why it is not well"}},
     )  # fmt: skip
     async def health() -> JSONResponse:
         """Tell whether the service can answer. It does not wait for calls that go on."""
@@ -274,19 +259,19 @@ def routes(  # a list of endpoints
 
     @router.get(
         "/metrics", response_class=Response, tags=["service"],
-        responses={200: {"content": {"text/plain": {}}, "description": "Prometheus text format"}, 401: _REFUSALS[401]},
+        responses={200: {"content": {"text/plain": {}}, "description": "Prometheus text format"}, **refusals(401)},
     )  # fmt: skip
     async def figures() -> Response:
         """Return figures for Prometheus."""
         try:
-            sizes = await backend.run(lambda engine: engine.stats()) if backend.is_open else None
-        except (Busy, ProceduralMemoryError):
+            sizes = await backend.sizes()
+        except ProceduralMemoryError:
             sizes = None
         return Response(metrics.text(sizes, backend.calls), media_type=CONTENT_TYPE_LATEST)
 
     @router.get(
         "/events", response_class=StreamingResponse, tags=["service"],
-        responses={200: {"content": {"text/event-stream": {}}, "description": "An endless stream"}, **_refusals(422)},
+        responses={200: {"content": {"text/event-stream": {}}, "description": "An endless stream"}, **refusals(422)},
     )  # fmt: skip
     async def events(
         last_event_id: Annotated[str | None, Header(max_length=20, description="where an earlier stream ended")] = None,
@@ -320,12 +305,17 @@ def _learned(engine: ProceduralMemoryEngine, pattern_id: str | None, given: int 
     return {"pattern_id": None, "message": message}
 
 
+def _asked(body: models.SessionPredictRequest) -> dict[str, Any]:
+    return {"level": body.level, "min_probability": body.min_probability, "cwd": body.cwd}
+
+
+def _plain(value: Any) -> dict[str, Any]:
+    """Return the fields of a dataclass: `dataclasses.asdict` would copy all that is in them first."""
+    return {field.name: getattr(value, field.name) for field in fields(value)} if is_dataclass(value) else dict(value)
+
+
 def _predictions(found: list[Any]) -> dict[str, Any]:
-    return {"predictions": [asdict(prediction) for prediction in found]}
-
-
-def _followed(pattern: WorkflowPattern) -> int:
-    return pattern.success_count + pattern.failure_count + pattern.unknown_count
+    return {"predictions": found}
 
 
 def _pattern(pattern: WorkflowPattern) -> dict[str, Any]:

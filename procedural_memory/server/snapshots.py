@@ -138,11 +138,15 @@ def _copy(filepath: str, folder: int, copy: Path) -> os.stat_result:
     except OSError as error:
         why = "is a link" if error.errno in _LINKED else "cannot be read"
         raise Refused(403, f"filepath: {filepath!r} {why}") from None
+    foreign = Refused(403, f"filepath: {filepath!r} is not a file of the user who runs the server")
+    status = os.fstat(handle)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(handle)
+        raise foreign
     file = os.fdopen(handle, "rb")
     try:
-        status = os.fstat(handle)
-        if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
-            raise Refused(403, f"filepath: {filepath!r} is not a file of the user who runs the server")
+        if status.st_uid != os.geteuid():
+            raise foreign
         with open(copy, "xb", opener=_private) as target:
             shutil.copyfileobj(file, target, 1 << 20)
     finally:

@@ -538,6 +538,10 @@ class Store(Protocol):
         """Yield of each pattern how many sessions followed it, and the moment of the newest one."""
         ...
 
+    def pattern_heads(self, examples: bool) -> Iterator[PatternRow]:
+        """Yield all patterns without their templates, and without their example unless that is wanted."""
+        ...
+
     def pattern_ids(self) -> list[str]:
         """Return all pattern ids, sorted."""
         ...

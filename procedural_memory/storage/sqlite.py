@@ -1102,6 +1102,22 @@ class SQLiteStore:
         """Yield of each pattern how many sessions followed it, and the moment of the newest one."""
         yield from self._all("SELECT success + failure + unknown, newest FROM pattern")
 
+    def pattern_heads(self, examples: bool) -> Iterator[PatternRow]:
+        """Yield all patterns without their templates."""
+        example = "example" if examples else "'[]'"
+        rows = self._all(f"SELECT pattern_id, success, failure, unknown, newest, {example} FROM pattern")
+        for pattern_id, success, failure, unknown, newest, lines in rows:
+            yield PatternRow(
+                pattern_id,
+                (),
+                frozenset(),
+                success=success,
+                failure=failure,
+                unknown=unknown,
+                newest=newest,
+                example=tuple(json.loads(lines)) if examples else (),
+            )
+
     def pattern_ids(self) -> list[str]:
         """Return all pattern ids, sorted."""
         return [row[0] for row in self._all("SELECT pattern_id FROM pattern ORDER BY pattern_id")]

@@ -5,14 +5,12 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
-import socket
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from running import served
 
 from procedural_memory import MissingExtraError, ProceduralMemoryEngine
 from procedural_memory.samples import load_sessions
@@ -21,11 +19,10 @@ pytest.importorskip("fastapi")
 if importlib.util.find_spec("gravis") is None:  # it is read, never imported
     pytest.skip("gravis is not installed", allow_module_level=True)
 from fastapi import FastAPI
-from fastapi.responses import JSONResponse
 from fastapi.testclient import TestClient
 
 from procedural_memory.server.app import create_app
-from procedural_memory.server.page import CONTENT_SECURITY_POLICY, page_routes
+from procedural_memory.server.page import CONTENT_SECURITY_POLICY
 
 HOSTILE = "echo </script><script>window.hurt=1</script><img src=x onerror=window.hurt=1>"
 BROWSER = os.environ.get("PROCEDURAL_MEMORY_CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
@@ -38,29 +35,6 @@ def _need_browser() -> None:
     pytest.importorskip("playwright")
     if not os.path.exists(BROWSER):
         pytest.skip(f"there is no Chromium at {BROWSER} (apt-get install chromium, or set PROCEDURAL_MEMORY_CHROMIUM)")
-
-
-@contextmanager
-def _served(app: Any) -> Iterator[str]:
-    import uvicorn
-
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    server = uvicorn.Server(
-        uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning", timeout_graceful_shutdown=1)
-    )
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    until = time.monotonic() + 20
-    while not server.started and time.monotonic() < until:
-        time.sleep(0.02)
-    assert server.started
-    try:
-        yield f"http://127.0.0.1:{port}/"
-    finally:
-        server.should_exit = True
-        thread.join(20)
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +105,7 @@ def address(memory: ProceduralMemoryEngine) -> Iterator[str]:
     """Where the page is, below a prefix."""
     outer = FastAPI()
     outer.mount("/memory", create_app(memory))
-    with _served(outer) as base:
+    with served(outer) as base:
         yield base + "memory/"
 
 
@@ -286,7 +260,7 @@ def test_five_thousand_templates(browser: Any) -> None:
         names = [f"tool{i} do{i % 7}" for i in range(5_000)]
         engine.learn_many([{"commands": [*names[i : i + 50], "git push"]} for i in range(0, 5_000, 50)])
         assert engine.stats()["graph_node_count"] >= 5_000
-        with _served(create_app(engine)) as base:
+        with served(create_app(engine)) as base:
             visit = Visit(browser, base)
             assert "150 of 5001 templates" in visit.page.text_content("#graph-status")
             visit.page.fill("#graph-words", "tool4321")
@@ -310,19 +284,7 @@ def test_the_single_file_works_from_a_disk(browser: Any, memory: ProceduralMemor
 
 def test_a_server_with_a_token_is_asked_with_it(browser: Any, memory: ProceduralMemoryEngine) -> None:
     """A server with a token is asked with it, which the page keeps for this visit only."""
-    outer = FastAPI()
-    inner = create_app(memory)
-
-    async def guarded(scope: Any, receive: Any, send: Any) -> None:
-        path = scope.get("path", "")
-        free = path == "/" or path.startswith(("/static/", "/vendor/"))
-        if scope["type"] != "http" or free or (b"authorization", b"Bearer right") in scope["headers"]:
-            await inner(scope, receive, send)
-        else:
-            await JSONResponse({"detail": "token"}, 401)(scope, receive, send)
-
-    outer.mount("/", guarded)
-    with _served(outer) as base:
+    with served(create_app(memory, token="right")) as base:
         page = browser.new_page()
         page.goto(base)
         for token in ("wrong", "right"):
@@ -335,12 +297,37 @@ def test_a_server_with_a_token_is_asked_with_it(browser: Any, memory: Procedural
         page.close()
 
 
-def test_a_missing_drawing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["docs", "redoc"])
+def test_the_documentation_needs_no_network(browser: Any, address: str, name: str) -> None:
+    """Swagger and ReDoc show every endpoint, from what is installed alone, with no script in the page."""
+    page = browser.new_page()
+    wrong: list[str] = []
+    # ReDoc would show its maker's logo from elsewhere: the policy of the page keeps it from asking.
+    blocked = ("error", "warning")
+    page.on("console", lambda m: wrong.append(m.text) if m.type in blocked and "logo" not in m.text else None)
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("response", lambda r: wrong.append(r.url) if not r.url.startswith((address, "data:", "blob:")) else None)
+    page.goto(address + name)
+    page.get_by_text("Predict what comes next, most probable first").first.wait_for(state="attached")
+    page.get_by_text("/sessions/{session_id}/predict").first.wait_for(state="attached")
+    if name == "docs":
+        page.locator("#operations-memory-get_stats .opblock-summary-control").click()
+        page.get_by_text("Try it out").first.click()
+        page.get_by_text("Execute").first.click()
+        page.get_by_text('"pattern_count"').first.wait_for()
+    assert wrong == []
+    page.close()
+
+
+def test_a_missing_drawing_library_is_named(memory: ProceduralMemoryEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     """A missing drawing library is named, with the command that installs it."""
     from procedural_memory.graphs import html
+    from procedural_memory.server import page
 
+    page._vendored.cache_clear()
     html.d3_file.cache_clear()
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=r"pip install 'omnimemory-procedural\[server\]'"):
-        page_routes()
+        create_app(memory)
     html.d3_file.cache_clear()
+    page._vendored.cache_clear()
