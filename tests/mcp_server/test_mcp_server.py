@@ -395,9 +395,13 @@ def test_http_refuses_strangers(memory: Path) -> None:
         assert json.loads(answer)["error"]["code"] == -32700
 
 
-def test_http_wants_the_token(memory: Path) -> None:
+@pytest.mark.parametrize("given", ["environment", "file"])
+def test_http_wants_the_token(memory: Path, tmp_path: Path, given: str) -> None:
     """With a token, only who brings it is answered."""
-    with http_server(memory, PROCEDURAL_MEMORY_TOKEN="right") as address:
+    (tmp_path / "token").write_text("right\n")
+    more = ["--token-file", str(tmp_path / "token")] if given == "file" else []
+    environment = {} if given == "file" else {"PROCEDURAL_MEMORY_TOKEN": "right"}
+    with http_server(memory, *more, **environment) as address:
         assert post(address, INITIALIZE)[0] == 401
         assert post(address, INITIALIZE, authorization="Bearer wrong")[0] == 401
         assert post(address, INITIALIZE, authorization="Bearer right")[0] == 200
