@@ -135,9 +135,9 @@ def test_the_session_goes_on_through_many_processes(store: Path) -> None:
         (pattern,) = engine.patterns.values()
         assert pattern.command_sequence == ("git add a", "git commit -m a", "git push")
         assert (pattern.success_count, pattern.failure_count, pattern.unknown_count) == (0, 0, 1)
-        before = engine.stats()
+        before = {**engine.stats(), "embedder": None}  # it works in the background
         engine.rebuild()
-        assert engine.stats() == before
+        assert {**engine.stats(), "embedder": None} == before
     base = "claude-00893aaf-19fa-41d2-8238-13269b9b3ca0"
     assert [name for name, _ in steps_of(store)] == [base] * 3 + [f"{base}-a1b2c3", f"{base}#2"]
     checks = subprocess.run(
