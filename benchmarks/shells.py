@@ -1,8 +1,8 @@
 """What the hooks of a shell add to the time from Enter to the next prompt.
 
 Two shells of a kind run side by side under a terminal, one as it is and one with ``procedural-memory init``; a line is
-typed in each in turns, so that both meet the same machine. Between two lines is a pause, as people make it: what is recorded in
-the background must not count, and is not waited for.
+typed in each in turns, so that both meet the same machine. Between two lines is a pause, as people make it: what is
+recorded in the background must not count, and is not waited for.
 
 Run: python benchmarks/shells.py [--lines 60] [--write]     (needs pexpect, zsh and fish)
 """

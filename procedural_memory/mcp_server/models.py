@@ -126,7 +126,7 @@ class ListPatternsRequest(Request):
     state: Literal["candidate", "active", "archived"] | None = Field(
         default=None, description="Seen once; seen more often; seen more often, but not for long."
     )
-    search: Short | None = Field(default=None, description="Only those in which all these words are found.")
+    containing: Short | None = Field(default=None, description="Only those with this text in a command line.")
 
 
 class GetPatternRequest(Request):

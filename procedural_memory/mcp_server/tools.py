@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Final
@@ -103,15 +104,8 @@ def _explain(engine: ProceduralMemoryEngine, asked: wire.ExplainRequest) -> wire
 
 def pattern_page(engine: ProceduralMemoryEngine, asked: wire.ListPatternsRequest) -> wire.ListPatternsResponse:
     """Return a page of the patterns, most followed first."""
-    words = (asked.search or "").lower().split()
-    found = [
-        pattern
-        for pattern in engine.patterns.values()
-        if asked.state in (None, pattern.state) and all(word in _text_of(pattern) for word in words)
-    ]
-    found.sort(key=lambda pattern: (-_followed(pattern), -pattern.confidence, pattern.pattern_id))
-    page = found[asked.offset : asked.offset + asked.limit]
-    return wire.ListPatternsResponse(patterns=[_pattern(pattern) for pattern in page], total=len(found))
+    found, total = engine.patterns.page(asked.limit, asked.offset, state=asked.state, containing=asked.containing)
+    return wire.ListPatternsResponse(patterns=[_pattern(pattern) for pattern in found], total=total)
 
 
 def pattern_with_id(engine: ProceduralMemoryEngine, pattern_id: str) -> wire.GetPatternResponse:
@@ -144,7 +138,9 @@ def _forget(engine: ProceduralMemoryEngine, asked: wire.ForgetRequest) -> wire.F
     return wire.ForgetResponse(dry_run=asked.dry_run, **{**asdict(gone), "examples": list(gone.examples)})
 
 
-_WORD: Final = re.compile(r"[a-z0-9][a-z0-9._-]*[a-z0-9]")
+_WORD: Final = re.compile(r"[A-Za-z0-9][\w.-]*[A-Za-z0-9]")
+_MOST_WORDS: Final = 16
+_EACH_WORD: Final = 50
 _IDLE: Final = frozenset(
     ("a", "an", "and", "for", "in", "my", "of", "on", "our", "run", "the", "this", "to", "usual", "with")
 )
@@ -153,26 +149,24 @@ _IDLE: Final = frozenset(
 def usual_workflows(engine: ProceduralMemoryEngine, task: str, limit: int = 3) -> list[PatternModel]:
     """Return the workflows that a task most probably means, best first.
 
-    Those that hold most of its words, the more often followed and the better ended first; where none holds any, those
-    that resemble it as if it was a command.
+    Those whose lines hold most of its words, the more often followed and the better ended first; where none holds any,
+    those that resemble it as if it was a command.
     """
-    words = {word for word in _WORD.findall(task.lower()) if word not in _IDLE}
-    scored = [
-        (sum(word in text for word in words), pattern)
-        for pattern in engine.patterns.values()
-        for text in [_text_of(pattern)]
-    ]
-    best = max((hits for hits, _ in scored), default=0)
-    if best:
-        found = [pattern for hits, pattern in scored if hits == best]
+    words = sorted({word for word in _WORD.findall(task) if word.lower() not in _IDLE})[:_MOST_WORDS]
+    hits: Counter[str] = Counter()
+    known: dict[str, WorkflowPattern] = {}
+    for word in words:
+        pages = [engine.patterns.page(_EACH_WORD, containing=form)[0] for form in {word, word.lower()}]
+        with_it = {pattern.pattern_id: pattern for page in pages for pattern in page}
+        known |= with_it
+        hits.update(with_it.keys())
+    if hits:
+        best = max(hits.values())
+        found = [known[pattern_id] for pattern_id, count in hits.items() if count == best]
         found.sort(key=lambda pattern: (-_followed(pattern) * pattern.confidence, pattern.pattern_id))
     else:
-        found = [one.pattern for one in engine.similar_patterns([task], limit, 0.5)] if task.strip() else []
+        found = [one.pattern for one in engine.similar_patterns([task], limit, 0.5)]
     return [_pattern(pattern) for pattern in found[:limit]]
-
-
-def _text_of(pattern: WorkflowPattern) -> str:
-    return "\n".join((*pattern.command_sequence, *pattern.templates)).lower()
 
 
 def _followed(pattern: WorkflowPattern) -> int:

@@ -77,7 +77,7 @@ CALLS: dict[str, dict[str, Any]] = {
     },
     "similar_workflows": {"commands": RELEASE, "k": 3},
     "explain_outcome": {"commands": ["pytest -q"]},
-    "list_patterns": {"limit": 2, "search": "git tag"},
+    "list_patterns": {"limit": 2, "containing": "git tag v1"},
     "get_pattern": {},
     "forget": {"containing": "git tag"},
 }
@@ -125,10 +125,10 @@ def test_recalled_text_stays_data(memory: Path, transport: str) -> None:
         block = text_of(result).split("<recalled-data>")[1]
         assert block.isascii()
         assert "\\u003c/recalled-data>" in block
-        prompt = await connected.get_prompt("run_usual_workflow", {"task": "git tag"})
+        prompt = await connected.get_prompt("run_usual_workflow", {"task": "Tag the release v1"})
         content = prompt.messages[0].content
         assert isinstance(content, TextContent)
-        assert content.text.startswith("Run the usual workflow for: git tag")
+        assert content.text.startswith("Run the usual workflow for: Tag the release v1")
         assert data_of(content.text)[0]["command_sequence"][1] == RELEASE[1]
         assert SECRET not in content.text
 
@@ -274,7 +274,7 @@ def test_another_process_shares_the_memory(memory: Path, transport: str) -> None
             assert result.structured_content["predictions"][0]["next_command"] == steps[2]
             with ProceduralMemoryEngine(path=memory, embedder="lexical") as engine:
                 engine.learn_workflow(["nomad job plan x.nomad", "nomad job run x.nomad", "nomad status"])
-            result = await one.call_tool("list_patterns", {"search": "nomad"})
+            result = await one.call_tool("list_patterns", {"containing": "nomad"})
             assert result.structured_content is not None
             assert result.structured_content["total"] == 1
 
@@ -395,9 +395,13 @@ def test_http_refuses_strangers(memory: Path) -> None:
         assert json.loads(answer)["error"]["code"] == -32700
 
 
-def test_http_wants_the_token(memory: Path) -> None:
+@pytest.mark.parametrize("given", ["environment", "file"])
+def test_http_wants_the_token(memory: Path, tmp_path: Path, given: str) -> None:
     """With a token, only who brings it is answered."""
-    with http_server(memory, PROCEDURAL_MEMORY_TOKEN="right") as address:
+    (tmp_path / "token").write_text("right\n")
+    more = ["--token-file", str(tmp_path / "token")] if given == "file" else []
+    environment = {} if given == "file" else {"PROCEDURAL_MEMORY_TOKEN": "right"}
+    with http_server(memory, *more, **environment) as address:
         assert post(address, INITIALIZE)[0] == 401
         assert post(address, INITIALIZE, authorization="Bearer wrong")[0] == 401
         assert post(address, INITIALIZE, authorization="Bearer right")[0] == 200

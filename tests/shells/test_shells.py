@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -166,3 +169,62 @@ def test_it_is_loaded_twice_without_harm(shell: str, tmp_path: Path) -> None:
         used.run("true")
         commands = [step.command for step in used.recorded(3)]
     assert commands.count("echo once") == 1
+
+
+def test_a_ghost_at_the_right_of_fish(tmp_path: Path) -> None:
+    """It is asked for in the background, and is there a moment later."""
+    _know(tmp_path, "echo one", "echo two", "echo three")
+    with terminal("fish", tmp_path, "--ghost") as used:
+        used.run("echo zero")
+        used.type("echo one")
+        used.key("Enter")
+        used.wait(lambda screen: screen.splitlines()[-1].endswith("  echo two"))
+        used.key("M-n")
+        used.wait(lambda _: used.line().startswith("echo two"))
+        used.key("Enter")
+        used.wait(lambda screen: "\ntwo\n" in screen)
+    assert not list(tmp_path.glob("*.ghost"))
+
+
+@pytest.mark.parametrize(
+    ("options", "wrong"),
+    [
+        (["zsh", "--key", "N"], "key"),
+        (["bash", "--ghost"], "ghost"),
+        (["tcsh"], "tcsh"),
+        (["zsh", "--key", "ab"], "key"),
+    ],
+)
+def test_what_cannot_be_is_refused(options: list[str], wrong: str) -> None:
+    """With the name of the option."""
+    command = [sys.executable, "-m", "procedural_memory", "init", *options]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode != 0
+    assert wrong in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_answering_process_ends_when_nobody_asks(tmp_path: Path) -> None:
+    """Its socket is private and goes with it; a second one leaves the first alone."""
+    place = tmp_path / "s.sock"
+    command = [
+        sys.executable,
+        "-c",
+        "import sys; from procedural_memory.shells.answering import serve; serve(*sys.argv[1:3], idle=3)",
+    ]
+    first = subprocess.Popen([*command, str(tmp_path / "m.sqlite3"), str(place)])
+    end = time.monotonic() + 20
+    while not place.exists():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    assert place.stat().st_mode & 0o777 == 0o600
+    assert subprocess.run([*command, str(tmp_path / "m.sqlite3"), str(place)], timeout=20).returncode == 0
+    for question in (b"", b"nonsense", b"[]", b'{"cwd": 3}'):
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(20)
+            client.connect(str(place))
+            client.sendall(question)
+            client.shutdown(socket.SHUT_WR)
+            assert client.recv(100) == b""
+    assert first.wait(30) == 0
+    assert not place.exists()
