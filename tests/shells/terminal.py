@@ -100,13 +100,13 @@ class Terminal:
             time.sleep(0.5)
 
     def recorded(self, count: int, seconds: float = 20.0) -> list[Command]:
-        """Return the steps of the memory, when there are so many."""
+        """Return the steps of the memory in the order of its log, when there are so many."""
         end = time.monotonic() + seconds
         while True:
             with ProceduralMemoryEngine(path=self.store, embedder="lexical") as engine:
                 _, steps = engine.learned_since(0, 1_000)
             if len(steps) >= count or time.monotonic() > end:
-                return sorted(steps, key=lambda step: step.timestamp or 0.0)
+                return steps
             time.sleep(0.2)
 
     def close(self) -> None:

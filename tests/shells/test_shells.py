@@ -19,7 +19,7 @@ SHELLS = ["zsh", "bash", "fish"]
 def _know(home: Path, *lines: str) -> None:
     """Learn a workflow before the shell starts."""
     with ProceduralMemoryEngine(path=home / "memory.sqlite3", embedder="lexical") as engine:
-        for _ in range(6):
+        for _ in range(15):
             engine.learn_workflow([{"command": line, "cwd": str(home), "exit_code": 0} for line in lines])
         engine.flush()
 
@@ -143,7 +143,7 @@ def test_a_ghost_on_an_empty_line_of_zsh(tmp_path: Path, beside: bool) -> None:
         used.wait(lambda _: used.line() == "echo two")
         used.key("Enter")
         used.wait(lambda screen: "\ntwo\n" in screen)
-        assert [step.command for step in used.recorded(21)][-3:] == ["echo zero", "echo one", "echo two"]
+        assert [step.command for step in used.recorded(48)][-3:] == ["echo zero", "echo one", "echo two"]
 
 
 def test_other_hooks_see_the_exit_status(shell: str, tmp_path: Path) -> None:
