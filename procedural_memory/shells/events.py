@@ -25,7 +25,7 @@ __all__ = ["run", "socket_of"]
 _STARTS_WITHIN: Final = 8.0
 _ANSWERS_WITHIN: Final = 8.0
 _TRY_AGAIN: Final = 0.02
-_KEEPS_ORDER: Final = 2.0
+_KEEPS_ORDER: Final = 15.0
 _PREDICTIONS: Final = 5
 _BETWEEN: Final = "\x1f"
 
@@ -90,7 +90,7 @@ def _wait_for(process: str) -> None:
     with contextlib.suppress(ValueError, OSError):  # none, or gone
         while time.monotonic() < end:
             os.kill(int(process), 0)
-            time.sleep(0.005)
+            time.sleep(0.01)
 
 
 def _number(text: str) -> float | None:
