@@ -8,7 +8,6 @@ between them.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
@@ -87,10 +86,22 @@ def _begun() -> float:
 def _wait_for(process: str) -> None:
     """Wait until the process that records the command before has ended."""
     end = time.monotonic() + _KEEPS_ORDER
-    with contextlib.suppress(ValueError, OSError):  # none, or gone
-        while time.monotonic() < end:
-            os.kill(int(process), 0)
-            time.sleep(0.01)
+    while process.isdecimal() and _goes_on(int(process)) and time.monotonic() < end:
+        time.sleep(0.01)
+
+
+def _goes_on(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except OSError:
+        return False
+    # One that has ended is still there until its shell, perhaps much later, takes notice.
+    try:
+        with open(f"/proc/{process}/stat", "rb") as file:
+            state = file.read().rpartition(b")")[2].split()[0]
+    except OSError:  # not Linux
+        state = subprocess.run(["ps", "-o", "state=", "-p", str(process)], capture_output=True).stdout.strip()
+    return state[:1] not in (b"Z", b"X", b"")
 
 
 def _number(text: str) -> float | None:
