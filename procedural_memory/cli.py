@@ -624,6 +624,8 @@ def serve(
     embedder: str,
 ) -> None:
     """Serve the memory over HTTP, with a page at / and the endpoints described at /docs."""
+    if token is None and os.environ.get("PROCEDURAL_MEMORY_TOKEN") == "":
+        raise click.UsageError("PROCEDURAL_MEMORY_TOKEN: is set, but empty; unset it to serve without a token")
     try:
         from procedural_memory.server.serving import serve as run
     except ModuleNotFoundError as error:

@@ -774,11 +774,12 @@ class ProceduralMemoryEngine:
         place : int, optional
             As this returned it before. None: only say what the place is now.
         limit : int
-            At most so many steps, the newest ones.
+            At most so many rows of the log; what is behind them comes with the next call.
 
         Returns
         -------
         place : int
+            Up to where the log was read.
         steps : list of Command
             Oldest first, redacted.
         """
@@ -787,8 +788,9 @@ class ProceduralMemoryEngine:
             raise InvalidTypeError(f"place: must be an integer or None, not {type(place).__name__} ({shown(place)})")
         with self._asking():
             now = self._store.last_row()
-            rows = self._store.newest_steps(place, most) if place is not None and place < now else []
-        return now, [self._privacy.hide_again(command) for command in rows]
+            rows = self._store.rows_after(place, most) if place is not None and place < now else []
+        commands = [row.command for row in rows if row.command is not None]
+        return rows[-1].seq if rows else now, [self._privacy.hide_again(command) for command in commands]
 
     def stats(self) -> dict[str, Any]:
         """Return sizes, outcome totals, and the embedder with the reason it was chosen.

@@ -7,8 +7,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
+from procedural_memory.errors import InvalidInputError, shown
 from procedural_memory.memory.families import fold
 from procedural_memory.memory.lifecycle import memory_time, state_of, support_of
 from procedural_memory.storage.base import PatternCounts, PatternRow, Store, hash64, moment_start, pattern_row_id
@@ -129,15 +130,19 @@ class Patterns(Mapping[str, WorkflowPattern]):
             Those that so many sessions followed.
         """
         most = as_positive_int("limit", limit)
+        if isinstance(offset, bool) or not isinstance(offset, int) or offset < 0:
+            raise InvalidInputError(f"offset: must be 0 or more, got {shown(offset)}")
+        if state not in (None, *get_args(PatternState)):
+            raise InvalidInputError(f"state: must be candidate, active, archived or None, got {shown(state)}")
         with self._reading():
             now = memory_time(self._store)
             heads = [
-                (-runs, -shown.confidence, shown.pattern_id)
+                (-runs, -seen.confidence, seen.pattern_id)
                 for row in self._store.pattern_heads(examples=bool(containing))
                 if (runs := row.success + row.failure + row.unknown) >= min_support
                 and (not containing or self._holds(row.example, containing))
-                and (shown := to_pattern(row, now)).confidence >= min_confidence
-                and state in (None, shown.state)
+                and (seen := to_pattern(row, now)).confidence >= min_confidence
+                and state in (None, seen.state)
             ]
             heads.sort()
             return [self[pattern_id] for _, _, pattern_id in heads[offset : offset + most]], len(heads)

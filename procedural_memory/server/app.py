@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
@@ -20,7 +21,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from procedural_memory import __version__
 from procedural_memory.engine import ProceduralMemoryEngine, store_path
-from procedural_memory.errors import InvalidInputError, InvalidTypeError, ProceduralMemoryError
+from procedural_memory.errors import InvalidInputError, InvalidTypeError, ProceduralMemoryError, shown
 from procedural_memory.server.backend import Backend, Busy
 from procedural_memory.server.events import Feed
 from procedural_memory.server.guard import Guard, RequestLog
@@ -33,6 +34,7 @@ from procedural_memory.server.snapshots import SnapshotFolders
 
 __all__ = ["create_app"]
 
+TEST_HOSTS = ("testserver",)
 MAX_BODY = 4 * 1024 * 1024
 """Bytes of a request."""
 
@@ -44,7 +46,7 @@ def create_app(
     embedder: str = "auto",
     durability: str = "full",
     token: str | None = None,
-    allowed_hosts: Collection[str] = (),
+    allowed_hosts: Collection[str] = TEST_HOSTS,
     cors_origins: Collection[str] = (),
     snapshot_dirs: Sequence[str | os.PathLike[str]] | None = None,
     max_body: int = MAX_BODY,
@@ -63,7 +65,7 @@ def create_app(
     token : str, optional
         What a request must bring as ``Authorization: Bearer``, but for the pages.
     allowed_hosts : collection of str
-        Host names of the service beside addresses and localhost.
+        Host names of the service beside addresses and localhost; that of Starlette's test client unless given.
     cors_origins : collection of str
         Pages from elsewhere (``https://app.example``) that may read and write.
     snapshot_dirs : sequence of path, optional
@@ -84,12 +86,12 @@ def create_app(
     """
     if engine is not None and not isinstance(engine, ProceduralMemoryEngine):
         raise InvalidTypeError(f"engine: must be a ProceduralMemoryEngine or None, not {type(engine).__name__}")
-    if token is not None and (not isinstance(token, str) or not token.strip() or not token.isascii()):
+    token = token.strip() if isinstance(token, str) else token
+    if token is not None and (not isinstance(token, str) or not token or not token.isascii()):
         raise InvalidInputError("token: must be ASCII text that is not empty")
     if isinstance(cors_origins, str) or isinstance(allowed_hosts, str):
         raise InvalidTypeError("allowed_hosts, cors_origins: must be lists of strings, not one string")
-    if "*" in cors_origins:
-        raise InvalidInputError("cors_origins: must name each origin, got '*'; any page could read and write")
+    cors_origins = [_origin(text) for text in cors_origins]
 
     def opened() -> ProceduralMemoryEngine:
         url = embedder if embedder.startswith(("http://", "https://")) else None
@@ -143,6 +145,14 @@ def create_app(
         )
     app.add_middleware(RequestLog, seen=metrics.seen)
     return app
+
+
+def _origin(text: str) -> str:
+    """Return an origin as browsers send it."""
+    found = re.fullmatch(r"(https?://[\w.\[\]:-]+)/?", text)
+    if found is None:
+        raise InvalidInputError(f"cors_origins: must name pages as https://app.example:8443, got {shown(text)}")
+    return found[1].lower()
 
 
 def _data_folder(engine: ProceduralMemoryEngine | None, path: str | os.PathLike[str] | None) -> Path:

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from procedural_memory.engine import ProceduralMemoryEngine
 from procedural_memory.errors import ProceduralMemoryError
+from procedural_memory.privacy import DISABLE, is_disabled
 
 __all__ = ["Backend", "Busy"]
 
@@ -20,6 +21,7 @@ _log = logging.getLogger("procedural_memory.server")
 
 _THREADS = 4
 """The engine answers one call at a time; the others read requests and write answers meanwhile."""
+_STUCK = 120.0
 _ANSWER_WITHIN = 2.0
 """Seconds within which an engine that is well tells of its health."""
 
@@ -58,6 +60,8 @@ class Backend:
         self._pool = ThreadPoolExecutor(_THREADS, "procedural-memory")
         self._watch = ThreadPoolExecutor(1, "procedural-memory-health")
         self._asked: asyncio.Future[dict[str, Any]] | None = None
+        self._asked_at = 0.0
+        self._opens = False
         self.failure: str | None = None
         self.calls = 0
         """How many calls wait or run."""
@@ -93,27 +97,32 @@ class Backend:
         """
         if self.calls >= self._waiting:
             raise Busy
-        until = time.monotonic() + self._patience
-
-        def call() -> T:
-            if time.monotonic() > until:
-                raise Busy
-            return work(self.engine())
-
+        try:
+            future = self._pool.submit(lambda: work(self.engine()))
+        except RuntimeError:  # it has ended
+            raise Busy from None
         self.calls += 1
-        future = self._pool.submit(call)
         loop = asyncio.get_running_loop()
         # Counted until it is done, not until nobody waits for it.
         future.add_done_callback(lambda _: _on(loop, self._done))
         # A client that has gone does not stop what was accepted.
-        return await asyncio.shield(asyncio.wrap_future(future))
+        answer = asyncio.wrap_future(future)
+        try:
+            return await asyncio.wait_for(asyncio.shield(answer), self._patience)
+        except asyncio.TimeoutError:
+            if future.cancel():
+                raise Busy from None
+        return await asyncio.shield(answer)  # it has begun, and is finished
 
     def _done(self) -> None:
         self.calls -= 1
 
     async def health(self) -> tuple[str, str | None]:
         """Return the state, ``"healthy"``, ``"degraded"``, ``"loading"`` or ``"unavailable"``, and the reason."""
+        if is_disabled():
+            return "healthy", f"{DISABLE} turns everything off: nothing is learned or predicted"
         if self._engine is None:
+            self.open_soon()
             if self.failure is not None:
                 return "unavailable", f"the memory cannot be opened ({self.failure}); the server's log tells more"
             return "loading", "the memory is being opened"
@@ -122,6 +131,8 @@ class Backend:
         except ProceduralMemoryError as error:
             _log.error("the memory does not answer: %s", error)
             return "unavailable", f"the memory does not answer ({type(error).__name__}); the server's log tells more"
+        if sizes is None and time.monotonic() - self._asked_at > _STUCK:
+            return "degraded", f"busy: a call has been going on for more than {_STUCK:.0f} seconds"
         if sizes is None:
             return "healthy", "busy: a long call is going on, others wait for it"
         if sizes["embedder"]["problem"] is not None:
@@ -134,20 +145,25 @@ class Backend:
             return None
         if self._asked is None or self._asked.done():  # one question at a time, however many ask
             self._asked = asyncio.wrap_future(self._watch.submit(self._engine.stats))
+            self._asked_at = time.monotonic()
         try:
             return await asyncio.wait_for(asyncio.shield(self._asked), _ANSWER_WITHIN)
         except asyncio.TimeoutError:
             return None
 
     def open_soon(self) -> None:
-        """Begin to open the engine."""
-        self._watch.submit(self._open_quietly)
+        """Begin to open the engine, unless that has been begun."""
+        if not self._opens and self._engine is None:
+            self._opens = True
+            self._watch.submit(self._open_quietly)
 
     def _open_quietly(self) -> None:
         try:
             self.engine()
         except Exception:  # told by health, and by every call
             _log.debug("not opened", exc_info=True)
+        finally:
+            self._opens = False
 
     def close(self) -> None:
         """Finish the calls that were accepted; close the engine, unless it belongs to somebody else."""

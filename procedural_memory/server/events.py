@@ -61,7 +61,10 @@ class Feed:
                 if now is not None and place is None:
                     place = now
                 if now is not None and place is not None and now != place:
-                    place, steps = await self._backend.run(_since(place))
+                    try:
+                        place, steps = await self._backend.run(_since(place))
+                    except (Busy, ProceduralMemoryError):  # it is told a little later
+                        steps = []
                     if steps:
                         kept = [{name: asdict(step)[name] for name in _FIELDS} for step in steps]
                         data = json.dumps({"commands": kept, "place": place})

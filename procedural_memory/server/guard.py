@@ -21,8 +21,8 @@ Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-LOCAL_HOSTS = frozenset({"localhost", "testserver"})
-"""Names that no page from elsewhere can have: the second one is that of Starlette's test client."""
+LOCAL_HOSTS = frozenset({"localhost"})
+"""Names that no page from elsewhere can have."""
 
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
 _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
@@ -71,7 +71,7 @@ class Guard:
     ) -> None:
         self._app = app
         self._token = None if token is None else token.encode("utf-8")
-        self._hosts = frozenset(host.lower().rstrip(".") for host in hosts) | LOCAL_HOSTS
+        self._hosts = frozenset(_host_name(host) or host for host in hosts) | LOCAL_HOSTS
         self._origins = frozenset(origins)
         self._open_to_all = open_to_all
         self._max_body = max_body
@@ -82,6 +82,8 @@ class Guard:
         if scope["type"] != "http":
             if scope["type"] == "lifespan":
                 await self._app(scope, receive, send)
+            elif scope["type"] == "websocket":  # there is none
+                await send({"type": "websocket.close", "code": 1008})
             return
         headers = _headers(scope)
         send = _with_safe_headers(send)
@@ -111,7 +113,10 @@ class Guard:
         path = scope["path"].removeprefix(scope.get("root_path", "")) or "/"
         if self._token is not None and not self._open_to_all(path) and not self._is_known(headers):
             return 401, "Authorization: must be 'Bearer' and the token of this server"
-        if write and (length := headers.get(b"content-length")) and not length[0].isdigit():
+        length = headers.get(b"content-length")
+        if not write and (b"transfer-encoding" in headers or (length and length != [b"0"])):
+            return 400, f"body: {scope['method']} takes none"
+        if write and length and not length[0].isdigit():
             return 400, "Content-Length: must be a number"
         if write and length and int(length[0]) > self._max_body:
             return 413, f"body: must have at most {self._max_body:,} bytes, got {int(length[0]):,}"
@@ -162,6 +167,8 @@ class _Body:
             return 408, f"body: must arrive within {self._within:g} seconds"
         except OverflowError:
             return 413, f"body: must have at most {self._most:,} bytes"
+        if any(b"\0" in part for part in self._parts):
+            return 422, "body: must be JSON in UTF-8"
         if _depth(b"".join(self._parts)) > _DEEPEST:
             return 422, f"body: must not be nested more than {_DEEPEST} deep"
         return None
@@ -269,8 +276,8 @@ async def refuse(send: Send, status: int, detail: str) -> None:
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode("ascii"))]
     if status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
-    if status in (408, 413):
-        headers.append((b"connection", b"close"))
+    # What is left of a body is not read to its end.
+    headers.append((b"connection", b"close"))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 

@@ -5,19 +5,21 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-import time
 from collections import OrderedDict
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from procedural_memory.commands.redact import redact
 from procedural_memory.engine import ProceduralMemoryEngine
-from procedural_memory.errors import ClosedError, InvalidInputError, ProceduralMemoryError, SessionConflictError
+from procedural_memory.errors import InvalidInputError, SessionConflictError
 from procedural_memory.server.refusals import Refused
 from procedural_memory.session import Session
 from procedural_memory.types import Outcome
 
 __all__ = ["LiveSessions"]
+
+_BEGUN = 100_000
 
 
 class LiveSessions:
@@ -29,26 +31,20 @@ class LiveSessions:
         A private folder that the workers of one server share; what a session was begun with is kept there.
     most : int
         So many are kept in memory; the others are read from the store when they are used again.
-    idle : float
-        Seconds without a request after which a session is closed, with unknown outcome.
     """
 
-    def __init__(self, folder: Path | None = None, most: int = 1_000, idle: float = 12 * 3_600.0) -> None:
+    def __init__(self, folder: Path | None = None, most: int = 1_000) -> None:
         self._folder = folder
         self._most = most
-        self._idle = idle
         self._lock = threading.Lock()
-        self._kept: OrderedDict[str, tuple[Session, float]] = OrderedDict()
+        self._kept: OrderedDict[str, Session] = OrderedDict()
+        self._begun: OrderedDict[str, dict[str, Any]] = OrderedDict()  # of one worker, in place of the folder
 
     def start(self, engine: ProceduralMemoryEngine, given: dict[str, Any]) -> Session:
         """Begin a session."""
-        self._close_idle()
         live = engine.session(**given)
-        if self._folder is not None:
-            self._folder.mkdir(mode=0o700, exist_ok=True)
-            self._file(live.session_id).write_text(json.dumps(live.defaults), encoding="utf-8")
-        self._keep(live)
-        return live
+        self._note(live)
+        return self._keep(live)
 
     def get(self, engine: ProceduralMemoryEngine, session_id: str) -> Session:
         """Return the open session with that id.
@@ -58,19 +54,17 @@ class LiveSessions:
         Refused
             There is none.
         """
+        name = redact(session_id)  # as it was kept
         with self._lock:
-            kept = self._kept.get(session_id)
+            kept = self._kept.get(name)
         if kept is not None:
-            live = kept[0]
-        else:
-            try:
-                live = engine.session(session_id=session_id, resume=True, **self._begun_with(session_id))
-            except SessionConflictError:
-                raise Refused(409, f"session_id: session {session_id!r} is closed; start another one") from None
-            except InvalidInputError:
-                raise Refused(404, f"session_id: there is no session {session_id!r}") from None
-        self._keep(live)
-        return live
+            return self._keep(kept)
+        try:
+            return self._keep(engine.session(session_id=name, resume=True, **self._begun_with(name)))
+        except SessionConflictError:
+            raise Refused(409, f"session_id: session {session_id!r} is closed; start another one") from None
+        except InvalidInputError:
+            raise Refused(404, f"session_id: there is no session {session_id!r}") from None
 
     def gone(self, session_id: str) -> Refused:
         """Let go of a session that turned out to be closed or forgotten; return what to answer."""
@@ -84,35 +78,41 @@ class LiveSessions:
         self._drop(session_id)
         return pattern_id
 
-    def _begun_with(self, session_id: str) -> dict[str, Any]:
+    def _note(self, live: Session) -> None:
+        """Keep what a session was begun with: the store knows its steps alone."""
         if self._folder is not None:
-            with suppress(OSError, ValueError):
-                found: dict[str, Any] = json.loads(self._file(session_id).read_text(encoding="utf-8"))
-                return found
+            self._folder.mkdir(mode=0o700, exist_ok=True)
+            self._file(live.session_id).write_text(json.dumps(live.defaults), encoding="utf-8")
+            return
+        with self._lock:
+            self._begun[live.session_id] = live.defaults
+            while len(self._begun) > _BEGUN:
+                self._begun.popitem(last=False)
+
+    def _begun_with(self, session_id: str) -> dict[str, Any]:
+        if self._folder is None:
+            with self._lock:
+                return dict(self._begun.get(session_id, {}))
+        with suppress(OSError, ValueError):
+            found: dict[str, Any] = json.loads(self._file(session_id).read_text(encoding="utf-8"))
+            return found
         return {}
 
-    def _keep(self, live: Session) -> None:
+    def _keep(self, live: Session) -> Session:
         with self._lock:
-            self._kept[live.session_id] = live, time.monotonic()
+            kept = self._kept.setdefault(live.session_id, live)
             self._kept.move_to_end(live.session_id)
             while len(self._kept) > self._most:
                 self._kept.popitem(last=False)
+        return kept
 
     def _drop(self, session_id: str) -> None:
         with self._lock:
-            self._kept.pop(session_id, None)
+            self._kept.pop(redact(session_id), None)
+            self._begun.pop(redact(session_id), None)
         if self._folder is not None:
             with suppress(OSError):
-                self._file(session_id).unlink()
-
-    def _close_idle(self) -> None:
-        until = time.monotonic() - self._idle
-        with self._lock:
-            idle = [live for live, used in self._kept.values() if used < until]
-        for live in idle:
-            with suppress(ClosedError, ProceduralMemoryError):
-                live.close()
-            self._drop(live.session_id)
+                self._file(redact(session_id)).unlink()
 
     def _file(self, session_id: str) -> Path:
         assert self._folder is not None

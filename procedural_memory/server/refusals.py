@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -64,7 +65,7 @@ def told(errors: Sequence[Any]) -> str:
     for error in errors[:5]:
         place = ""
         for part in error.get("loc", ()):
-            if not str(part).startswith("<"):  # a tag of the model
+            if not re.match(r"<|constrained-|function-", str(part)):  # which of the forms that a value may have
                 place += f"[{part}]" if isinstance(part, int) else f".{part}"
         lines.append(f"{place.removeprefix('.') or 'request'}: {_rule(error)}")
     more = f"; and {len(errors) - 5} more" if len(errors) > 5 else ""

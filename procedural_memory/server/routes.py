@@ -14,6 +14,7 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 from procedural_memory import __version__
 from procedural_memory.engine import ProceduralMemoryEngine
 from procedural_memory.errors import ClosedError, ProceduralMemoryError
+from procedural_memory.privacy import DISABLE, is_disabled
 from procedural_memory.server import models
 from procedural_memory.server.backend import Backend, Busy
 from procedural_memory.server.events import Feed
@@ -223,6 +224,8 @@ def routes(  # a list of endpoints
         """Write the memory to a file, below the folders for snapshots."""
 
         def work(engine: ProceduralMemoryEngine) -> Any:
+            if is_disabled():
+                raise Refused(403, f"save: {DISABLE} turns everything off, and nothing was written")
             folders.save(engine, body.filepath)
             return _done(f"saved to {body.filepath}")
 
@@ -297,7 +300,9 @@ def _learned(engine: ProceduralMemoryEngine, pattern_id: str | None, given: int 
     if pattern_id is not None:
         return {"pattern_id": pattern_id, "message": "learned"}
     least = engine.stats()["min_commands"]
-    if given is None:
+    if is_disabled():
+        message = f"nothing was learned: {DISABLE} turns everything off"
+    elif given is None:
         message = f"no pattern was formed: the session has fewer than {least} commands; its steps are kept"
     else:
         why = f"has {given}" if given < least else "has fewer after what is kept out"

@@ -38,15 +38,40 @@ _HEAD_WITHIN = 10.0
 """Seconds for the head of a request to arrive."""
 _HEAD = 32_768
 """Bytes of the head of a request."""
+_PIECE = 131_072
 _CONNECTIONS = 1_024
 _END_WITHIN = 60
 """Seconds for answers to be taken when the server ends; the work itself is finished however long it takes."""
 
 
-class Protocol(H11Protocol):
-    """HTTP/1.1 that waits for the head of a request for a while only, and lets event streams end at shutdown."""
+class _Connection(h11.Connection):
+    """Counts how much of what comes is content: a body in tiny chunks costs more to read than any other."""
 
+    raw = content = 0
+
+    def next_event(self) -> Any:
+        """Count it."""
+        event = super().next_event()
+        if isinstance(event, h11.Request):
+            self.raw = self.content = 0
+        elif isinstance(event, h11.Data):
+            self.content += len(event.data)
+        return event
+
+
+class Protocol(H11Protocol):
+    """HTTP/1.1 that waits for the head of a request, and for an answer to be taken, for a while only.
+
+    It refuses bodies in tiny chunks, and lets event streams end at shutdown.
+    """
+
+    conn: _Connection
     _waiting: asyncio.TimerHandle | None = None
+    _stalled: asyncio.TimerHandle | None = None
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.conn = _Connection(h11.SERVER, _HEAD)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait."""
@@ -55,8 +80,11 @@ class Protocol(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Go on waiting while only a part of a head is there."""
+        self.conn.raw += len(data)
         super().data_received(data)
-        if self.conn.their_state is h11.IDLE:
+        if self.conn.raw > 1.25 * self.conn.content + _HEAD + _PIECE and self.conn.their_state is h11.SEND_BODY:
+            self.transport.abort()
+        elif self.conn.their_state is h11.IDLE:
             self._wait()
         else:
             self._stop_waiting()
@@ -64,7 +92,20 @@ class Protocol(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop waiting."""
         self._stop_waiting()
+        self.resume_writing()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """Begin to wait until the answer is taken."""
+        super().pause_writing()
+        self._stalled = self._stalled or self.loop.call_later(_END_WITHIN, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """Stop waiting for that."""
+        super().resume_writing()
+        if self._stalled is not None:
+            self._stalled.cancel()
+            self._stalled = None
 
     def shutdown(self) -> None:
         """End."""
@@ -130,11 +171,13 @@ def serve(
             f"host: must be a loopback address without a token, got {host!r}; give a token to be reached by others"
         )
     path = options.get("path", "default")
+    options = {"allowed_hosts": (), **options}
     if workers > 1 and path is None:
         raise InvalidInputError("workers: must be 1 for a memory that is not a file; name one with path")
     _check(path)
+    create_app(**options)  # says what is wrong with them before anything is listened on
     if not _is_loopback(host):
-        options["allowed_hosts"] = [*options.get("allowed_hosts", ()), host, socket.gethostname(), socket.getfqdn()]
+        options["allowed_hosts"] = [*options["allowed_hosts"], host, socket.gethostname(), socket.getfqdn()]
     with _listening(host, port, uds) as (listener, address), _shared(workers) as shared:
         config = uvicorn.Config(
             partial(_application, os.getpid() if workers > 1 else None, log_requests, {**options, "shared": shared}),
@@ -274,9 +317,11 @@ def _shared(workers: int) -> Iterator[Path | None]:
     folder = Path(tempfile.mkdtemp(prefix="procedural-memory-"))
     figures = folder / "figures"
     figures.mkdir(mode=0o700)
+    before = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(figures)  # read by the client library when it is imported
     try:
         yield folder / "sessions"
     finally:
         del os.environ["PROMETHEUS_MULTIPROC_DIR"]
+        os.environ |= {} if before is None else {"PROMETHEUS_MULTIPROC_DIR": before}
         shutil.rmtree(folder, ignore_errors=True)

@@ -1,7 +1,7 @@
 """Files that a client may name: only below some folders, never through a link, never over what is not a snapshot.
 
-A name is checked while it is opened, a folder at a time: what lies between check and use cannot be swapped. The engine
-itself works on a copy in a folder of its own.
+A name is checked while it is opened, a folder at a time, so that no folder on the way can be swapped for a link. The
+engine itself works on a copy in a folder of its own.
 """
 
 from __future__ import annotations
@@ -50,18 +50,19 @@ class SnapshotFolders:
     def save(self, engine: ProceduralMemoryEngine, filepath: str) -> None:
         """Write a snapshot under a name that a client gave."""
         with self._opened(filepath) as (folder, name), tempfile.TemporaryDirectory(prefix=_PREFIX) as own:
-            self._check_free(engine, filepath, folder, Path(own, name))
-            engine.save(Path(own, name))
-            _put(Path(own, name), folder, filepath)
+            copy = Path(own, f"snapshot{Path(name).suffix}")
+            before = self._check_free(engine, filepath, folder, name, copy)
+            engine.save(copy)
+            _put(copy, folder, name, filepath, before)
 
     def load(self, engine: ProceduralMemoryEngine, filepath: str, mode: str | None) -> Loaded:
         """Read a snapshot that a client named."""
         with self._opened(filepath) as (folder, name), tempfile.TemporaryDirectory(prefix=_PREFIX) as own:
-            copy = Path(own, name)
+            copy = Path(own, f"snapshot{Path(name).suffix}")
             if _beside(name, folder):
                 raise Refused(422, f"filepath: {filepath!r} is a memory in use, or was not closed; save it to load it")
             try:
-                _copy(filepath, folder, copy)
+                _copy(filepath, folder, name, copy)
             except FileNotFoundError:
                 raise Refused(404, f"filepath: there is no file {filepath!r}") from None
             with _telling(filepath, copy):
@@ -105,19 +106,22 @@ class SnapshotFolders:
                             return real, parts
         raise Refused(403, f"filepath: {filepath!r} lies outside the folders for snapshots; {_FLAG}")
 
-    def _check_free(self, engine: ProceduralMemoryEngine, filepath: str, folder: int, copy: Path) -> None:
-        """Refuse to write over what is no snapshot."""
+    def _check_free(
+        self, engine: ProceduralMemoryEngine, filepath: str, folder: int, name: str, copy: Path
+    ) -> os.stat_result | None:
+        """Refuse to write over what is no snapshot; return what is there."""
         try:
-            status = _copy(filepath, folder, copy)
+            status = _copy(filepath, folder, name, copy)
         except FileNotFoundError:
-            return
+            return None
         store = engine.stats()["path"]
         with suppress(OSError):
             if store is not None and os.path.samestat(status, os.stat(store)):
                 raise Refused(403, f"filepath: {filepath!r} is the memory itself; name another file")
-        if _beside(copy.name, folder) or not is_snapshot(copy):
+        if _beside(name, folder) or not is_snapshot(copy):
             raise Refused(403, f"filepath: {filepath!r} is no snapshot of this package, and is not overwritten")
         copy.unlink()
+        return status
 
 
 @contextmanager
@@ -129,13 +133,15 @@ def _telling(filepath: str, copy: Path) -> Iterator[None]:
         raise Refused(422, str(error).replace(str(copy), filepath)) from None
 
 
-def _copy(filepath: str, folder: int, copy: Path) -> os.stat_result:
+def _copy(filepath: str, folder: int, name: str, copy: Path) -> os.stat_result:
     """Copy a file that belongs to this user; a link, a device or another user's file is refused."""
     try:
-        handle = os.open(copy.name, _FILE, dir_fd=folder)
+        handle = os.open(name, _FILE, dir_fd=folder)
     except FileNotFoundError:
         raise
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise Refused(422, "filepath: the name of the file is too long") from None
         why = "is a link" if error.errno in _LINKED else "cannot be read"
         raise Refused(403, f"filepath: {filepath!r} {why}") from None
     foreign = Refused(403, f"filepath: {filepath!r} is not a file of the user who runs the server")
@@ -154,20 +160,32 @@ def _copy(filepath: str, folder: int, copy: Path) -> os.stat_result:
     return status
 
 
-def _put(copy: Path, folder: int, filepath: str) -> None:
-    """Move a finished file to its place: whole, synced, private, or not at all."""
-    temporary = f".{copy.name}.{os.urandom(8).hex()}"
+def _put(copy: Path, folder: int, name: str, filepath: str, before: os.stat_result | None) -> None:
+    """Move a finished file to its place: whole, synced, private, and only over what stood there before."""
+    temporary = f".{os.urandom(8).hex()}.saving"
     try:
         with open(copy, "rb") as source, open(temporary, "xb", opener=_private_in(folder)) as target:
             shutil.copyfileobj(source, target, 1 << 20)
             target.flush()
             os.fsync(target.fileno())
-        os.replace(temporary, copy.name, src_dir_fd=folder, dst_dir_fd=folder)
+        if before is None:  # a link takes no name that is taken
+            os.link(temporary, name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
+            os.unlink(temporary, dir_fd=folder)
+        elif _same(before, os.stat(name, dir_fd=folder, follow_symlinks=False)):
+            os.replace(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+        else:
+            raise FileExistsError
         os.fsync(folder)
     except OSError as error:
         with suppress(OSError):
             os.unlink(temporary, dir_fd=folder)
+        if isinstance(error, FileExistsError):
+            raise Refused(403, f"filepath: {filepath!r} was changed meanwhile, and is not overwritten") from None
         raise StorageError(f"save {filepath!r}: the file cannot be written ({error})") from error
+
+
+def _same(one: os.stat_result, other: os.stat_result) -> bool:
+    return os.path.samestat(one, other) and one.st_mtime_ns == other.st_mtime_ns
 
 
 def _private(path: str, flags: int) -> int:

@@ -384,8 +384,8 @@ class Store(Protocol):
         """Write what hooks could not write when it happened, outside of transactions; return how many steps."""
         ...
 
-    def newest_steps(self, after: int, limit: int) -> list[Command]:
-        """Return the newest steps of the log behind row `after`, at most `limit`, in the order of the log."""
+    def rows_after(self, seq: int, limit: int) -> list[LogRow]:
+        """Return the next rows of the log behind a row."""
         ...
 
     def told_elsewhere(self, command: Command, within: float) -> list[LogRow]:

@@ -593,25 +593,20 @@ class SQLiteStore:
 
     def tail(self, limit: int) -> list[LogRow]:
         """Return the next rows of the log that are not yet part of the derived state."""
+        return self.rows_after(self.meta("derived") or 0, limit)
+
+    def rows_after(self, seq: int, limit: int) -> list[LogRow]:
+        """Return the next rows of the log behind a row."""
         rows = self._all(
             f"SELECT l.seq, l.session, l.step, {_STEP_COLUMNS} FROM log l {_STEP_JOINS}"
             " WHERE l.seq > ? ORDER BY l.seq LIMIT ?",
-            (self.meta("derived") or 0, limit),
+            (seq, limit),
         )
         return [LogRow(row[0], row[1], row[2], None if row[3] is None else Command(*row[3:])) for row in rows]
 
     def last_row(self) -> int:
         """Return the number of the last row of the log, 0 where it is empty."""
         return int(self._one("SELECT coalesce(max(seq), 0) FROM log")[0])
-
-    def newest_steps(self, after: int, limit: int) -> list[Command]:
-        """Return the newest steps of the log behind a row."""
-        rows = self._all(
-            f"SELECT {_STEP_COLUMNS} FROM log l {_STEP_JOINS} WHERE l.seq > ? AND l.command IS NOT NULL"
-            " ORDER BY l.seq DESC LIMIT ?",
-            (after, limit),
-        )
-        return [Command(*row) for row in reversed(rows)]
 
     def told_elsewhere(self, command: Command, within: float) -> list[LogRow]:
         """Return the rows of other sources with this line, from a host that may be the same, at about its time."""

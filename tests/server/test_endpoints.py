@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from fastapi.testclient import TestClient
 import procedural_memory
 from procedural_memory import ProceduralMemoryEngine
 from procedural_memory.server import create_app
+from procedural_memory.server.live import LiveSessions
+from procedural_memory.server.refusals import Refused
 
 RELEASE = ["git status", "git add .", "git commit -m wip", "git push"]
 
@@ -253,6 +256,37 @@ def test_a_session_that_was_forgotten_is_told(client: TestClient) -> None:
     assert client.post("/sessions", json={"session_id": "a/b"}).status_code == 422
 
 
+def test_a_session_goes_on_when_it_is_no_longer_in_memory(engine: ProceduralMemoryEngine) -> None:
+    """With all that it was begun with; also under an id that was redacted."""
+    live = LiveSessions(most=2)
+    secret = "token=ghp_0123456789abcdefghijABCDEFGHIJ012345"
+    for name in ("first", secret):
+        kept = live.start(engine, {"session_id": name, "cwd": "/src/shop", "actor": "agent"})
+        kept.record("make it", output="in src/a.py")
+        assert live.get(engine, name) is kept
+        for _ in range(3):
+            live.start(engine, {})
+        again = live.get(engine, name)
+        assert again is not kept
+        step = again.record("ls")
+        assert (step.cwd, step.actor) == ("/src/shop", "agent")
+        assert live.close(engine, name, "success") is None
+        with pytest.raises(Refused):
+            live.get(engine, name)
+    assert engine.forget(containing="make it", dry_run=True).steps == 2
+
+
+def test_turned_off_it_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Nothing is learned or saved, and no answer claims that it was."""
+    monkeypatch.setenv("PROCEDURAL_MEMORY_DISABLE", "1")
+    with ProceduralMemoryEngine(embedder="lexical") as engine:
+        client = TestClient(create_app(engine, snapshot_dirs=[tmp_path]))
+        assert "turns everything off" in client.get("/health").json()["reason"]
+        assert "turns everything off" in _learn(client, RELEASE)["message"]
+        assert client.post("/save", json={"filepath": "m.json"}).status_code == 403
+    assert not list(tmp_path.iterdir())
+
+
 def test_similar_outcome_and_feedback(client: TestClient, engine: ProceduralMemoryEngine) -> None:
     """As the engine answers."""
     for end in ("success", "failure"):
@@ -346,8 +380,11 @@ def test_without_an_engine_it_opens_its_own(tmp_path: Path) -> None:
         assert client.get("/stats").json()["session_count"] == 1
     lazy = TestClient(create_app(path=path, embedder="lexical"))
     assert lazy.get("/health").json()["status"] == "loading"
+    until = time.monotonic() + 20
+    while lazy.get("/health").json()["status"] != "healthy":  # asked for its health it opens the memory, too
+        assert time.monotonic() < until
+        time.sleep(0.02)
     assert lazy.get("/stats").json()["session_count"] == 1
-    assert lazy.get("/health").json()["status"] == "healthy"
 
 
 def test_a_memory_that_cannot_be_opened_is_told_without_its_path(tmp_path: Path) -> None:

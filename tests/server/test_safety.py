@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import threading
@@ -16,13 +17,15 @@ pytest.importorskip("prometheus_client")
 from fastapi.testclient import TestClient
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from starlette.websockets import WebSocketDisconnect
 
 from procedural_memory import ProceduralMemoryEngine
 from procedural_memory.server import create_app
+from procedural_memory.server.backend import Backend, Busy
 from procedural_memory.server.guard import _depth, _host_name
 
 STEPS = {"session_commands": ["git add .", "git commit -m wip", "git push"]}
-LOCAL = ["127.0.0.1:8002", "localhost", "[::1]:8002", "192.168.1.5", "memory.localhost:80", "testserver"]
+LOCAL = ["127.0.0.1:8002", "localhost", "[::1]:8002", "192.168.1.5", "memory.localhost:80"]
 FOREIGN = ["evil.example", "localhost.evil.example", "evil.example:8002", "", "127.0.0.1.evil.example", "a b", "x:y:z"]
 
 
@@ -86,7 +89,7 @@ def test_a_page_from_elsewhere_may_not_write(client: TestClient, headers: dict[s
 
 def test_the_own_page_may_write(engine: ProceduralMemoryEngine) -> None:
     """Its origin is the host that is asked; a named origin may, too, and is told so."""
-    client = TestClient(create_app(engine, cors_origins=["https://app.example"]))
+    client = TestClient(create_app(engine, cors_origins=["https://App.example/"]))
     for headers in ({"Origin": "http://testserver"}, {"Origin": "https://app.example", "Sec-Fetch-Site": "cross-site"}):
         answer = client.post("/predict", json={}, headers=headers)
         assert answer.status_code == 200
@@ -147,6 +150,7 @@ def test_without_the_token_nothing_is_told(engine: ProceduralMemoryEngine, heade
         (b"\xff\xfe\x00", 422),
         (b"not json", 422),
         (b"null", 422),
+        (("[" * 900 + '"\u2241"' + "]" * 900).encode("utf-16"), 422),
     ],
 )
 def test_a_body_that_is_too_much_is_refused(client: TestClient, content: bytes, status: int) -> None:
@@ -171,6 +175,49 @@ def test_a_length_that_lies_is_refused(client: TestClient) -> None:
     assert answer.status_code == 413
     pieces = (b"x" * 65_536 for _ in range(100))
     assert client.post("/learn", content=pieces, headers=json_type).status_code == 413
+
+
+def test_a_read_takes_no_body(client: TestClient) -> None:
+    """There is no reason for one, and it could come slowly."""
+    assert client.request("GET", "/stats", content=b"x").status_code == 400
+    assert client.request("GET", "/stats", headers={"Content-Length": "0"}).status_code == 200
+
+
+def test_there_is_no_websocket(client: TestClient) -> None:
+    """Nobody waits for one."""
+    with pytest.raises(WebSocketDisconnect), client.websocket_connect("/events"):
+        pass
+
+
+def test_a_call_that_waited_for_too_long_is_not_begun(
+    engine: ProceduralMemoryEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """503 after its patience, and nothing of it was done; what runs is finished."""
+    free, calls = threading.Event(), []
+
+    def slow(self: ProceduralMemoryEngine, *args: Any, **options: Any) -> Any:
+        calls.append(args)
+        assert free.wait(20)
+        return []
+
+    monkeypatch.setattr(ProceduralMemoryEngine, "predict_next_action", slow)
+    backend = Backend(engine, waiting=100, patience=0.3)
+
+    async def ask() -> list[Any]:
+        running = [asyncio.create_task(backend.run(lambda e: e.predict_next_action([]))) for _ in range(6)]
+        await asyncio.sleep(1.0)
+        done = [task for task in running if task.done()]
+        free.set()
+        await asyncio.gather(*running, return_exceptions=True)
+        assert all(isinstance(task.exception(), Busy) for task in done)
+        return done
+
+    assert len(asyncio.run(ask())) == 2
+    assert len(calls) == 4
+    backend.close()
+    with pytest.raises(Busy):
+        asyncio.run(backend.run(lambda e: e.stats()))
+    assert backend.calls == 0
 
 
 def test_a_form_cannot_write(client: TestClient) -> None:

@@ -121,7 +121,7 @@ def test_what_was_acknowledged_is_kept(tmp_path: Path, workers: str) -> None:
 
 
 def test_a_stream_ends_with_the_server(tmp_path: Path) -> None:
-    """Who listens for events keeps nobody waiting; until then each new step is told once."""
+    """Who listens for events keeps nobody waiting; until then each new step is told once, however many there are."""
     options = ["--path", str(tmp_path / "m.sqlite3"), "--embedder", "lexical"]
     with running(tmp_path, *options) as server, _connection(server) as stream:
         stream.sendall(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
@@ -138,7 +138,13 @@ def test_a_stream_ends_with_the_server(tmp_path: Path) -> None:
         assert got.count(b"make it") == 1
         assert b"abcdefgh12345678" not in got
         assert b"event: learned" in got
-        place = int(got.split(b"id: ")[1].split(b"\n")[0])
+        _ask(server.address, "/learn", {"session_commands": [f"many{number}" for number in range(350)]})
+        while b"many349" not in got:
+            part = stream.recv(65_536)
+            assert part, got
+            got += part
+        assert all(got.count(b'"many%d"' % number) == 1 for number in range(350))
+        place = int(got.split(b"id: ")[-1].split(b"\n")[0])
         begin = time.monotonic()
         assert server.end() == 0
         assert time.monotonic() - begin < 20
@@ -318,6 +324,41 @@ def test_a_slow_head_and_a_slow_body_end(tmp_path: Path) -> None:
     finally:
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0
+
+
+def test_a_body_in_tiny_chunks_is_cut_off(server: Running) -> None:
+    """It would keep the server busy for long; others are served meanwhile."""
+    chunks = b"1\r\n \r\n" * 40_000
+    head = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+    begin = time.monotonic()
+    with _connection(server) as client, suppress(OSError):
+        client.sendall(head)
+        for _ in range(50):
+            client.sendall(chunks)
+        assert client.recv(100) == b""
+    assert time.monotonic() - begin < 10
+    body = json.dumps({"current_context": ["ls"] * 500}).encode()
+    with _connection(server) as client:  # as clients chunk that mean well
+        client.sendall(head.replace(b"Host", b"Content-Type: application/json\r\nConnection: close\r\nHost"))
+        for at in range(0, len(body), 1_000):
+            piece = body[at : at + 1_000]
+            client.sendall(f"{len(piece):x}\r\n".encode() + piece + b"\r\n")
+        client.sendall(b"0\r\n\r\n")
+        assert client.recv(65_536).startswith(b"HTTP/1.1 200")
+
+
+def test_wrong_options_are_told_before_anything_is_served(tmp_path: Path) -> None:
+    """Also with workers, which would be started again and again."""
+    (tmp_path / "empty").touch()
+    path = ["--path", str(tmp_path / "m.sqlite3"), "--port", "0"]
+    for options in (
+        ["--token-file", str(tmp_path / "empty")],
+        ["--cors-origin", "*"],
+        ["--cors-origin", "app.example"],
+    ):
+        for workers in ("1", "2"):
+            told = _failing(*path, *options, "--workers", workers)
+            assert "Serving" not in told
 
 
 def test_the_log_is_json_and_tells_no_command(server: Running) -> None:

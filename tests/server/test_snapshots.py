@@ -208,3 +208,34 @@ def test_a_save_that_fails_leaves_what_was_there(service: Service, monkeypatch: 
     assert [item.name for item in service.inside.iterdir()] == ["memory.json"]
     service.engine.forget(containing="a", template="a")
     service.engine.load(service.inside / "memory.json", mode="replace")
+
+
+def test_what_appears_meanwhile_is_not_written_over(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither where nothing was, nor where a snapshot was."""
+    save = ProceduralMemoryEngine.save
+
+    def slow(engine: ProceduralMemoryEngine, path: Path) -> Path:
+        (service.inside / "free.json").write_text("precious")
+        (service.inside / "taken.json").unlink(missing_ok=True)
+        (service.inside / "taken.json").write_text("precious")
+        return save(engine, path)
+
+    assert service.post("/save", "taken.json") == 200
+    monkeypatch.setattr(ProceduralMemoryEngine, "save", slow)
+    for name in ("free.json", "taken.json"):
+        (service.inside / "free.json").unlink(missing_ok=True)
+        if name == "taken.json":
+            save(service.engine, service.inside / name)
+        assert service.post("/save", name) == 403
+        assert (service.inside / name).read_text() == "precious"
+    assert sorted(item.name for item in service.inside.iterdir()) == ["free.json", "taken.json"]
+
+
+def test_odd_names_show_nothing_of_the_server(service: Service) -> None:
+    """A refusal names what the client named, whatever that holds; a name that is too long is said to be that."""
+    for name in ("a\\b'c.json", "\x7f.json", "ü\n.json", "'.pkl"):
+        (service.inside / name).write_text("garbage")
+        assert service.post("/load", name) == 422, name
+    for length in (240, 300):
+        assert service.post("/save", "x" * length + ".json") in (200, 422)
+        assert service.post("/load", "x" * length + ".json") in (200, 422)
