@@ -17,6 +17,8 @@ PUBLIC = [
     "EmbeddingServiceError",
     "Evidence",
     "Forgotten",
+    "ImportReport",
+    "ImportedSource",
     "InvalidInputError",
     "InvalidTypeError",
     "LexicalEmbedder",
