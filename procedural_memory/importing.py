@@ -104,8 +104,7 @@ def import_files(
         except StorageError as error:
             if path is not None and len(files) == 1:
                 raise
-            tally.problems.append(str(error))
-            tally.skipped["a file that cannot be read"] += 1
+            tally.unread.append(str(error))
         before += size
     return ImportReport(tuple(tally.report() for tally in tallies.values()), dry_run)
 
@@ -135,6 +134,7 @@ class _Tally:
     open_commands: int = 0
     skipped: Counter[str] = field(default_factory=Counter)
     problems: list[str] = field(default_factory=list)
+    unread: list[str] = field(default_factory=list)
     examples: list[str] = field(default_factory=list)
 
     def report(self) -> ImportedSource:
@@ -148,6 +148,7 @@ class _Tally:
             open_commands=self.open_commands,
             skipped=dict(self.skipped),
             problems=tuple(self.problems[:_PROBLEMS]),
+            unread=tuple(self.unread),
             examples=tuple(self.examples),
         )
 

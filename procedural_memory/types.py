@@ -183,6 +183,8 @@ class ImportedSource:
         Why something was left out -> how often.
     problems : tuple of str
         The first twenty of what was left out, with file, line and reason.
+    unread : tuple of str
+        Why files could not be read.
     examples : tuple of str
         Up to ten of the new command lines, redacted, oldest first.
     """
@@ -196,6 +198,7 @@ class ImportedSource:
     open_commands: int
     skipped: Mapping[str, int]
     problems: tuple[str, ...]
+    unread: tuple[str, ...]
     examples: tuple[str, ...]
 
 
