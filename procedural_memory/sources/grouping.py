@@ -2,7 +2,7 @@
 
 A session is what the history itself calls one, cut where nothing happened for the idle gap: so that a terminal which
 stays open for weeks comes to an end now and then, and reading a history bit by bit gives the sessions that reading
-it at once gives. Without ids of its own a history is also cut where its times go back (another shell's block begins)
+it at once gives; and after 5,000 commands. Without ids of its own a history is also cut where its times go back (another shell's block begins)
 and where one goes to another project; without times, into blocks of 40 commands.
 """
 
@@ -24,6 +24,7 @@ IDLE_GAP = 30 * 60.0
 """Seconds without a command that end a session, where the history has times."""
 
 _UNTIMED_SESSION = 40
+_LONGEST_SESSION = 5_000
 _BACK = 1.0
 """Seconds by which times may go back within a session: some shells know whole seconds only."""
 
@@ -75,16 +76,18 @@ class Grouper:
     def take(self, entries: Iterable[Entry]) -> Iterator[Run]:
         """Yield the sessions that are over while `entries` are read."""
         for entry in entries:
+            over: list[Run] = []
             run = self._open.get(entry.session)
             moved = self._moves(entry)
             if run is not None and (moved or self._cut(run, entry)):
-                yield self._open.pop(entry.session)
+                over.append(self._open.pop(entry.session))
                 run = None
             if run is None:
                 if len(self._open) >= _MANY:
-                    yield from self._idle(entry)
+                    over += self._idle(entry)
                 run = self._open[entry.session] = Run(entry.session)
-            run.add(entry)
+            run.add(entry)  # first, so that who is given a session knows what comes after it
+            yield from over
 
     def rest(self) -> list[Run]:
         """Return the sessions that are not over, oldest first, and let go of them."""
@@ -98,6 +101,8 @@ class Grouper:
 
     def _cut(self, run: Run, entry: Entry) -> bool:
         last = run.entries[-1]
+        if len(run.entries) >= _LONGEST_SESSION:
+            return True
         if entry.timestamp is None:
             return run.own is None and len(run.entries) >= _UNTIMED_SESSION
         if run.end is None:  # times begin here

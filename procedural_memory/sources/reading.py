@@ -49,14 +49,19 @@ def _known(known: Any) -> tuple[int, list[int]]:
 
 
 def _search(marks: Sequence[int], last: list[int]) -> int:
-    """Return the end of the longest run of lines that are the last ones known; of equally long ones the latest."""
+    """Return the end of the run of known lines that goes furthest; of those the longest, the latest one.
+
+    Not the longest of all: a shell may have dropped single lines that were typed again.
+    """
     places: dict[int, list[int]] = {}
     for number, mark in enumerate(last):
         places.setdefault(mark, []).append(number)
-    best = (min(_LEAST, len(last)) - 1, 0, 0)
+    least = min(_LEAST, len(last))
+    best = (-1, 0, 0)
     runs: dict[int, int] = {}
     for line, mark in enumerate(marks, 1):
         runs = {number: runs.get(number - 1, 0) + 1 for number in places.get(mark, ())}
         for number, length in runs.items():
-            best = max(best, (length, number, line))
+            if length >= least:
+                best = max(best, (number, length, line))
     return best[2]

@@ -10,6 +10,8 @@ from procedural_memory.sources.entry import Entry, joined, seconds, text
 __all__ = ["entries"]
 
 _EXTENDED = re.compile(r": *(\d{1,15}):(\d{1,12});(.*)", re.DOTALL)
+_LONGEST = 1e8
+"""Seconds that no command takes: a longer time is damage."""
 _ESCAPED = re.compile(rb"\x83(.)", re.DOTALL)
 _KEPT_BACKSLASH = re.compile(r"\\ +\Z")
 
@@ -42,6 +44,7 @@ def _entry(lines: list[bytes], begin: int) -> Iterator[Entry]:
     if not command.strip():
         return
     if extended and (start := seconds(extended[1])) is not None:
-        yield Entry(command, start, float(extended[2]) * 1000, line=begin)
+        spent = float(extended[2])
+        yield Entry(command, start, spent * 1000 if spent < _LONGEST else None, line=begin)
     else:
         yield Entry(command, line=begin)
