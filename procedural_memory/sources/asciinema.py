@@ -16,7 +16,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -77,14 +76,6 @@ def entries(lines: Iterable[bytes], skip: Skip) -> Iterator[Entry]:
             skip(1, "a recording that tells no commands: neither keys nor marks of shell integration are in it")
 
 
-@dataclass(slots=True)
-class _Typed:
-    """A line that was entered, until the terminal has shown it."""
-
-    entry: Entry
-    before: str
-
-
 class _Screen:
     """What the terminal shows, as far as it is needed to tell commands."""
 
@@ -96,7 +87,7 @@ class _Screen:
         self._shown = ""  # since the first key of the line that is being typed
         self._keys: list[str] | None = None  # None: edited in a way that is not known
         self._begun: tuple[float, int, bool] | None = None
-        self._waiting: list[_Typed] = []
+        self._waiting: Entry | None = None
         self._marked: Entry | None = None
         self._announced: str | None = None
         self._marks = False
@@ -108,12 +99,10 @@ class _Screen:
         plain = _ESCAPE.sub("", _MARK.sub("", output))
         self._shown = (self._shown + plain)[-_SHOWN:]
         self._line = _last_line(self._line + plain)
-        while self._waiting and not self._marks:
-            typed = self._waiting[0]
-            if not _is_shown(typed.entry.command, self._shown):
-                break
-            self._waiting.pop(0)
-            yield typed.entry
+        waiting = self._waiting
+        if waiting is not None and not self._marks and _is_shown(waiting.command, self._shown):
+            self._waiting = None
+            yield waiting
 
     def typed(self, keys: str, clock: float, number: int) -> None:
         """Take in keys."""
@@ -123,8 +112,8 @@ class _Screen:
                 continue
             if self._begun is None:
                 self._begun, self._keys = (clock, number, bool(_PROMPT.search(self._line))), []
-                if not self._waiting:
-                    self._shown = ""
+                self._give_up()
+                self._shown = ""
             if key in ("\r", "\n", "\r\n"):
                 self._enter()
             elif key in ("\x03", "\x04"):
@@ -141,11 +130,15 @@ class _Screen:
 
     def rest(self) -> Iterator[Entry]:
         """Yield what is left at the end."""
-        for typed in self._waiting:
-            if not self._marks:
-                self._skip(typed.entry.line, "keys that the terminal did not show: perhaps a password")
+        self._give_up()
         if self._marked is not None:
             yield self._marked
+
+    def _give_up(self) -> None:
+        """Let go of a line that the terminal did not show before the next one."""
+        if self._waiting is not None and not self._marks:
+            self._skip(self._waiting.line, "keys that the terminal did not show: perhaps a password")
+        self._waiting = None
 
     def _enter(self) -> None:
         assert self._begun is not None
@@ -158,7 +151,7 @@ class _Screen:
         elif not prompted:
             self._skip(number, "keys that were not typed at a prompt")
         elif line.strip():
-            self._waiting.append(_Typed(self._entry(line, clock, number), self._shown))
+            self._waiting = self._entry(line, clock, number)
 
     def _take(self, kind: str, rest: str, clock: float, number: int) -> Iterator[Entry]:
         fields = rest.split(";")
@@ -193,8 +186,21 @@ def _last_line(text: str) -> str:
 
 def _is_shown(command: str, shown: str) -> bool:
     """Return whether a terminal showed what was typed, key by key, wrapped or redrawn."""
-    squeezed = re.sub(r"[\s\x08]+", "", shown)
+    squeezed = re.sub(r"\s+", "", _corrected(shown))
     return re.sub(r"\s+", "", command) in squeezed
+
+
+def _corrected(shown: str) -> str:
+    """Return what is left of a text after its backspaces, each of which goes back to be written over."""
+    kept: list[str] = []
+    place = 0
+    for letter in shown:
+        if letter == "\b":
+            place = max(0, place - 1)
+            continue
+        kept[place : place + 1] = [letter]
+        place += 1
+    return "".join(kept)
 
 
 def _unescaped(line: str) -> str:

@@ -1,9 +1,9 @@
 """From the entries of a history to its sessions.
 
 A session is what the history itself calls one, cut where nothing happened for the idle gap: so that a terminal which
-stays open for weeks comes to an end now and then, and reading a history bit by bit gives the sessions that reading
-it at once gives; and after 5,000 commands. Without ids of its own a history is also cut where its times go back (another shell's block begins)
-and where one goes to another project; without times, into blocks of 40 commands.
+stays open for weeks comes to an end now and then, and reading a history bit by bit gives the sessions that reading it
+at once gives. It is cut after 5,000 commands, too. Without ids of its own a history is also cut where its times go back
+(another shell's block begins) and where one goes to another project; without times, into blocks of 40 commands.
 """
 
 from __future__ import annotations
