@@ -369,6 +369,9 @@ class ProceduralMemoryEngine:
             dry_run=dry_run,
             progress=progress,
         )
+        if report.new_sessions and not dry_run:
+            with self._changing():
+                self._catch_up()
         hide = self._privacy.again
         return replace(
             report, sources=tuple(replace(one, problems=tuple(map(hide, one.problems))) for one in report.sources)
@@ -1392,19 +1395,17 @@ class _Memory:
         with engine._writing() if dry_run else engine._changing():
             if store.meta(key) != before:
                 until = store.last_row()
-            for number, told in enumerate(sessions, 1):
+            for told in sessions:
                 new = [command for command in told.commands if not (until and store.has_step(command, until))]
                 name = session_name(source, told, session_digest(new, None))
                 name = engine._privacy.text(redacted("session_id", name) or name)
                 learns = len(new) >= engine._min_commands and store.find_session(name) is None
                 if learns and not dry_run:
                     engine._learn(_Imported(new, name, source))
-                    if number % _CHUNK == 0:
-                        engine._catch_up(all_of_it=False)
                 found.append((new, learns))
             if not dry_run:
                 store.set_meta(key, after)
-                engine._catch_up()
+                engine._catch_up(all_of_it=False)  # the newest rows wait for the end of the import
         return found
 
 
