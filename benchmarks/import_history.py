@@ -2,8 +2,8 @@
 
 A history of zsh with times is generated: sessions of the sample steps, with numbers and names varied so that lines are
 as new as they are in life. In a process of its own each: reading the file line by line, redacting every line and
-inserting it into a bare SQLite file (what no import can do without), importing it, and importing it once more. Memory is the peak of the process, and what of it
-was there before the first line was read.
+inserting it into a bare SQLite file (what no import can do without), importing it, and importing it once more. Memory
+is the peak of the process, and what of it was there before the first line was read.
 
 Run: python benchmarks/import_history.py [--lines 1000000] [--write]
 """

@@ -317,6 +317,7 @@ class ProceduralMemoryEngine:
 
         Importing again learns what is new. Sessions are those of the history, cut where nothing happened for
         `idle_gap`; their outcome is unknown, for no history tells it, while steps have the exit codes that are told.
+        A session whose last command is younger than `idle_gap` may go on: it is left for the next import.
         What cannot be read is counted and left out; each few thousand commands are learned as one transaction.
 
         Parameters
@@ -324,7 +325,7 @@ class ProceduralMemoryEngine:
         source : str
             ``"auto"``: what there is, or what kind of history `path` is. Else one of ``"zsh"``, ``"bash"``, ``"fish"``,
             ``"powershell"``, ``"atuin"``, ``"claude-code"``, ``"codex"``, ``"swe-agent"``, ``"asciinema"``,
-            ``"omnimemory"``.
+            ``"omnimemory"``, and ``"file"``: sessions as JSON, JSONL or plain text, with the outcomes they name.
         path : str or path, optional
             A file or a folder; where the source keeps its own unless given.
         idle_gap : float or timedelta
@@ -1386,12 +1387,13 @@ class _Memory:
 
     def learn_told(
         self, source: str, sessions: list[Told], until: int, states: tuple[str, str | None, str], dry_run: bool
-    ) -> list[tuple[list[Command], bool]]:
+    ) -> list[tuple[Sequence[Command], bool]]:
         """Learn what is not known up to row `until`, and keep how far the file was read."""
         from procedural_memory.importing import session_name
 
         engine = self._engine
-        store, (key, before, after), found = engine._store, states, []
+        store, (key, before, after) = engine._store, states
+        found: list[tuple[Sequence[Command], bool]] = []
         with engine._writing() if dry_run else engine._changing():
             if store.meta(key) != before:
                 until = store.last_row()
@@ -1406,6 +1408,32 @@ class _Memory:
             if not dry_run:
                 store.set_meta(key, after)
                 engine._catch_up(all_of_it=False)  # the newest rows wait for the end of the import
+        return found
+
+    def learn_sessions(
+        self, sessions: list[dict[str, Any]], dry_run: bool
+    ) -> list[tuple[Sequence[Command], bool] | InvalidInputError]:
+        """Learn sessions with ids of their own, all but those with which something is wrong."""
+        engine = self._engine
+        found: list[tuple[Sequence[Command], bool] | InvalidInputError] = []
+        with engine._writing() if dry_run else engine._changing():
+            for item in sessions:
+                try:
+                    session = _SessionInput("", item, engine._privacy)
+                    known = engine._store.find_session(session.session_id or "")
+                    if known is not None:
+                        engine._check_same(known, session_digest(session.commands, session.outcome))
+                        found.append(((), False))
+                        continue
+                except InvalidInputError as error:
+                    found.append(error)
+                    continue
+                learns = len(session.commands) >= engine._min_commands
+                if learns and not dry_run:
+                    engine._learn(session)
+                found.append((session.commands, learns))
+            if not dry_run:
+                engine._catch_up(all_of_it=False)
         return found
 
 

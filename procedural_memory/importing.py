@@ -12,16 +12,18 @@ import json
 import socket
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
 from procedural_memory.errors import InvalidInputError, StorageError, shown
 from procedural_memory.sources.base import Reading, Source
-from procedural_memory.sources.catalogue import SOURCES, files_of, found
+from procedural_memory.sources.catalogue import SOURCES, SessionFiles, files_of, found
 from procedural_memory.sources.entry import Entry, Skipped
+from procedural_memory.sources.files import read_sessions
 from procedural_memory.sources.grouping import Grouper, Run
 from procedural_memory.storage.base import IMPORTED
 from procedural_memory.types import Command, ImportedSource, ImportReport
@@ -30,6 +32,7 @@ __all__ = ["Memory", "Told", "import_files", "session_name"]
 
 _CHUNK = 4_000
 """Commands that are learned in one transaction."""
+_SESSIONS = 200
 _EXAMPLES = 10
 _PROBLEMS = 20
 
@@ -61,13 +64,20 @@ class Memory(Protocol):
 
     def learn_told(
         self, source: str, sessions: list[Told], until: int, states: tuple[str, str | None, str], dry_run: bool
-    ) -> list[tuple[list[Command], bool]]:
+    ) -> list[tuple[Sequence[Command], bool]]:
         """Learn what is not known up to row `until` of the log; return of each session what was not known, and whether
         it was learned.
 
         With it the state is kept, given as its key, what it was (else another process has imported meanwhile, and all
         that is known counts as known) and what it is to be.
         """
+        ...
+
+    def learn_sessions(
+        self, sessions: list[dict[str, Any]], dry_run: bool
+    ) -> list[tuple[Sequence[Command], bool] | InvalidInputError]:
+        """Learn sessions with ids of their own; return of each its commands, empty where it is known, and whether it
+        was learned, or what is wrong with it."""
         ...
 
 
@@ -98,9 +108,12 @@ def import_files(
         tally.files += 1
         tally.paths.append(str(file))
         told = None if progress is None else _part(progress, before, size, whole)
-        importer = _Importer(memory, kind, file, file.resolve() in own, idle_gap, include_open, dry_run, tally, told)
         try:
-            importer.run()
+            if isinstance(kind, SessionFiles):
+                _import_sessions(memory, file, dry_run, tally)
+            else:
+                here = file.resolve() in own
+                _Importer(memory, kind, file, here, idle_gap, include_open, dry_run, tally, told).run()
         except StorageError as error:
             if path is not None and len(files) == 1:
                 raise
@@ -137,7 +150,17 @@ class _Tally:
     unread: list[str] = field(default_factory=list)
     examples: list[str] = field(default_factory=list)
 
+    def count(self, new: Sequence[Command], learned: bool) -> None:
+        """Count a session of which so much was not known."""
+        if learned:
+            self.new_sessions += 1
+            self.new_commands += len(new)
+            self.examples += [command.command for command in new[: _EXAMPLES - len(self.examples)]]
+        elif new:
+            self.skipped["a session with too few commands"] += 1
+
     def report(self) -> ImportedSource:
+        """Return what is told of it."""
         return ImportedSource(
             source=self.source,
             files=tuple(self.paths),
@@ -151,6 +174,27 @@ class _Tally:
             unread=tuple(self.unread),
             examples=tuple(self.examples),
         )
+
+
+def _import_sessions(memory: Memory, path: Path, dry_run: bool, tally: _Tally) -> None:
+    """Import a file that holds sessions with their outcomes, as `learn` reads it."""
+
+    def skip(problem: str) -> None:
+        tally.skipped["a session that breaks a rule"] += 1
+        tally.problems.append(problem)
+
+    sessions = read_sessions(path, skip=skip)
+    while some := list(islice(sessions, _SESSIONS)):
+        for one in some:
+            one.setdefault("source", SessionFiles.name)
+        for told in memory.learn_sessions(some, dry_run):
+            if isinstance(told, InvalidInputError):
+                skip(f"{path}: {told}")
+                continue
+            commands, learned = told
+            tally.sessions += 1
+            tally.commands += len(commands)
+            tally.count(commands, learned)
 
 
 class _Importer:
@@ -265,12 +309,7 @@ class _Importer:
         for session, (new, learned) in zip(told, counts, strict=True):
             tally.sessions += 1
             tally.commands += len(session.commands)
-            if learned:
-                tally.new_sessions += 1
-                tally.new_commands += len(new)
-                tally.examples += [command.command for command in new[: _EXAMPLES - len(tally.examples)]]
-            elif new:
-                tally.skipped["a session with too few commands"] += 1
+            tally.count(new, learned)
 
     def _told(self, run: Run) -> Told:
         commands = []

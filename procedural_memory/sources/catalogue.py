@@ -7,16 +7,17 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from procedural_memory.errors import InvalidInputError, StorageError, shown
 from procedural_memory.sources import asciinema, bash, claude_code, codex, fish, powershell, zsh
 from procedural_memory.sources.atuin import ATUIN
-from procedural_memory.sources.base import LineSource, Source
+from procedural_memory.sources.base import LineSource, Reading, Source
 from procedural_memory.sources.entry import Entry, Skip
 from procedural_memory.sources.omnimemory import OMNIMEMORY
 from procedural_memory.sources.swe_agent import SWE_AGENT
 
-__all__ = ["SOURCES", "detect", "files_of", "found"]
+__all__ = ["SOURCES", "SessionFiles", "detect", "files_of", "found"]
 
 
 def _data(home: Path) -> Path:
@@ -37,6 +38,20 @@ def _shell(
     return LineSource(name, find, entries, actor="human")
 
 
+class SessionFiles:
+    """Files that hold whole sessions, as `sources.files` reads them: one does not keep them, one names them."""
+
+    name = "file"
+
+    def find(self, home: Path) -> list[Path]:
+        """Return nothing."""
+        return []
+
+    def open(self, path: Path, known: Mapping[str, Any] | None, skip: Skip) -> Reading:
+        """Not how they are read: they have sessions, not entries."""
+        raise InvalidInputError(f"path {str(path)!r}: holds sessions; read it with sources.files.read_sessions")
+
+
 _PSREADLINE = ("powershell", "PSReadLine", "ConsoleHost_history.txt")
 _ALL: tuple[Source, ...] = (
     _shell("zsh", lambda home: [home / ".zsh_history", home / ".zhistory"], zsh.entries),
@@ -49,6 +64,7 @@ _ALL: tuple[Source, ...] = (
     SWE_AGENT,
     LineSource("asciinema", asciinema.find, asciinema.entries, actor="human", from_start=True),
     OMNIMEMORY,
+    SessionFiles(),
 )
 SOURCES: Mapping[str, Source] = {source.name: source for source in _ALL}
 """Every source, by the label of its sessions."""
@@ -115,7 +131,7 @@ def _named(name: str) -> str | None:
     ):
         if sign in lower:
             return source
-    return {".traj": "swe-agent", ".cast": "asciinema"}.get(Path(lower).suffix)
+    return {".traj": "swe-agent", ".cast": "asciinema", ".json": "file", ".gz": "file"}.get(Path(lower).suffix)
 
 
 def _looks(path: Path) -> str | None:
@@ -147,6 +163,8 @@ def _json(line: bytes) -> str | None:
         return "codex"
     if record.get("version") in (1, 2, 3) and ("width" in record or "term" in record):
         return "asciinema"
+    if "commands" in record or "session_commands" in record:
+        return "file"
     return "claude-code" if "sessionId" in record else None
 
 

@@ -675,6 +675,40 @@ def test_asciinema_without_keys_says_so(engine: ProceduralMemoryEngine, tmp_path
     assert "tells no commands" in reason
 
 
+# -- files of whole sessions
+
+
+def test_files_of_sessions(engine: ProceduralMemoryEngine, tmp_path: Path) -> None:
+    """They keep their outcomes and names; what is wrong with one costs that one."""
+    good = {"session_id": "mine", "commands": [{"command": c, "exit_code": 0} for c in ONE], "outcome": "success"}
+    lines = [
+        good,
+        {"commands": ONE, "outcome": "great"},
+        "{ broken",
+        {"commands": ["ls"]},
+        {"nothing": 1},
+        [*ONE, "ls"],
+    ]
+    file = write(tmp_path / "sessions.jsonl", jsonl(lines))
+    assert counts(engine.import_history(path=file, dry_run=True)) == (2, 7)
+    assert engine.stats()["session_count"] == 0
+    report = engine.import_history(path=file)
+    assert counts(report) == (2, 7)
+    (source,) = report.sources
+    assert source.skipped == {"a session that breaks a rule": 3, "a session with too few commands": 1}
+    assert ["line 2" in source.problems[0], "line 3" in source.problems[1], "line 5" in source.problems[2]] == [
+        True
+    ] * 3
+    assert [session["outcome"] for session in kept(engine, tmp_path)] == ["success", None]
+    assert kept(engine, tmp_path)[0]["session_id"] == "mine"
+    assert counts(engine.import_history("file", file)) == (0, 0)
+    taken = write(tmp_path / "other.jsonl", jsonl([{**good, "commands": ["a", "b", "c"]}]))
+    (source,) = engine.import_history(path=taken).sources
+    assert "is taken by a session with different content" in source.problems[0]
+    plain = write(tmp_path / "notes.txt", "# mine\nls\ncd x\nmake\n\ngit push\n")
+    assert counts(engine.import_history("file", plain)) == (1, 3)
+
+
 # -- all of them
 
 
