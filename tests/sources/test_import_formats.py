@@ -418,6 +418,24 @@ def test_atuin_goes_on_by_row(engine: ProceduralMemoryEngine, home: Path, tmp_pa
     assert len(lines_of(engine, tmp_path)) == 3
 
 
+def test_atuin_interrupted_while_rows_come_by_time(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows are read by time, whatever their numbers: what was read before a crash says nothing of the others."""
+    path = home / ".atuin" / "data" / "history.db"
+    rows = [atuin_row(i, f"make t{i}", (599 - i) * 60, session=f"s{(599 - i) // 50}") for i in range(600)]
+    monkeypatch.setattr("procedural_memory.importing._CHUNK", 400)
+    atuin_file(path, rows)
+
+    def stop(done: int, whole: int) -> None:
+        raise KeyboardInterrupt
+
+    with ProceduralMemoryEngine(path=tmp_path / "m.sqlite3", embedder="lexical", durability="normal") as engine:
+        with pytest.raises(KeyboardInterrupt):
+            engine.import_history(progress=stop)
+        engine.import_history()
+        learned = [line for session in lines_of(engine, tmp_path) for line in session]
+        assert learned == [f"make t{i}" for i in reversed(range(600))]
+
+
 def test_atuin_and_the_history_of_the_same_shell_count_once(engine: ProceduralMemoryEngine, home: Path) -> None:
     """One step, however many tell of it."""
     import socket
@@ -636,6 +654,7 @@ def test_asciinema_guesses_nothing() -> None:
             [6.7, "o", "\r\n$ "],
             [7, "i", "secret"],
             [7, "i", "\r"],
+            [7.1, "o", "\r\n$ "],
         ]
     )
     assert found == [("sudo make", None)]
