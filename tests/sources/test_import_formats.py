@@ -422,7 +422,8 @@ def test_atuin_interrupted_while_rows_come_by_time(home: Path, tmp_path: Path, m
     """Rows are read by time, whatever their numbers: what was read before a crash says nothing of the others."""
     path = home / ".atuin" / "data" / "history.db"
     rows = [atuin_row(i, f"make t{i}", (599 - i) * 60, session=f"s{(599 - i) // 50}") for i in range(600)]
-    monkeypatch.setattr("procedural_memory.importing._CHUNK", 400)
+    monkeypatch.setattr("procedural_memory.importing._CHUNK", 200)
+    monkeypatch.setattr("procedural_memory.sources.grouping._MANY", 2)
     atuin_file(path, rows)
 
     def stop(done: int, whole: int) -> None:
@@ -431,6 +432,7 @@ def test_atuin_interrupted_while_rows_come_by_time(home: Path, tmp_path: Path, m
     with ProceduralMemoryEngine(path=tmp_path / "m.sqlite3", embedder="lexical", durability="normal") as engine:
         with pytest.raises(KeyboardInterrupt):
             engine.import_history(progress=stop)
+        assert engine.stats()["command_count"] < 600
         engine.import_history()
         learned = [line for session in lines_of(engine, tmp_path) for line in session]
         assert learned == [f"make t{i}" for i in reversed(range(600))]
