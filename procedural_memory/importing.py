@@ -13,6 +13,7 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import islice
@@ -232,7 +233,7 @@ class _Importer:
         """Read and learn what is new."""
         known = self._known()
         before = self._stamp()
-        if known.get("whole") and [known.get("size"), known.get("changed")] == before:
+        if known.get("unchanged") == before:
             return
         self._chain = str(known.get("chain", ""))
         until = self._memory.log_end()
@@ -270,14 +271,13 @@ class _Importer:
         return known if isinstance(known, dict) else {}
 
     def _stamp(self) -> list[int]:
-        """Return what changes when the file does."""
-        try:
-            status = self._path.stat()
-        except OSError:
-            return []
-        # Of a database the newest rows may stand beside the file.
-        beside = Path(f"{self._path}-wal")
-        return [status.st_size + _size(beside), status.st_mtime_ns]
+        """Return what changes when the file does; of a database the newest rows may stand beside it."""
+        found = []
+        for path in (self._path, Path(f"{self._path}-wal")):
+            with suppress(OSError):
+                status = path.stat()
+                found += [status.st_size, status.st_mtime_ns]
+        return found
 
     def _goes_on(self, run: Run, reading: Reading, last: bool) -> bool:
         """Return whether a session may still go on."""
@@ -294,10 +294,8 @@ class _Importer:
 
     def _state(self, reading: Reading, first: int | None, stamp: list[int]) -> dict[str, Any]:
         line = reading.last if first is None else min(first - 1, reading.last)
-        state = {**reading.place(line), "whole": bool(stamp) and first is None}
-        if stamp:
-            state |= {"size": stamp[0], "changed": stamp[1]}
-        return state
+        place = dict(reading.place(line))
+        return {**place, "unchanged": stamp} if stamp and first is None else place
 
     def _learn(self, runs: list[Run], until: int, state: dict[str, Any]) -> None:
         told = [session for run in runs if (session := self._told(run)).commands]

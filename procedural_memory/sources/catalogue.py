@@ -6,6 +6,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,8 @@ def _shell(
     name: str, places: Callable[[Path], list[Path]], read: Callable[[Iterable[bytes]], Iterator[Entry]]
 ) -> LineSource:
     def find(home: Path) -> list[Path]:
-        own = os.environ.get("HISTFILE")
-        own_files = [Path(own).expanduser()] if own and _named(Path(own).name) == name else []
-        return [path for path in (*own_files, *places(home)) if path.is_file()]
+        own = [path for shell, path in _own_history() if shell == name]
+        return [path for path in (*own, *places(home)) if path.is_file()]
 
     def entries(lines: Iterable[bytes], skip: Skip) -> Iterator[Entry]:
         return read(lines)
@@ -52,9 +52,25 @@ class SessionFiles:
         raise InvalidInputError(f"path {str(path)!r}: holds sessions; read it with sources.files.read_sessions")
 
 
+def _own_history() -> list[tuple[str | None, Path]]:
+    """Return the file that ``HISTFILE`` names, and which shell it is of: by its name, its lines, else ``SHELL``."""
+    if not (own := os.environ.get("HISTFILE")):
+        return []
+    path = Path(own).expanduser()
+    name = _named(path.name)
+    with suppress(StorageError):
+        name = name or _looks(path)
+    return [(name or Path(os.environ.get("SHELL", "")).name, path)]
+
+
+def _zsh(home: Path) -> list[Path]:
+    folders = [home, *(Path(folder) for folder in [os.environ.get("ZDOTDIR")] if folder)]
+    return [folder / name for folder in folders for name in (".zsh_history", ".zhistory")]
+
+
 _PSREADLINE = ("powershell", "PSReadLine", "ConsoleHost_history.txt")
 _ALL: tuple[Source, ...] = (
-    _shell("zsh", lambda home: [home / ".zsh_history", home / ".zhistory"], zsh.entries),
+    _shell("zsh", _zsh, zsh.entries),
     _shell("bash", lambda home: [home / ".bash_history"], bash.entries),
     _shell("fish", lambda home: sorted((_data(home) / "fish").glob("*_history")), fish.entries),
     _shell("powershell", lambda home: [_data(home).joinpath(*_PSREADLINE)], powershell.entries),

@@ -12,6 +12,7 @@ Each line of a transcript is a JSON object. A command is a ``tool_use`` block of
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -35,7 +36,8 @@ _BACKGROUND = re.compile(
 
 def find(home: Path) -> list[Path]:
     """Return the transcripts of a user, those of subagents included."""
-    return sorted((home / ".claude" / "projects").glob("**/*.jsonl"))
+    folder = Path(os.environ.get("CLAUDE_CONFIG_DIR") or home / ".claude")
+    return sorted((folder / "projects").glob("**/*.jsonl"))
 
 
 def entries(lines: Iterable[bytes], skip: Skip) -> Iterator[Entry]:

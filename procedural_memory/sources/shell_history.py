@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from procedural_memory.errors import InvalidInputError
 from procedural_memory.sources.catalogue import SOURCES, detect
 from procedural_memory.sources.entry import Skipped
 from procedural_memory.sources.grouping import IDLE_GAP, Grouper
@@ -27,7 +28,10 @@ def read_history(path: Path) -> Iterator[dict[str, Any]]:
 
     Outcomes are unknown: a history file does not tell them.
     """
-    name = detect(path)
+    try:
+        name = detect(path)
+    except InvalidInputError:  # lines without a sign of another shell
+        name = "bash"
     grouper = Grouper(IDLE_GAP)
     number = 0
     for ends in (grouper.take(SOURCES[name].open(path, None, Skipped()).entries()), grouper.rest):

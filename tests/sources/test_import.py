@@ -29,7 +29,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "home"
     folder.mkdir()
     monkeypatch.setenv("HOME", str(folder))
-    for name in ("HISTFILE", "XDG_DATA_HOME", "CODEX_HOME", "ATUIN_DB_PATH", "PROCEDURAL_MEMORY_DISABLE"):
+    places = ("HISTFILE", "XDG_DATA_HOME", "CODEX_HOME", "ATUIN_DB_PATH", "CLAUDE_CONFIG_DIR", "ZDOTDIR")
+    for name in (*places, "PROCEDURAL_MEMORY_DISABLE"):
         monkeypatch.delenv(name, raising=False)
     return folder
 
@@ -287,6 +288,29 @@ def test_disabled_reads_nothing(home: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("PROCEDURAL_MEMORY_DISABLE", "1")
     with ProceduralMemoryEngine(embedder="lexical") as engine:
         assert engine.import_history() == ImportReport(())
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "shell", "source"),
+    [
+        ("histfile", zsh(ONE), "/bin/sh", "zsh"),
+        ("histfile", "ls\nmake\nmake test\n", "/bin/bash", "bash"),
+        ("my_bash_history", "ls\nmake\nmake test\n", "/bin/zsh", "bash"),
+    ],
+)
+def test_histfile_is_found(
+    engine: ProceduralMemoryEngine,
+    home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    text: str,
+    shell: str,
+    source: str,
+) -> None:
+    """Whatever it is called: its name, its lines or the login shell tell whose it is."""
+    monkeypatch.setenv("HISTFILE", str(write(home / "kept" / name, text)))
+    monkeypatch.setenv("SHELL", shell)
+    assert [(one.source, one.new_commands) for one in engine.import_history().sources] == [(source, 3)]
 
 
 def test_what_was_forgotten_stays_forgotten(engine: ProceduralMemoryEngine, home: Path, tmp_path: Path) -> None:

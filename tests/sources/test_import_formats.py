@@ -546,6 +546,22 @@ def test_daemon_events_are_steps(engine: ProceduralMemoryEngine, home: Path, tmp
     assert lines_of(engine, tmp_path)[-1] == ["pull_changes", "build_project", "push_changes"]
 
 
+def test_daemon_that_is_running(engine: ProceduralMemoryEngine, tmp_path: Path) -> None:
+    """What it has written, but not yet into the file itself, is read as well; nothing of it is changed."""
+    path = daemon(tmp_path / "d.db", [])
+    rows = [(local(i), kind, "a") for i, kind in enumerate(("git_pull", "build_start", "test_run"))]
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute("PRAGMA journal_mode = WAL")
+        for later in (0.0, 90_000.0):
+            for row in rows if not later else [(local(90_000 + i), kind, "a") for i, (_, kind, _) in enumerate(rows)]:
+                db.execute("INSERT INTO events(timestamp, event_type, session_id) VALUES (?, ?, ?)", row)
+            assert counts(engine.import_history(path=path)) == (1, 3)
+        db.execute("BEGIN IMMEDIATE")  # it is writing
+        assert counts(engine.import_history("omnimemory", path)) == (0, 0)
+        db.execute("ROLLBACK")
+        assert db.execute("SELECT count(*) FROM events").fetchone() == (6,)
+
+
 def test_daemon_with_more_columns(engine: ProceduralMemoryEngine, tmp_path: Path) -> None:
     """Command lines, exit codes, folders and files, from columns and from JSON; the end of a command is no step."""
     columns = ", file_path TEXT, command TEXT, exit_code INTEGER, cwd TEXT, payload TEXT"
