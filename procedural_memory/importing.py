@@ -96,6 +96,7 @@ def import_files(
     if source != "auto" and source not in SOURCES:
         raise InvalidInputError(f"source: must be 'auto' or one of {', '.join(SOURCES)}, got {shown(source)}")
     own = {file.resolve(): kind for kind, file in found(Path.home())}
+    files: list[tuple[Source | SessionFiles, Path]]
     if path is None:
         files = [(kind, file) for file, kind in own.items() if source in ("auto", kind.name)]
     else:

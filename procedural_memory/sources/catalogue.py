@@ -8,17 +8,16 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from procedural_memory.errors import InvalidInputError, StorageError, shown
 from procedural_memory.sources import asciinema, bash, claude_code, codex, fish, powershell, zsh
 from procedural_memory.sources.atuin import ATUIN
-from procedural_memory.sources.base import LineSource, Reading, Source
+from procedural_memory.sources.base import LineSource, Source
 from procedural_memory.sources.entry import Entry, Skip
 from procedural_memory.sources.omnimemory import OMNIMEMORY
 from procedural_memory.sources.swe_agent import SWE_AGENT
 
-__all__ = ["SOURCES", "SessionFiles", "detect", "files_of", "found"]
+__all__ = ["HISTORIES", "SOURCES", "SessionFiles", "detect", "files_of", "found"]
 
 
 def _data(home: Path) -> Path:
@@ -39,17 +38,13 @@ def _shell(
 
 
 class SessionFiles:
-    """Files that hold whole sessions, as `sources.files` reads them: one does not keep them, one names them."""
+    """Files that hold whole sessions, as `sources.files` reads them: nobody keeps them by himself, one names them."""
 
     name = "file"
 
     def find(self, home: Path) -> list[Path]:
         """Return nothing."""
         return []
-
-    def open(self, path: Path, known: Mapping[str, Any] | None, skip: Skip) -> Reading:
-        """Not how they are read: they have sessions, not entries."""
-        raise InvalidInputError(f"path {str(path)!r}: holds sessions; read it with sources.files.read_sessions")
 
 
 def _own_history() -> list[tuple[str | None, Path]]:
@@ -80,10 +75,12 @@ _ALL: tuple[Source, ...] = (
     SWE_AGENT,
     LineSource("asciinema", asciinema.find, asciinema.entries, actor="human", from_start=True),
     OMNIMEMORY,
-    SessionFiles(),
 )
-SOURCES: Mapping[str, Source] = {source.name: source for source in _ALL}
-"""Every source, by the label of its sessions."""
+HISTORIES: Mapping[str, Source] = {source.name: source for source in _ALL}
+"""The sources whose sessions are made of entries, by the label of the sessions."""
+
+SOURCES: Mapping[str, Source | SessionFiles] = {**HISTORIES, SessionFiles.name: SessionFiles()}
+"""Every source."""
 
 _HEAD = 65_536
 # What the files of a source are called that are many in a folder.
@@ -98,20 +95,20 @@ _INSIDE = {
 def found(home: Path) -> list[tuple[Source, Path]]:
     """Return what a user has, each file once."""
     files: dict[Path, tuple[Source, Path]] = {}
-    for source in SOURCES.values():
+    for source in HISTORIES.values():
         for path in source.find(home):
             files.setdefault(path.resolve(), (source, path))
     return list(files.values())
 
 
-def files_of(source: str, path: Path) -> list[tuple[Source, Path]]:
+def files_of(source: str, path: Path) -> list[tuple[Source | SessionFiles, Path]]:
     """Return the files that a path means: itself, or all below it that may be of a source; `source` may be "auto"."""
     if not path.exists():
         raise StorageError(f"path {str(path)!r}: does not exist")
     if not path.is_dir():
         return [(SOURCES[detect(path) if source == "auto" else source], path)]
     names = _INSIDE if source == "auto" else {source: _INSIDE.get(source, "*")}
-    files: dict[Path, tuple[Source, Path]] = {}
+    files: dict[Path, tuple[Source | SessionFiles, Path]] = {}
     for name, pattern in names.items():
         for file in sorted(path.glob(pattern)):
             if file.is_file() and (source != "auto" or _named(file.name) == name or _looks(file) == name):

@@ -26,6 +26,7 @@ _SHELLS = {"shell", "shell_command", "exec_command", "container.exec", "local_sh
 _HEAD = 2_000
 _CODE = re.compile(r"^(?:Exit code:|Process exited with code) (-?\d{1,10})\s*$", re.MULTILINE)
 _WALL = re.compile(r"^Wall time: (\d+(?:\.\d+)?) seconds", re.MULTILINE)
+_HEADS = ("Exit code:", "Chunk ID:", "Wall time:", "Process exited")
 _OUTPUT = re.compile(r"^Output:\s*$", re.MULTILINE)
 _NEVER_RAN = re.compile(
     r"\s*(?:exec command rejected|(?:command|patch) rejected|unsupported call|failed to parse function)"
@@ -78,6 +79,8 @@ def entries(lines: Iterable[bytes], skip: Skip) -> Iterator[Entry]:
             entry = Entry(command, when, cwd=folder or cwd, session=session, branch=branch, line=number)
             if not calls.knows(call):
                 yield from calls.begin(call, entry)
+        elif kind == "custom_tool_call" and item.get("name") == "exec":
+            skip(number, "a program that calls tools: which commands it ran is not told")
         elif kind == "exec_command_end" and call is not None and calls.knows(call):
             ends[call] = {"exit_code": number_of(item.get("exit_code")), "duration_ms": _milliseconds(item)}
         elif kind in _OUTPUTS and call is not None and calls.knows(call):
@@ -150,7 +153,7 @@ def _ended(output: Any) -> dict[str, Any] | None:
     if _NEVER_RAN.match(said):
         return None
     begin = _OUTPUT.search(said)
-    head = said[: begin.start()] if begin else said if said.startswith("Exit code:") else ""
+    head = said[: begin.start()] if begin else said if said.startswith(_HEADS) else ""
     found, wall = _CODE.search(head), _WALL.search(head)
     return {
         "exit_code": int(found[1]) if found else None,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from procedural_memory.errors import InvalidInputError
-from procedural_memory.sources.catalogue import SOURCES, detect
+from procedural_memory.sources.catalogue import HISTORIES, detect
 from procedural_memory.sources.entry import Skipped
 from procedural_memory.sources.grouping import IDLE_GAP, Grouper
 
@@ -19,7 +19,7 @@ SHELLS = ("zsh", "bash", "fish", "powershell")
 
 def find_histories(home: Path | None = None) -> list[Path]:
     """Return the history files of this user that exist, each once; where ``HISTFILE`` names one, that one too."""
-    found = {path.resolve(): path for name in SHELLS for path in SOURCES[name].find(home or Path.home())}
+    found = {path.resolve(): path for name in SHELLS for path in HISTORIES[name].find(home or Path.home())}
     return list(found.values())
 
 
@@ -34,7 +34,7 @@ def read_history(path: Path) -> Iterator[dict[str, Any]]:
         name = "bash"
     grouper = Grouper(IDLE_GAP)
     number = 0
-    for ends in (grouper.take(SOURCES[name].open(path, None, Skipped()).entries()), grouper.rest):
+    for ends in (grouper.take(HISTORIES[name].open(path, None, Skipped()).entries()), grouper.rest):
         for run in ends() if callable(ends) else ends:
             commands = [
                 {"command": e.command, "timestamp": e.timestamp, "duration_ms": e.duration_ms, "actor": e.actor}

@@ -259,6 +259,11 @@ META = wrapped("session_meta", 0, id="sess", cwd="/src/app", git={"branch": "dev
             "Wall time: 10.0 seconds\nProcess running with session ID 7\nOutput:\nProcess exited with code 1",
             Entry("npm run dev", cwd="/src/app"),
         ),
+        (
+            called("exec_command", 1, cmd="ls"),
+            "Chunk ID: one\nProcess exited with code 3",
+            Entry("ls", exit_code=3, cwd="/src/app"),
+        ),
         (called("container.exec", 1, command=["ls"]), "a\nb", Entry("ls", cwd="/src/app")),
         (called("shell", 1, command=["ls"]), {"content": "x", "success": True}, Entry("ls", cwd="/src/app")),
         (
@@ -290,6 +295,7 @@ def test_codex_events_and_other_items() -> None:
                 "event_msg", 3, type="exec_command_end", call_id="a", exit_code=2, duration={"secs": 1, "nanos": 5e8}
             ),
             put_out("out", call="a"),
+            wrapped("response_item", 3, type="custom_tool_call", name="exec", input="await tools.x()", call_id="j"),
             called("write_stdin", 4, call="w", session_id=7, chars="q"),
             put_out("x", call="w"),
             called("shell", 5, call="r", command=["rm", "x"]),
@@ -300,6 +306,7 @@ def test_codex_events_and_other_items() -> None:
     )
     assert found == [Entry("make", START + 2.25, 1500.0, 2, "/src/other", "sess", branch="dev", line=5)]
     assert skipped.counts == {
+        "a program that calls tools: which commands it ran is not told": 1,
         "refused, and never run": 1,
         "a call without id or command": 1,
         "without a result: perhaps never run": 1,
