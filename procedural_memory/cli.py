@@ -753,6 +753,7 @@ def import_history(
     learns what is new. A session whose last command is younger than the idle gap waits for the next import.
     """
     from procedural_memory.engine import store_path
+    from procedural_memory.privacy import is_disabled
     from procedural_memory.sources.catalogue import SOURCES
 
     if history is None and source not in SOURCES and Path(source).exists():
@@ -774,7 +775,7 @@ def import_history(
         _print_json({**asdict(report), "new_sessions": report.new_sessions, "new_commands": report.new_commands})
         return
     if not report.sources:
-        click.echo("No history was found; name a source and a path")
+        click.echo("No history was read" if is_disabled() else "No history was found; name a source and a path")
         return
     verb = "would be learned" if dry_run else "learned"
     for one in report.sources:

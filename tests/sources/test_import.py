@@ -223,6 +223,40 @@ def test_bit_by_bit_gives_what_at_once_gives(typed: list[tuple[str, int]], cuts:
             assert kept(bits, folder) == kept(one, folder)
 
 
+@given(
+    st.booleans(),
+    st.lists(st.tuples(st.integers(3, 30), st.integers(0, 40), st.booleans()), min_size=1, max_size=6),
+)
+@settings(max_examples=40, deadline=None)
+def test_whatever_is_cut_off_at_the_head(timed: bool, changes: list[tuple[int, int, bool]]) -> None:
+    """A history that grows, loses lines at its head and is imported now and then gives each line that was there at an
+    import once, in order."""
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as name, ProceduralMemoryEngine(embedder="lexical") as engine:
+        file = Path(name) / ("zsh_history" if timed else "bash_history")
+        left: list[str] = []
+        told: dict[str, None] = {}
+        for number, (more, less, imported) in enumerate(changes):
+            new = [f"make t{number}-{i}" for i in range(more)]
+            if timed:
+                left += zsh(new, START + number * DAY).splitlines(True)
+            else:
+                left += [f"{line}\n" for line in new]
+            left = left[min(less, len(left) - more) :]  # what is new is there until it was imported
+            write(file, "".join(left))
+            os.utime(file, (START + number, START + number))
+            if imported or number == len(changes) - 1:
+                engine.import_history(path=file)
+                told |= dict.fromkeys(line.rpartition(";")[2].strip() for line in left)
+        learned = [line for session in lines_of(engine, Path(name)) for line in session]
+        assert len(learned) == len(set(learned))
+        assert [line for line in told if line in learned] == learned
+        # What was cut down to one or two steps before it was seen is too short to be learned.
+        missing = [line for line in told if line not in learned]
+        assert len({line.split("-")[0] for line in missing}) * 2 >= len(missing)
+
+
 def test_dry_run_tells_and_touches_nothing(engine: ProceduralMemoryEngine, home: Path, tmp_path: Path) -> None:
     """What it tells is what is then learned; the files that are read stay as they are."""
     file = write(home / ".zsh_history", zsh(ONE) + zsh(TWO, START + DAY))
