@@ -62,6 +62,7 @@ def _search(marks: Sequence[int], last: list[int]) -> int:
     for line, mark in enumerate(marks, 1):
         runs = {number: runs.get(number - 1, 0) + 1 for number in places.get(mark, ())}
         for number, length in runs.items():
-            if length >= least:
+            # Few are enough where they are all that is left: the last ones known, and nothing before them.
+            if length >= least or (number == len(last) - 1 and length == line):
                 best = max(best, (number, length, line))
     return best[2]
