@@ -256,7 +256,7 @@ class _Importer:
         left = [run for number, run in enumerate(rest, 1) if self._goes_on(run, reading, number == len(rest))]
         runs += [run for run in rest if run not in left]
         self._tally.open_commands += sum(len(run.entries) for run in left)
-        first = min((run.first for run in left), default=None)
+        first = min([run.first for run in left] + self._awaited(reading), default=None)
         self._learn(runs, until, self._state(reading, first, before))
         self._tally.skipped += self._skipped.counts
         self._tally.problems += [f"{self._path}, line {line}: {reason}" for line, reason in self._skipped.places]
@@ -288,6 +288,15 @@ class _Importer:
         if run.end is None or (last and not reading.whole):
             return changed < self._gap
         return self._age(run.end) < self._gap
+
+    def _awaited(self, reading: Reading) -> list[int]:
+        """Return the lines of calls whose result may still come; count the others."""
+        lines = list(reading.unfinished)
+        if lines and not self._include_open and self._age(self._path.stat().st_mtime) < self._gap:
+            return lines
+        for line in lines:
+            self._skipped(line, "without a result: perhaps never run")
+        return []
 
     @staticmethod
     def _age(when: float) -> float:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from procedural_memory.sources.entry import Entry, Lines, Skip
+from procedural_memory.sources.entry import UNFINISHED, Entry, Lines, Skip
 from procedural_memory.sources.reading import place_again, tail
 
 __all__ = ["LineSource", "Reading", "Source"]
@@ -34,6 +34,11 @@ class Reading(Protocol):
     @property
     def whole(self) -> bool:
         """Whether what was read last is complete, as far as one can see."""
+        ...
+
+    @property
+    def unfinished(self) -> Sequence[int]:
+        """The lines of calls that had no result when all was read."""
         ...
 
     def place(self, line: int) -> Mapping[str, Any]:
@@ -97,6 +102,7 @@ class _LineReading:
         self._size = max(1, path.stat().st_size)
         self._skip = skip
         self._after = self._cut = 0
+        self.unfinished: list[int] = []
         self._lines = Lines(path, self._told)
 
     def entries(self) -> Iterator[Entry]:
@@ -109,7 +115,11 @@ class _LineReading:
         skipped = 0 if self._source.from_start else self._after
         for entry in self._source.read(self._from(skipped), lambda line, reason: self._told(line + skipped, reason)):
             line = entry.line + skipped
-            if line > self._after:
+            if line <= self._after:
+                continue
+            if entry.command == UNFINISHED:
+                self.unfinished.append(line)
+            else:
                 yield entry._replace(line=line, actor=entry.actor or self._source.actor)
 
     def _from(self, skipped: int) -> Iterator[bytes]:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from procedural_memory.sources.calls import Calls
-from procedural_memory.sources.entry import Entry, Oversize, Skip, instant
+from procedural_memory.sources.entry import UNFINISHED, Entry, Oversize, Skip, instant
 
 __all__ = ["entries", "find"]
 
@@ -76,10 +76,7 @@ def entries(lines: Iterable[bytes], skip: Skip) -> Iterator[Entry]:
                     skip(number, "refused, and never run")
                     yield from calls.drop(call)
     for entry, ended in calls.rest():
-        if ended:
-            yield entry
-        else:
-            skip(entry.line, "without a result: perhaps never run")
+        yield entry if ended else entry._replace(command=UNFINISHED)
 
 
 def _session(record: Mapping[str, Any], roots: dict[str, str]) -> str | None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from procedural_memory.sources.calls import Calls
-from procedural_memory.sources.entry import Entry, Oversize, Skip, instant, number_of
+from procedural_memory.sources.entry import UNFINISHED, Entry, Oversize, Skip, instant, number_of
 
 __all__ = ["entries", "find"]
 
@@ -94,10 +94,7 @@ def entries(lines: Iterable[bytes], skip: Skip) -> Iterator[Entry]:
     for call, known in ends.items():
         yield from calls.end(call, **known)
     for entry, ended in calls.rest():
-        if ended:
-            yield entry
-        else:
-            skip(entry.line, "without a result: perhaps never run")
+        yield entry if ended else entry._replace(command=UNFINISHED)
 
 
 _WRAPPED = ("session_meta", "turn_context")

@@ -62,6 +62,7 @@ class TableSource:
 
 class _TableReading:
     whole = True
+    unfinished = ()
 
     def __init__(self, source: TableSource, path: Path, known: Mapping[str, Any] | None, skip: Skip) -> None:
         self._source = source

@@ -15,6 +15,7 @@ from procedural_memory.errors import StorageError
 
 __all__ = [
     "LONGEST_LINE",
+    "UNFINISHED",
     "Entry",
     "Lines",
     "Oversize",
@@ -30,6 +31,9 @@ __all__ = [
 
 LONGEST_LINE: Final = 1024 * 1024
 """Bytes of the longest line that is read; a longer one is skipped without being held in memory."""
+
+UNFINISHED: Final = ""
+"""In place of the command of a call that has no result yet: it may be running, or wait to be allowed, or never run."""
 
 _LATEST = 1e11
 _BLOCK = 65_536

@@ -20,6 +20,7 @@ _LARGEST = 64 * 1024 * 1024
 
 class _Trajectory:
     whole = True
+    unfinished = ()
 
     def __init__(self, path: Path, known: Mapping[str, Any] | None, skip: Skip) -> None:
         self._path = path
