@@ -291,6 +291,13 @@ def test_bad_lines_are_counted_and_named(engine: ProceduralMemoryEngine, home: P
     assert lines == ["git pull", "make \ufffd all", "ls -l", "git push"]
 
 
+def test_a_damaged_run_time_costs_itself_only(engine: ProceduralMemoryEngine, tmp_path: Path) -> None:
+    """A command that ran for thousands of years neither is refused nor tears its session apart."""
+    text = f": {START}:0;make a\n: {START + 9}:99999999999;make b\n: {START + 19}:0;make c\n"
+    assert counts(engine.import_history(path=write(tmp_path / "zsh_history", text))) == (1, 3)
+    assert "duration_ms" not in kept(engine, tmp_path)[0]["commands"][1]
+
+
 def test_a_value_that_breaks_a_rule_is_counted(engine: ProceduralMemoryEngine, tmp_path: Path) -> None:
     """One bad step costs that step only."""
     items: list[dict[str, Any]] = [{"id": "s", "timestamp": None, "instructions": None}]
