@@ -345,7 +345,7 @@ class ProceduralMemoryEngine:
         ------
         InvalidInputError
             The source is unknown, or cannot be told from the file.
-        StorageError
+        HistoryError
             The file cannot be read. Of several files those that cannot be read are in the report.
         """
         from procedural_memory.importing import import_files

@@ -20,7 +20,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
-from procedural_memory.errors import InvalidInputError, StorageError, shown
+from procedural_memory.errors import HistoryError, InvalidInputError, shown
 from procedural_memory.sources.base import Reading, Source
 from procedural_memory.sources.catalogue import SOURCES, SessionFiles, files_of, found
 from procedural_memory.sources.entry import Entry, Skipped
@@ -116,7 +116,7 @@ def import_files(
             else:
                 here = file.resolve() in own
                 _Importer(memory, kind, file, here, idle_gap, include_open, dry_run, tally, told).run()
-        except StorageError as error:
+        except HistoryError as error:
             if path is not None and len(files) == 1:
                 raise
             tally.unread.append(str(error))
@@ -241,7 +241,7 @@ class _Importer:
         try:
             reading = self._source.open(self._path, known, self._skipped)
         except OSError as error:
-            raise StorageError(f"history {str(self._path)!r}: cannot be read ({error})") from error
+            raise HistoryError(f"history {str(self._path)!r}: cannot be read ({error})") from error
         runs: list[Run] = []
         waiting = 0
         for run in self._grouper.take(reading.entries()):
@@ -284,19 +284,25 @@ class _Importer:
         """Return whether a session may still go on."""
         if self._include_open:
             return False
-        changed = self._age(self._path.stat().st_mtime)
         if run.end is None or (last and not reading.whole):
-            return changed < self._gap
+            return self._is_fresh()
         return self._age(run.end) < self._gap
 
     def _awaited(self, reading: Reading) -> list[int]:
         """Return the lines of calls whose result may still come; count the others."""
         lines = list(reading.unfinished)
-        if lines and not self._include_open and self._age(self._path.stat().st_mtime) < self._gap:
+        if lines and not self._include_open and self._is_fresh():
             return lines
         for line in lines:
             self._skipped(line, "without a result: perhaps never run")
         return []
+
+    def _is_fresh(self) -> bool:
+        """Return whether the file was changed within the idle gap."""
+        try:
+            return self._age(self._path.stat().st_mtime) < self._gap
+        except OSError:  # it is gone
+            return False
 
     @staticmethod
     def _age(when: float) -> float:

@@ -17,6 +17,7 @@ PUBLIC = [
     "EmbeddingServiceError",
     "Evidence",
     "Forgotten",
+    "HistoryError",
     "ImportReport",
     "ImportedSource",
     "InvalidInputError",

@@ -18,7 +18,7 @@ class Reading(Protocol):
     """One file that is being read."""
 
     def entries(self) -> Iterator[Entry]:
-        """Yield what was not read before, each entry with its line; raises `StorageError` where it cannot be read."""
+        """Yield what was not read before, each entry with its line; raises `HistoryError` where it cannot be read."""
         ...
 
     @property

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from procedural_memory.errors import InvalidInputError, StorageError, shown
+from procedural_memory.errors import HistoryError, InvalidInputError, shown
 from procedural_memory.sources import asciinema, bash, claude_code, codex, fish, powershell, zsh
 from procedural_memory.sources.atuin import ATUIN
 from procedural_memory.sources.base import LineSource, Source
@@ -53,7 +53,7 @@ def _own_history() -> list[tuple[str | None, Path]]:
         return []
     path = Path(own).expanduser()
     name = _named(path.name)
-    with suppress(StorageError):
+    with suppress(HistoryError):
         name = name or _looks(path)
     return [(name or Path(os.environ.get("SHELL", "")).name, path)]
 
@@ -104,7 +104,7 @@ def found(home: Path) -> list[tuple[Source, Path]]:
 def files_of(source: str, path: Path) -> list[tuple[Source | SessionFiles, Path]]:
     """Return the files that a path means: itself, or all below it that may be of a source; `source` may be "auto"."""
     if not path.exists():
-        raise StorageError(f"path {str(path)!r}: does not exist")
+        raise HistoryError(f"path {str(path)!r}: does not exist")
     if not path.is_dir():
         return [(SOURCES[detect(path) if source == "auto" else source], path)]
     names = _INSIDE if source == "auto" else {source: _INSIDE.get(source, "*")}
@@ -152,7 +152,7 @@ def _looks(path: Path) -> str | None:
         with path.open("rb") as file:
             head = file.read(_HEAD)
     except OSError as error:
-        raise StorageError(f"path {str(path)!r}: cannot be read ({error})") from error
+        raise HistoryError(f"path {str(path)!r}: cannot be read ({error})") from error
     if head.startswith(b"SQLite format 3\0"):
         return _table(path)
     for line in head.split(b"\n")[:50]:
@@ -189,5 +189,5 @@ def _table(path: Path) -> str | None:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db:
             tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     except sqlite3.Error as error:
-        raise StorageError(f"path {str(path)!r}: cannot be read ({error})") from error
+        raise HistoryError(f"path {str(path)!r}: cannot be read ({error})") from error
     return "atuin" if "history" in tables else "omnimemory" if "events" in tables else None

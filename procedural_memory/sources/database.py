@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 from urllib.parse import quote
 
-from procedural_memory.errors import StorageError
+from procedural_memory.errors import HistoryError
 from procedural_memory.sources.entry import Entry, Skip
 
 __all__ = ["Row", "TableSource"]
@@ -80,7 +80,7 @@ class _TableReading:
                 db.execute("BEGIN")  # one state, whatever is written meanwhile
                 columns = [row[1] for row in db.execute(f"PRAGMA table_info({source.table})")]
                 if missing := [name for name in source.needed if name not in columns]:
-                    raise StorageError(
+                    raise HistoryError(
                         f"{source.name} database {str(self._path)!r}: has no column "
                         f"{', '.join(f'{source.table}.{name}' for name in missing)}; is it one of {source.name}?"
                     )
@@ -97,7 +97,7 @@ class _TableReading:
                 yield from source.read(self._counted(rows, columns), self._skip)
                 self._last = newest or self._after
         except sqlite3.Error as error:
-            raise StorageError(f"{source.name} database {str(self._path)!r}: cannot be read ({error})") from error
+            raise HistoryError(f"{source.name} database {str(self._path)!r}: cannot be read ({error})") from error
 
     def _connect(self) -> sqlite3.Connection:
         address = f"file:{quote(str(self._path.absolute()))}?mode=ro"

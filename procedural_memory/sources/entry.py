@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from procedural_memory.errors import StorageError
+from procedural_memory.errors import HistoryError
 
 __all__ = [
     "LONGEST_LINE",
@@ -142,7 +142,7 @@ class Lines:
                         self.marks.append(zlib.crc32(line) & 0xFFFF)
                     yield line
         except OSError as error:
-            raise StorageError(f"history {str(self.path)!r}: cannot be read ({error})") from error
+            raise HistoryError(f"history {str(self.path)!r}: cannot be read ({error})") from error
 
 
 def lines_of(path: Path) -> Iterator[bytes]:

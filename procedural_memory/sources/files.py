@@ -19,7 +19,7 @@ from itertools import chain
 from pathlib import Path
 from typing import IO, Any, TypeAlias, cast
 
-from procedural_memory.errors import InvalidInputError, StorageError, shown
+from procedural_memory.errors import HistoryError, InvalidInputError, shown
 from procedural_memory.validation import as_commands, as_outcome
 
 __all__ = ["read_sessions"]
@@ -65,7 +65,7 @@ def read_sessions(
                     session["session_id"] = f"{target.name}:{i}:{digest}"
                 yield session
     except (OSError, EOFError, zlib.error) as error:
-        raise StorageError(f"file {str(target)!r}: cannot be read ({error})") from error
+        raise HistoryError(f"file {str(target)!r}: cannot be read ({error})") from error
 
 
 def _check(place: str, session: dict[str, Any], outcome: str | None) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from procedural_memory.errors import StorageError
+from procedural_memory.errors import HistoryError
 from procedural_memory.sources.entry import Entry, Skip
 
 __all__ = ["SWE_AGENT"]
@@ -33,7 +33,7 @@ class _Trajectory:
         document = _document(self._path)
         steps = document.get("trajectory") if isinstance(document, Mapping) else None
         if not isinstance(steps, list):
-            raise StorageError(f"trajectory {str(self._path)!r}: has no list 'trajectory'")
+            raise HistoryError(f"trajectory {str(self._path)!r}: has no list 'trajectory'")
         for number, step in enumerate(steps, 1):
             self._steps = number
             if number <= self._after:
@@ -68,12 +68,12 @@ class _Trajectory:
 def _document(path: Path) -> Any:
     try:
         if path.stat().st_size > _LARGEST:
-            raise StorageError(f"trajectory {str(path)!r}: is larger than {_LARGEST:,} bytes, and not read")
+            raise HistoryError(f"trajectory {str(path)!r}: is larger than {_LARGEST:,} bytes, and not read")
         return json.loads(path.read_bytes())
     except OSError as error:
-        raise StorageError(f"trajectory {str(path)!r}: cannot be read ({error})") from error
+        raise HistoryError(f"trajectory {str(path)!r}: cannot be read ({error})") from error
     except (ValueError, RecursionError) as error:
-        raise StorageError(f"trajectory {str(path)!r}: is not valid JSON ({error})") from error
+        raise HistoryError(f"trajectory {str(path)!r}: is not valid JSON ({error})") from error
 
 
 def _folder(state: Any) -> str | None:

@@ -520,6 +520,23 @@ def unreadable(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     return refuse
 
 
+def test_a_memory_that_cannot_be_written_is_an_error(
+    engine: ProceduralMemoryEngine, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not taken for a history that cannot be read; the next import learns all of it."""
+    write(home / ".zsh_history", zsh(ONE))
+    write(home / ".bash_history", "ls\nmake\nmake test\n")
+
+    def full(*arguments: Any) -> None:
+        raise StorageError("disk full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("procedural_memory.storage.sqlite.SQLiteStore.add_steps", full)
+        with pytest.raises(StorageError, match="disk full"):
+            engine.import_history()
+    assert counts(engine.import_history()) == (2, 6)
+
+
 def test_one_unreadable_file_does_not_keep_out_the_others(
     engine: ProceduralMemoryEngine, home: Path, unreadable: Callable[[str], None]
 ) -> None:
