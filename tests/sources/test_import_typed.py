@@ -96,7 +96,8 @@ def test_a_real_shell(
     found = [step["command"] for step in steps if step["command"] != "exit"]
     assert found in (expected, lines)
     times = [step["timestamp"] - before for step in steps]
-    assert -2 <= min(times) and max(times) <= time.time() - before + 2  # whole seconds, rounded as the shell likes
+    # Whole seconds, and fish may be one ahead of the clock.
+    assert all(-2 <= late <= time.time() - before + 2 for late in times)
     assert counts(engine.import_history(include_open=True)) == (0, 0)
 
 
