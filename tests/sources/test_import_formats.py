@@ -224,7 +224,7 @@ def test_claude_code_bit_by_bit(cuts: list[int], apart: float) -> None:
         with ProceduralMemoryEngine(embedder="lexical") as one, ProceduralMemoryEngine(embedder="lexical") as bits:
             for cut in sorted({min(cut, len(text)) for cut in cuts} - {0, len(text)}):
                 write(file, text[:cut], old=False)
-                now = START + (text[:cut].count("\n") // 2) * apart + 2
+                now = START + (max(0, text[:cut].count("\n") - 1) // 2) * apart + 2  # as the last line was written
                 patch.setattr(time, "time", lambda now=now: now)
                 os.utime(file, (now, now))
                 bits.import_history("claude-code", file)
