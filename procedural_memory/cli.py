@@ -153,15 +153,16 @@ def _one_line(command: str, limit: int = 70) -> str:
 def demo(history: bool, as_json: bool) -> None:
     """Learn sample sessions and predict a new one, step by step. Nothing is stored or downloaded."""
     from procedural_memory.samples import load_demo_session, load_sessions
-    from procedural_memory.sources.shell_history import find_histories, read_history
+    from procedural_memory.sources.shell_history import SHELLS
 
     live = load_demo_session()
     with _engine(None, "lexical") as engine:
         engine.learn_many(load_sessions())
-        files = find_histories() if history else []
-        read = engine.learn_many([session for path in files for session in read_history(path)])
-        own = sum(pattern_id is not None for pattern_id in read)
-        if history and not files:
+        read = [engine.import_history(name, include_open=True) for name in SHELLS] if history else []
+        own = sum(report.new_sessions for report in read)
+        if unread := [problem for report in read for source in report.sources for problem in source.unread]:
+            raise click.ClickException(unread[0])
+        if history and not any(report.sources for report in read):
             click.echo("No history of bash, zsh, fish or PowerShell was found; the samples only.", err=True)
         engine.flush()
         stats = engine.stats()
@@ -793,6 +794,78 @@ def repair(damaged: Path, new: Path, embedder: str, as_json: bool) -> None:
     _table(f"Salvaged into {str(new)!r}", ("what", "#count"), rows)
     if ids := report["sessions_incomplete"]:
         click.echo(f"Incomplete: {_one_line(', '.join(ids), 400)}")
+
+
+@main.command("import")
+@click.argument("source", default="auto")
+@click.argument("history", required=False, type=click.Path(exists=True, path_type=Path), metavar="[PATH]")
+@click.option("--dry-run", is_flag=True, help="Learn nothing; show what would be learned.")
+@click.option("--all", "include_open", is_flag=True, help="Also sessions that may still go on.")
+@click.option(
+    "--idle-gap",
+    default="30m",
+    show_default=True,
+    callback=_seconds,
+    help="Time without a command that ends a session.",
+)
+@_store_options
+@_json_option
+def import_history(
+    source: str,
+    history: Path | None,
+    dry_run: bool,
+    include_open: bool,
+    idle_gap: float,
+    path: str | None,
+    embedder: str,
+    as_json: bool,
+) -> None:
+    """Learn the histories that are here: of shells, atuin, coding agents, the OmniMemory daemon.
+
+    SOURCE is auto (what there is), zsh, bash, fish, powershell, atuin, claude-code, codex, swe-agent, asciinema,
+    omnimemory or file (as for learn); PATH a file or a folder where it is not in its usual place. Importing again
+    learns what is new. A session whose last command is younger than the idle gap waits for the next import.
+    """
+    from procedural_memory.engine import store_path
+    from procedural_memory.privacy import is_disabled
+    from procedural_memory.sources.catalogue import SOURCES
+
+    if history is None and source not in SOURCES and Path(source).exists():
+        source, history = "auto", Path(source)
+    if dry_run and path and not store_path(path).exists():
+        path = None  # no memory is made to look at what one would hold
+    with _engine(path, embedder) as engine:
+        with _bar("import", 100) as progress:
+            report = engine.import_history(
+                source,
+                history,
+                idle_gap=idle_gap,
+                include_open=include_open,
+                dry_run=dry_run,
+                progress=lambda done, whole: progress(100 * done // max(1, whole)),
+            )
+        where = engine.stats()["path"]
+    if as_json:
+        _print_json({**asdict(report), "new_sessions": report.new_sessions, "new_commands": report.new_commands})
+        return
+    if not report.sources:
+        click.echo("No history was read" if is_disabled() else "No history was found; name a source and a path")
+        return
+    verb = "would be learned" if dry_run else "learned"
+    for one in report.sources:
+        click.echo(f"{one.source}: {one.new_sessions} of {one.sessions} sessions {verb} ({one.new_commands} commands)")
+        if one.open_commands:
+            click.echo(f"  {one.open_commands} commands of sessions that may still go on wait for the next import")
+        for problem in one.unread:
+            click.echo(f"  not read: {problem}")
+        for reason, times in sorted(one.skipped.items()):
+            click.echo(f"  {times} x left out: {reason}")
+        for problem in one.problems[:5]:
+            click.echo(f"    {_one_line(problem, 110)}")
+        for example in one.examples if dry_run else ():
+            click.echo(f"    {_one_line(example, 100)}")
+    if not dry_run:
+        click.echo(f"Memory: {where}")
 
 
 @main.command("normalize")

@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from itertools import count
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NoReturn, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, get_args
 from weakref import WeakSet
 
 from procedural_memory.commands.ground import Judged, SessionValues
@@ -40,7 +40,7 @@ from procedural_memory.memory.sequences import Deriver
 from procedural_memory.memory.tellings import SUPERSEDED
 from procedural_memory.privacy import DISABLE, PatternLike, Privacy
 from procedural_memory.session import Session
-from procedural_memory.storage.base import FeedbackRow, SessionRow, Store, session_digest
+from procedural_memory.storage.base import IMPORTED, FeedbackRow, SessionRow, Store, session_digest
 from procedural_memory.storage.files import make_private
 from procedural_memory.storage.filesystem import network_file_system
 from procedural_memory.storage.owner import fate_of, owner_of
@@ -48,6 +48,7 @@ from procedural_memory.types import (
     Command,
     Durability,
     Forgotten,
+    ImportReport,
     Level,
     Loaded,
     Outcome,
@@ -65,6 +66,7 @@ from procedural_memory.validation import (
     as_pattern,
     as_positive_int,
     as_probability,
+    as_seconds,
     as_shown,
     as_verdict,
     redacted,
@@ -75,6 +77,7 @@ if TYPE_CHECKING:
 
     from procedural_memory.embedding.base import Embedder
     from procedural_memory.graphs.view import GraphView
+    from procedural_memory.importing import Told
     from procedural_memory.storage.snapshot import SessionRecord, Snapshot
 
 __all__ = ["ProceduralMemoryEngine"]
@@ -299,6 +302,81 @@ class ProceduralMemoryEngine:
                 self._batch = False
         return learned
 
+    def import_history(
+        self,
+        source: str = "auto",
+        path: str | os.PathLike[str] | None = None,
+        *,
+        idle_gap: float | timedelta = 1800.0,
+        include_open: bool = False,
+        dry_run: bool = False,
+        progress: Callable[[int, int], object] | None = None,
+    ) -> ImportReport:
+        """Learn the histories of shells and coding agents, as far as they are not known.
+
+        Importing again learns what is new. Sessions are those of the history, cut where nothing happened for
+        `idle_gap`; their outcome is unknown, for no history tells it, while steps have the exit codes that are told.
+        A session whose last command is younger than `idle_gap` may go on: it is left for the next import.
+        What cannot be read is counted and left out; each few thousand commands are learned as one transaction.
+
+        Parameters
+        ----------
+        source : str
+            ``"auto"``: what there is, or what kind of history `path` is. Else one of ``"zsh"``, ``"bash"``, ``"fish"``,
+            ``"powershell"``, ``"atuin"``, ``"claude-code"``, ``"codex"``, ``"swe-agent"``, ``"asciinema"``,
+            ``"omnimemory"``, and ``"file"``: sessions as JSON, JSONL or plain text, with the outcomes they name.
+        path : str or path, optional
+            A file or a folder; where the source keeps its own unless given.
+        idle_gap : float or timedelta
+            Seconds without a command that end a session.
+        include_open : bool
+            Learn sessions also whose last command is younger than `idle_gap`; what follows is another session.
+        dry_run : bool
+            Learn nothing; tell what would be learned.
+        progress : callable, optional
+            Called with how many bytes were read, of how many.
+
+        Returns
+        -------
+        ImportReport
+
+        Raises
+        ------
+        InvalidInputError
+            The source is unknown, or cannot be told from the file.
+        HistoryError
+            The file cannot be read. Of several files those that cannot be read are in the report.
+        """
+        from procedural_memory.importing import import_files
+
+        gap = as_seconds("idle_gap", idle_gap)
+        if not isinstance(source, str):
+            raise InvalidTypeError(f"source: must be a string, not {type(source).__name__} ({shown(source)})")
+        if not gap:
+            raise InvalidInputError(f"idle_gap: must be more than 0 seconds, got {shown(idle_gap)}")
+        if path is not None and not isinstance(path, (str, os.PathLike)):
+            raise InvalidTypeError(f"path: must be a file, a folder or None, not {type(path).__name__} ({shown(path)})")
+        if progress is not None and not callable(progress):
+            raise InvalidTypeError(f"progress: must be callable or None, not {type(progress).__name__}")
+        if self._privacy.disabled:
+            return ImportReport((), dry_run)
+        report = import_files(
+            _Memory(self),
+            source,
+            None if path is None else Path(path).expanduser(),
+            idle_gap=gap,
+            include_open=include_open,
+            dry_run=dry_run,
+            progress=progress,
+        )
+        if report.new_sessions and not dry_run:
+            with self._changing():
+                self._catch_up()
+        hide = self._privacy.again
+        return replace(
+            report, sources=tuple(replace(one, problems=tuple(map(hide, one.problems))) for one in report.sources)
+        )
+
     async def alearn_workflow(
         self,
         session_commands: Sequence[CommandLike],
@@ -462,7 +540,7 @@ class ProceduralMemoryEngine:
         live._context.session = live._number
         live._context.values.judged = self._judged
 
-    def _learn(self, session: _SessionInput) -> str | None:
+    def _learn(self, session: _SessionInput | _Imported) -> str | None:
         if len(session.commands) < self._min_commands:
             return None
         digest = session_digest(session.commands, session.outcome)
@@ -877,6 +955,7 @@ class ProceduralMemoryEngine:
                 backup = self._back_up()
                 self._store.delete_sessions([row.id for row in self._store.sessions()])
                 self._store.replace_feedback(None, ())
+                self._store.clear_meta(IMPORTED)  # what was imported went with the rest, and may be imported again
                 self._after_removal()
             try:
                 added = self._take_in(snapshot, keep_open=mode != "merge")
@@ -1324,6 +1403,90 @@ class _Guard:
             self._view.__exit__(kind, error, traceback)
         finally:
             self._engine._lock.release()
+
+
+class _Imported(NamedTuple):
+    """A session of a history, checked and redacted."""
+
+    commands: Sequence[Command]
+    session_id: str
+    source: str
+    outcome: Outcome = None
+
+
+class _Memory:
+    """What importing histories needs of an engine."""
+
+    __slots__ = ("_engine",)
+
+    def __init__(self, engine: ProceduralMemoryEngine) -> None:
+        self._engine = engine
+
+    def import_state(self, key: str) -> str | None:
+        """Return how far a file was read."""
+        with self._engine._writing():
+            kept = self._engine._store.meta(key)
+        return kept if isinstance(kept, str) else None
+
+    def log_end(self) -> int:
+        """Return the number of the newest row of the log."""
+        with self._engine._writing():
+            return self._engine._store.last_row()
+
+    def prepare(self, name: str, item: Mapping[str, Any]) -> Command | None:
+        """Return a command checked and redacted, None where it is kept out."""
+        return self._engine._privacy.command(name, item)
+
+    def learn_told(
+        self, source: str, sessions: list[Told], until: int, states: tuple[str, str | None, str], dry_run: bool
+    ) -> list[tuple[Sequence[Command], bool]]:
+        """Learn what is not known up to row `until`, and keep how far the file was read."""
+        from procedural_memory.importing import session_name
+
+        engine = self._engine
+        store, (key, before, after) = engine._store, states
+        found: list[tuple[Sequence[Command], bool]] = []
+        with engine._writing() if dry_run else engine._changing():
+            if store.meta(key) != before:
+                until = store.last_row()
+            for told in sessions:
+                new = [command for command in told.commands if not (until and store.has_step(command, until))]
+                name = session_name(source, told, session_digest(new, None))
+                name = engine._privacy.text(redacted("session_id", name) or name)
+                learns = len(new) >= engine._min_commands and store.find_session(name) is None
+                if learns and not dry_run:
+                    engine._learn(_Imported(new, name, source))
+                found.append((new, learns))
+            if not dry_run:
+                store.set_meta(key, after)
+                engine._catch_up(all_of_it=False)  # the newest rows wait for the end of the import
+        return found
+
+    def learn_sessions(
+        self, sessions: list[dict[str, Any]], dry_run: bool
+    ) -> list[tuple[Sequence[Command], bool] | InvalidInputError]:
+        """Learn sessions with ids of their own, all but those with which something is wrong."""
+        engine = self._engine
+        found: list[tuple[Sequence[Command], bool] | InvalidInputError] = []
+        with engine._writing() if dry_run else engine._changing():
+            for item in sessions:
+                try:
+                    session = _SessionInput("", item, engine._privacy)
+                    known = engine._store.find_session(session.session_id or "")
+                    if known is not None:
+                        engine._check_same(known, session_digest(session.commands, session.outcome))
+                        found.append(((), False))
+                        continue
+                except InvalidInputError as error:
+                    found.append(error)
+                    continue
+                learns = len(session.commands) >= engine._min_commands
+                if learns and not dry_run:
+                    engine._learn(session)
+                found.append((session.commands, learns))
+            if not dry_run:
+                engine._catch_up(all_of_it=False)
+        return found
 
 
 class _SessionInput:

@@ -12,6 +12,7 @@
     │   ├── ModelFormatError (ValueError)             weights or configuration cannot be used
     │   └── EmbeddingServiceError (ConnectionError)   the remote service failed or answered nonsense
     ├── StorageError (RuntimeError)
+    │   ├── HistoryError                        a file to learn from cannot be read, or is of another kind
     │   ├── StoreBusyError                      another process is writing; try again
     │   ├── SnapshotNotFoundError (FileNotFoundError) the file to load does not exist
     │   └── SnapshotError (ValueError)                the file is not a snapshot, or a hostile one
@@ -30,6 +31,7 @@ __all__ = [
     "ClosedError",
     "EmbeddingError",
     "EmbeddingServiceError",
+    "HistoryError",
     "InvalidInputError",
     "InvalidTypeError",
     "MissingExtraError",
@@ -90,6 +92,10 @@ class EmbeddingServiceError(EmbeddingError, ConnectionError):
 
 class StorageError(ProceduralMemoryError, RuntimeError):
     """The store could not read or write."""
+
+
+class HistoryError(StorageError):
+    """A file to learn from cannot be read, or is not what it is taken for."""
 
 
 class StoreBusyError(StorageError):

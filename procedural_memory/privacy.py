@@ -86,9 +86,10 @@ class Privacy:
 
     def commands(self, name: str, items: Any, *, defaults: Mapping[str, Any] | None = None) -> list[Command]:
         """Return the commands of a sequence, checked and redacted, without those that are kept out."""
-        return as_commands(name, items, defaults=defaults, read=self._command)
+        return as_commands(name, items, defaults=defaults, read=self.command)
 
-    def _command(self, name: str, item: Any, *, defaults: Mapping[str, Any] | None = None) -> Command | None:
+    def command(self, name: str, item: Any, *, defaults: Mapping[str, Any] | None = None) -> Command | None:
+        """Return a command checked and redacted, None where it is kept out."""
         command = self.hide(as_command(name, item, defaults=defaults))
         return None if self.keeps_out(item) else command
 

@@ -15,6 +15,8 @@ __all__ = [
     "Durability",
     "Evidence",
     "Forgotten",
+    "ImportReport",
+    "ImportedSource",
     "Level",
     "Loaded",
     "Outcome",
@@ -160,6 +162,75 @@ class Forgotten:
     sessions: int
     feedback: int
     examples: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedSource:
+    """What was read of one kind of history, and learned, or would be.
+
+    Attributes
+    ----------
+    source : str
+        The label of its sessions and steps.
+    files : tuple of str
+    sessions, commands : int
+        Read, without what had been read before.
+    new_sessions, new_commands : int
+        Learned: not known before, and long enough.
+    open_commands : int
+        Of sessions that may still go on: they are left for the next import.
+    skipped : mapping
+        Why something was left out -> how often.
+    problems : tuple of str
+        The first twenty of what was left out, with file, line and reason.
+    unread : tuple of str
+        Why files could not be read.
+    examples : tuple of str
+        Up to ten of the new command lines, redacted, oldest first.
+    """
+
+    source: str
+    files: tuple[str, ...]
+    sessions: int
+    commands: int
+    new_sessions: int
+    new_commands: int
+    open_commands: int
+    skipped: Mapping[str, int]
+    problems: tuple[str, ...]
+    unread: tuple[str, ...]
+    examples: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ImportReport:
+    """What `ProceduralMemoryEngine.import_history` did, or would do.
+
+    Attributes
+    ----------
+    sources : tuple of ImportedSource
+        Those of which there are files.
+    dry_run : bool
+        Whether nothing was learned.
+    """
+
+    sources: tuple[ImportedSource, ...]
+    dry_run: bool = False
+
+    @property
+    def new_sessions(self) -> int:
+        """Sessions learned."""
+        return sum(source.new_sessions for source in self.sources)
+
+    @property
+    def new_commands(self) -> int:
+        """Commands learned."""
+        return sum(source.new_commands for source in self.sources)
+
+    @property
+    def skipped(self) -> int:
+        """How much was left out."""
+        return sum(sum(source.skipped.values()) for source in self.sources)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,31 +5,32 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from procedural_memory.sources.entry import Entry, seconds, text
+from procedural_memory.sources.entry import Entry, joined, seconds, text
 
 __all__ = ["entries"]
 
-_TIME = re.compile(r"#(\d{9,11})")
+_TIME = re.compile(rb"#(\d{9,11})\r?")
 
 
 def entries(lines: Iterable[bytes]) -> Iterator[Entry]:
     """Yield the commands of a history, in order."""
     when: float | None = None
     timed = False
-    command: list[str] = []
-    for line in map(text, lines):
+    command: list[bytes] = []
+    begin = 1
+    for number, line in enumerate(lines, 1):
         mark = _TIME.fullmatch(line)
         if mark or not timed:
-            yield from _entry(command, when)
-            command = []
+            yield from _entry(command, when, begin)
+            command, begin = [], number
         if mark:
-            timed, when = True, seconds(mark[1])
+            timed, when = True, seconds(mark[1].decode())
         else:
             command.append(line)
-    yield from _entry(command, when)
+    yield from _entry(command, when, begin)
 
 
-def _entry(lines: list[str], when: float | None) -> Iterator[Entry]:
-    command = "\n".join(lines)
-    if command.strip():
-        yield Entry(command, when)
+def _entry(lines: list[bytes], when: float | None, begin: int) -> Iterator[Entry]:
+    command = joined(lines)
+    if command is not None and command.strip():
+        yield Entry(text(command), when, line=begin)

@@ -9,20 +9,25 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import json
 import os
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from itertools import chain
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import IO, Any, TypeAlias, cast
 
-from procedural_memory.errors import InvalidInputError, StorageError, shown
+from procedural_memory.errors import HistoryError, InvalidInputError, shown
 from procedural_memory.validation import as_commands, as_outcome
 
 __all__ = ["read_sessions"]
 
 
-def read_sessions(path: str | os.PathLike[str], outcome: str | None = None) -> Iterator[dict[str, Any]]:
+def read_sessions(
+    path: str | os.PathLike[str], outcome: str | None = None, skip: Callable[[str], object] | None = None
+) -> Iterator[dict[str, Any]]:
     """Yield the sessions of a file.
 
     Sessions without an id get one made of the file's name, their place and their content, so that learning a
@@ -34,35 +39,49 @@ def read_sessions(path: str | os.PathLike[str], outcome: str | None = None) -> I
         ``.json``, ``.jsonl``, or plain text; each also with ``.gz``.
     outcome : str, optional
         For sessions that name none.
+    skip : callable, optional
+        Called with what is wrong with a session that is left out; without it the first one raises.
     """
     target = Path(path)
     name = Path(target.name.lower())
     packed = name.suffix == ".gz"
     kind = Path(name.stem).suffix if packed else name.suffix
+    readers = {".json": _json, ".jsonl": _jsonl, ".ndjson": _jsonl}
     try:
         with gzip.open(target, "rb") if packed else open(target, "rb") as file:
-            text = file.read().decode("utf-8-sig", "replace")
+            lines = io.TextIOWrapper(cast("IO[bytes]", file), "utf-8-sig", "replace", newline="\n")
+            for i, (place, read) in enumerate(readers.get(kind, _plain)(str(target), lines)):
+                try:
+                    session = read()
+                    _check(place, session, outcome)
+                except InvalidInputError as error:
+                    if skip is None:
+                        raise
+                    skip(str(error))
+                    continue
+                if session.get("session_id") is None and session.get("session") is None:
+                    content = json.dumps(session, sort_keys=True, default=str).encode()
+                    digest = hashlib.blake2b(content, digest_size=8).hexdigest()
+                    session["session_id"] = f"{target.name}:{i}:{digest}"
+                yield session
     except (OSError, EOFError, zlib.error) as error:
-        raise StorageError(f"file {str(target)!r}: cannot be read ({error})") from error
-    readers = {".json": _json, ".jsonl": _jsonl, ".ndjson": _jsonl}
-    for i, (place, session) in enumerate(readers.get(kind, _plain)(str(target), text)):
-        if session.get("outcome") is None and session.get("session_outcome") is None:
-            session["outcome"] = outcome
-        if session.get("session_id") is None and session.get("session") is None:
-            content = json.dumps(session, sort_keys=True, default=str).encode()
-            session["session_id"] = f"{target.name}:{i}:{hashlib.blake2b(content, digest_size=8).hexdigest()}"
-        # Checked here, where an error can still name the place in the file.
-        as_commands(f"{place}: commands", session["commands"] if "commands" in session else session["session_commands"])
-        as_outcome(session["outcome"] if "outcome" in session else session["session_outcome"], f"{place}: ")
-        yield session
+        raise HistoryError(f"file {str(target)!r}: cannot be read ({error})") from error
 
 
-_Sessions: TypeAlias = Iterator[tuple[str, dict[str, Any]]]
-"""(place in the file, session)"""
+def _check(place: str, session: dict[str, Any], outcome: str | None) -> None:
+    """Check a session here, where an error can still name the place in the file; give it an outcome."""
+    if session.get("outcome") is None and session.get("session_outcome") is None:
+        session["outcome"] = outcome
+    as_commands(f"{place}: commands", session["commands"] if "commands" in session else session["session_commands"])
+    as_outcome(session["outcome"] if "outcome" in session else session["session_outcome"], f"{place}: ")
 
 
-def _json(name: str, text: str) -> _Sessions:
-    content = _parsed(name, "", text)
+_Sessions: TypeAlias = Iterator[tuple[str, Callable[[], dict[str, Any]]]]
+"""(place in the file, what returns the session or raises what is wrong with it)"""
+
+
+def _json(name: str, lines: IO[str]) -> _Sessions:
+    content = _parsed(name, "", lines.read())
     if isinstance(content, Mapping) and "sessions" in content:
         content = content["sessions"]
     if isinstance(content, Mapping) or (
@@ -74,35 +93,42 @@ def _json(name: str, text: str) -> _Sessions:
     if not isinstance(content, list):
         raise InvalidInputError(f"file {name!r}: must hold a session or a list of sessions, got {shown(content)}")
     for i, item in enumerate(content):
-        yield _session(f"file {name!r}, session {i}", item)
+        place = f"file {name!r}, session {i}"
+        yield place, partial(_session, place, item)
 
 
-def _jsonl(name: str, text: str) -> _Sessions:
-    for number, line in enumerate(text.split("\n"), 1):
+def _jsonl(name: str, lines: IO[str]) -> _Sessions:
+    for number, line in enumerate(lines, 1):
         if line.strip():
-            yield _session(f"file {name!r}, line {number}", _parsed(name, f", line {number}", line))
+            place = f"file {name!r}, line {number}"
+            yield place, partial(_line, name, place, number, line)
 
 
-def _plain(name: str, text: str) -> _Sessions:
+def _line(name: str, place: str, number: int, line: str) -> dict[str, Any]:
+    return _session(place, _parsed(name, f", line {number}", line))
+
+
+def _plain(name: str, lines: IO[str]) -> _Sessions:
     commands: list[str] = []
     begin = 0
-    for number, line in enumerate([*text.split("\n"), ""], 1):
+    for number, line in enumerate(chain(lines, [""]), 1):
         if line.lstrip().startswith("#"):
             continue
         if line.strip():
             begin = begin if commands else number
-            commands.append(line)
+            commands.append(line.removesuffix("\n"))
         elif commands:
-            yield f"file {name!r}, session at line {begin}", {"commands": commands}
+            place = f"file {name!r}, session at line {begin}"
+            yield place, partial(_session, place, commands)
             commands = []
 
 
-def _session(name: str, item: Any) -> tuple[str, dict[str, Any]]:
+def _session(name: str, item: Any) -> dict[str, Any]:
     if isinstance(item, list):
         item = {"commands": item}
     if not isinstance(item, Mapping) or not ("commands" in item or "session_commands" in item):
         raise InvalidInputError(f"{name}: must be a session with 'commands', got {shown(item)}")
-    return name, dict(item)
+    return dict(item)
 
 
 def _parsed(name: str, place: str, text: str) -> Any:

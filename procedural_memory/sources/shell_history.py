@@ -1,39 +1,25 @@
-"""Sessions from the history files of bash, zsh, fish and PowerShell: enough for a look at one's own habits."""
+"""The histories of one's own shells as sessions, for a look at one's own habits without a memory."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from procedural_memory.sources import bash, fish, powershell, zsh
-from procedural_memory.sources.entry import Entry, lines_of
+from procedural_memory.errors import InvalidInputError
+from procedural_memory.sources.catalogue import HISTORIES, detect
+from procedural_memory.sources.entry import Skipped
+from procedural_memory.sources.grouping import IDLE_GAP, Grouper
 
-__all__ = ["IDLE_GAP", "find_histories", "read_history"]
+__all__ = ["IDLE_GAP", "SHELLS", "find_histories", "read_history"]
 
-IDLE_GAP = 30 * 60.0
-"""Seconds without a command that end a session, where the history has times."""
-
-_UNTIMED_SESSION = 40
+SHELLS = ("zsh", "bash", "fish", "powershell")
+"""The sources that are histories of shells."""
 
 
 def find_histories(home: Path | None = None) -> list[Path]:
-    """Return the history files of this user that exist; ``HISTFILE`` is looked at first."""
-    folder = home or Path.home()
-    data = Path(os.environ.get("XDG_DATA_HOME") or folder / ".local" / "share")
-    places = [
-        folder / ".zsh_history",
-        folder / ".bash_history",
-        data / "fish" / "fish_history",
-        data / "powershell" / "PSReadLine" / "ConsoleHost_history.txt",
-    ]
-    if os.environ.get("HISTFILE"):
-        places.insert(0, Path(os.environ["HISTFILE"]).expanduser())
-    found: dict[Path, Path] = {}
-    for path in places:
-        if path.is_file():
-            found.setdefault(path.resolve(), path)  # one file under two names is read once
+    """Return the history files of this user that exist, each once; where ``HISTFILE`` names one, that one too."""
+    found = {path.resolve(): path for name in SHELLS for path in HISTORIES[name].find(home or Path.home())}
     return list(found.values())
 
 
@@ -42,27 +28,17 @@ def read_history(path: Path) -> Iterator[dict[str, Any]]:
 
     Outcomes are unknown: a history file does not tell them.
     """
-    session: list[dict[str, Any]] = []
-    last: float | None = None
+    try:
+        name = detect(path)
+    except InvalidInputError:  # lines without a sign of another shell
+        name = "bash"
+    grouper = Grouper(IDLE_GAP)
     number = 0
-    for command, when, duration in _entries(path):
-        gap = when is not None and last is not None and when - last > IDLE_GAP
-        if session and (gap or (when is None and len(session) >= _UNTIMED_SESSION)):
-            yield {"session_id": f"{path}:{number}", "commands": session, "outcome": None, "source": path.name}
-            session, number = [], number + 1
-        session.append({"command": command, "timestamp": when, "duration_ms": duration, "actor": "human"})
-        last = when
-    if session:
-        yield {"session_id": f"{path}:{number}", "commands": session, "outcome": None, "source": path.name}
-
-
-def _entries(path: Path) -> Iterator[Entry]:
-    name = path.name.lower()
-    lines = lines_of(path)
-    if "zsh" in name:
-        return zsh.entries(lines)
-    if "fish" in name:
-        return fish.entries(lines)
-    if "consolehost" in name:
-        return powershell.entries(lines)
-    return bash.entries(lines)
+    for ends in (grouper.take(HISTORIES[name].open(path, None, Skipped()).entries()), grouper.rest):
+        for run in ends() if callable(ends) else ends:
+            commands = [
+                {"command": e.command, "timestamp": e.timestamp, "duration_ms": e.duration_ms, "actor": e.actor}
+                for e in run.entries
+            ]
+            yield {"session_id": f"{path}:{number}", "commands": commands, "outcome": None, "source": name}
+            number += 1

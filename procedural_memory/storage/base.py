@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BEST_VALUES",
     "FOLLOWERS",
+    "IMPORTED",
     "RECENT",
     "START",
     "Context",
@@ -58,6 +59,9 @@ RECENT = 64
 
 FOLLOWERS = 64
 """How many followers of a context are read, beside the recent ones."""
+
+IMPORTED = "import "
+"""What the names of the settings begin with that say how far histories were read."""
 
 _MOMENT = struct.Struct(">d8sI")
 _ID = struct.Struct(">q")
@@ -393,6 +397,10 @@ class Store(Protocol):
         from its time, in the order of the log; none where the source or the time is unknown."""
         ...
 
+    def has_step(self, command: Command, until: int) -> bool:
+        """Return whether a row up to number `until` has this line, of the same source and the same time."""
+        ...
+
     def replace_steps(self, session: int, commands: Sequence[Command], digest: bytes) -> None:
         """Replace the steps of a session in the log (used by forgetting); wants a `reset_derived` after it."""
         ...
@@ -597,4 +605,8 @@ class Store(Protocol):
 
     def set_meta(self, key: str, value: str | int | float | bytes | None) -> None:
         """Record a setting."""
+        ...
+
+    def clear_meta(self, prefix: str) -> None:
+        """Let go of the settings whose names begin with `prefix`."""
         ...

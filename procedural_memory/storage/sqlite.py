@@ -632,6 +632,17 @@ class SQLiteStore:
             if abs(row[6] - command.timestamp) <= within
         ]
 
+    def has_step(self, command: Command, until: int) -> bool:
+        """Return whether a row up to number `until` has this line, of the same source and the same time."""
+        if command.source is None or command.timestamp is None:
+            return False
+        found = self._one(
+            "SELECT 1 FROM log INDEXED BY log_told WHERE source IS NOT NULL AND timestamp = ? AND command = ?"
+            " AND source = ? AND seq <= ? LIMIT 1",
+            (command.timestamp, text_id(command.command), text_id(command.source), until),
+        )
+        return found is not None
+
     def mark_again(self, session: int, step: int) -> None:
         """Mark a step, or with number -1 a session, that is counted where another source tells of it."""
         with self.transaction():
@@ -1234,6 +1245,11 @@ class SQLiteStore:
         """Record a setting."""
         with self.transaction():
             self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+
+    def clear_meta(self, prefix: str) -> None:
+        """Let go of the settings whose names begin with `prefix`."""
+        with self.transaction():
+            self._db.execute("DELETE FROM meta WHERE substr(key, 1, ?) = ?", (len(prefix), prefix))
 
 
 _stores: WeakSet[SQLiteStore] = WeakSet()

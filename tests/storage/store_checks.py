@@ -109,6 +109,24 @@ def check_who_else_tells_of_a_step(store: Store) -> None:
     assert store.outcome_totals() == (1, 0)
 
 
+def check_a_step_is_known_by_source_and_time(store: Store) -> None:
+    """The same line, source and time, in the log up to a row."""
+    step = Command("make", timestamp=5.0, source="zsh", exit_code=0)
+    number = store.add_session("s", 1.0, None)
+    store.add_steps(number, 0, [Command("ls"), step])
+    end = store.last_row()
+    assert store.has_step(replace(step, exit_code=None, host="box"), end)
+    assert not store.has_step(step, end - 1)
+    for other in (
+        {"command": "make all"},
+        {"timestamp": 6.0},
+        {"source": "bash"},
+        {"source": None},
+        {"timestamp": None},
+    ):
+        assert not store.has_step(replace(step, **other), end)
+
+
 def check_sessions_come_in_canonical_order(store: Store) -> None:
     """By start, then by id, however they were added."""
     for name, start in (("b", 2.0), ("c", 1.0), ("a", 2.0)):
@@ -465,6 +483,10 @@ def check_settings_are_kept(store: Store) -> None:
     store.set_meta("colour", "red")
     store.set_meta("colour", math.pi)
     assert store.meta("colour") == math.pi
+    store.set_meta("import a", "1")
+    store.set_meta("imports", "2")
+    store.clear_meta("import ")
+    assert [store.meta(name) for name in ("import a", "imports", "colour")] == [None, "2", math.pi]
 
 
 CHECKS = [check for name, check in sorted(globals().items()) if name.startswith("check_")]
