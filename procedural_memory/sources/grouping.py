@@ -15,8 +15,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 
+from procedural_memory.commands.project import project_of
 from procedural_memory.sources.entry import Entry
-from procedural_memory.validation import project_of
 
 __all__ = ["IDLE_GAP", "Grouper", "Run"]
 
