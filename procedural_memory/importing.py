@@ -253,10 +253,16 @@ class _Importer:
                 if self._progress is not None:
                     self._progress(reading.done)
         rest = self._grouper.rest()
-        left = [run for number, run in enumerate(rest, 1) if self._goes_on(run, reading, number == len(rest))]
+        awaited = self._awaited(reading)
+        left = [
+            run
+            for number, run in enumerate(rest, 1)
+            if self._goes_on(run, reading, number == len(rest))
+            or any(self._grouper.continues(run, call) for call in awaited)
+        ]
         runs += [run for run in rest if run not in left]
         self._tally.open_commands += sum(len(run.entries) for run in left)
-        first = min([run.first for run in left] + self._awaited(reading), default=None)
+        first = min([run.first for run in left] + [call.line for call in awaited], default=None)
         self._learn(runs, until, self._state(reading, first, before))
         self._tally.skipped += self._skipped.counts
         self._tally.problems += [f"{self._path}, line {line}: {reason}" for line, reason in self._skipped.places]
@@ -288,14 +294,14 @@ class _Importer:
             return self._is_fresh()
         return self._age(run.end) < self._gap
 
-    def _awaited(self, reading: Reading) -> list[int]:
-        """Return the lines of calls whose result may still come; count the others."""
-        lines = list(reading.unfinished)
-        if lines and not self._include_open and self._is_fresh():
-            return lines
-        for line in lines:
-            self._skipped(line, "without a result: perhaps never run")
-        return []
+    def _awaited(self, reading: Reading) -> Sequence[Entry]:
+        """Return the calls whose result may still come; count the others."""
+        calls = reading.unfinished
+        if calls and not self._include_open and self._is_fresh():
+            return calls
+        for call in calls:
+            self._skipped(call.line, "without a result: perhaps never run")
+        return ()
 
     def _is_fresh(self) -> bool:
         """Return whether the file was changed within the idle gap."""

@@ -37,8 +37,8 @@ class Reading(Protocol):
         ...
 
     @property
-    def unfinished(self) -> Sequence[int]:
-        """The lines of calls that had no result when all was read."""
+    def unfinished(self) -> Sequence[Entry]:
+        """The calls that had no result when all was read."""
         ...
 
     def place(self, line: int) -> Mapping[str, Any]:
@@ -102,7 +102,7 @@ class _LineReading:
         self._size = max(1, path.stat().st_size)
         self._skip = skip
         self._after = self._cut = 0
-        self.unfinished: list[int] = []
+        self.unfinished: list[Entry] = []
         self._lines = Lines(path, self._told)
 
     def entries(self) -> Iterator[Entry]:
@@ -118,7 +118,7 @@ class _LineReading:
             if line <= self._after:
                 continue
             if entry.command == UNFINISHED:
-                self.unfinished.append(line)
+                self.unfinished.append(entry._replace(line=line))
             else:
                 yield entry._replace(line=line, actor=entry.actor or self._source.actor)
 

@@ -95,6 +95,10 @@ class Grouper:
         self._open = {}
         return left
 
+    def continues(self, run: Run, entry: Entry) -> bool:
+        """Return whether an entry is of a session."""
+        return entry.session == run.own and not self._cut(run, entry)
+
     def first_open(self) -> int | None:
         """Return the line on which the oldest session that is not over begins."""
         return min((run.first for run in self._open.values()), default=None)
