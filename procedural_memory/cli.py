@@ -7,7 +7,9 @@ import io
 import json
 import os
 import re
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from procedural_memory.engine import ProceduralMemoryEngine
-    from procedural_memory.types import Prediction
+    from procedural_memory.types import ImportReport, Prediction
 
 __all__ = ["main"]
 
@@ -866,6 +868,43 @@ def import_history(
             click.echo(f"    {_one_line(example, 100)}")
     if not dry_run:
         click.echo(f"Memory: {where}")
+
+
+@main.command("watch")
+@click.option("--every", default="2s", show_default=True, callback=_seconds, help="Time between two looks.")
+@click.option("--idle", default="5m", show_default=True, callback=_seconds, help="Time that ends a session.")
+@click.option("--install", "what", flag_value="install", help="Let systemd or launchd run it from now on.")
+@click.option("--uninstall", "what", flag_value="uninstall", help="Take that back.")
+@_store_options
+def watch_command(every: float, idle: float, what: str | None, path: str, embedder: str) -> None:
+    """Follow the histories that import reads, and learn what is new, until a signal ends it."""
+    from procedural_memory import watching
+    from procedural_memory.engine import store_path
+    from procedural_memory.privacy import DISABLE, is_disabled
+
+    if not every or not idle:
+        raise click.UsageError("--every, --idle: must be more than 0 seconds")
+    if what is not None:
+        given = ["--every", f"{every:g}", "--idle", f"{idle:g}", "--embedder", embedder]
+        given += ["--path", str(store_path(path))]
+        file, to_do = watching.install(given) if what == "install" else watching.uninstall()
+        click.echo(f"{'Written' if what == 'install' else 'Removed'}: {file}")
+        if to_do:
+            click.echo(f"The system did not take it; run: {to_do}")
+        return
+    if is_disabled():
+        raise click.ClickException(f"{DISABLE} turns everything off: there is nothing to watch for")
+    end = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: end.set())
+    with watching.only_one(store_path(path)), _engine(path, embedder) as engine:
+        click.echo(f"Watching for {store_path(path)}", err=True)
+        watching.watch(engine, every=every, idle=idle, end=end, told=_tell_learned)
+
+
+def _tell_learned(report: ImportReport) -> None:
+    parts = [f"{one.source} {one.new_commands}" for one in report.sources if one.new_commands]
+    click.echo(f"learned: {', '.join(parts)} commands", err=True)
 
 
 @main.command("normalize")
