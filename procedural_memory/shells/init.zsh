@@ -1,5 +1,6 @@
 # Procedural memory for zsh: records each command in the background; KEY puts what may come next on the command line.
 [[ -o interactive ]] || return 0
+# Every function says emulate -L zsh: what the user's options change does not reach it.
 zmodload zsh/datetime 2>/dev/null
 autoload -Uz add-zsh-hook add-zle-hook-widget
 
@@ -11,11 +12,13 @@ typeset -g _pm_line= _pm_started= _pm_index=0 _pm_typed= _pm_shown= _pm_ghost= _
 _pm_call() { exec $_pm_python -I -S $_pm_hook shell "$@" --store $_pm_store }  # in a subshell of its own
 
 _pm_preexec() {
+  emulate -L zsh
   _pm_line=$1 _pm_started=$EPOCHREALTIME
 }
 
 _pm_precmd() {
   local code=$? line=$_pm_line
+  emulate -L zsh
   _pm_line= _pm_index=0 _pm_choices=()
   # What is typed after a blank is nobody's business, and neither is anything with the switch off.
   [[ -z $line || $line == [[:space:]]* || ${PROCEDURAL_MEMORY_DISABLE:-0} != 0 ]] && return 0
@@ -31,11 +34,13 @@ _pm_precmd() {
 typeset -g _pm_folder=$PWD
 
 _pm_ask() {  # what may come next, most probable first: a letter and the line, ended by a NUL
+  emulate -L zsh
   [[ ${PROCEDURAL_MEMORY_DISABLE:-0} != 0 ]] && return
   ( _PM_CWD=$PWD _PM_RECENT=${(pj:\x1f:)_pm_recent} _pm_call suggest "$@" ) 2>/dev/null
 }
 
 _pm_next() {  # a widget: the next prediction that begins with what was typed
+  emulate -L zsh
   if (( ! ${#_pm_choices} )) || [[ $BUFFER != $_pm_shown ]]; then
     _pm_typed=$BUFFER _pm_index=0 _pm_choices=() _pm_losing=()
     local item
@@ -61,6 +66,7 @@ _pm_next() {  # a widget: the next prediction that begins with what was typed
 }
 
 _pm_take() {  # a widget: the line that can lose data, which was shown
+  emulate -L zsh
   local choice=${_pm_choices[_pm_index]:-}
   if [[ -n $choice && $BUFFER == $_pm_shown ]] && (( ${_pm_losing[(Ie)$choice]} )); then
     BUFFER=$choice CURSOR=$#BUFFER _pm_shown=$BUFFER
@@ -68,12 +74,14 @@ _pm_take() {  # a widget: the line that can lose data, which was shown
 }
 
 _pm_clear_ghost() {
+  emulate -L zsh
   [[ -n $_pm_ghost && $POSTDISPLAY == $_pm_ghost ]] && POSTDISPLAY=
   region_highlight=("${(@)region_highlight:#*memo=procedural-memory}")
   _pm_ghost=
 }
 
 _pm_line_init() {  # ask in the background, so that the prompt waits for nobody
+  emulate -L zsh
   _pm_shown=
   [[ -n $_pm_fd ]] && { zle -F $_pm_fd 2>/dev/null; exec {_pm_fd}<&-; _pm_fd= }
   [[ $CONTEXT == start && -z $BUFFER && ${PROCEDURAL_MEMORY_DISABLE:-0} == 0 ]] || return 0
@@ -82,6 +90,7 @@ _pm_line_init() {  # ask in the background, so that the prompt waits for nobody
 }
 
 _pm_ghost_arrived() {
+  emulate -L zsh
   local item=
   zle -F $1
   IFS= read -rd '' item <&$1
@@ -91,6 +100,7 @@ _pm_ghost_arrived() {
 }
 
 _pm_show_ghost() {
+  emulate -L zsh
   [[ -z $BUFFER && -z $POSTDISPLAY ]] || return 0
   _pm_ghost=$1 POSTDISPLAY=$1
   region_highlight+=("0 ${#1} fg=8 memo=procedural-memory")
@@ -98,21 +108,25 @@ _pm_show_ghost() {
 }
 
 _pm_redraw() {
+  emulate -L zsh
   [[ -n $_pm_ghost && -n $BUFFER ]] && _pm_clear_ghost
   return 0
 }
 
 _pm_line_finish() { _pm_clear_ghost }
 
-add-zsh-hook preexec _pm_preexec
-precmd_functions=(_pm_precmd ${precmd_functions:#_pm_precmd})  # first: it wants the exit status
-zle -N _pm-next _pm_next
-zle -N _pm-take _pm_take
-bindkey @KEY@ _pm-next
-bindkey @SECOND@ _pm-take
-if (( _pm_ghosts )); then
-  zle -N _pm-show-ghost _pm_show_ghost
-  add-zle-hook-widget line-init _pm_line_init
-  add-zle-hook-widget line-pre-redraw _pm_redraw
-  add-zle-hook-widget line-finish _pm_line_finish
-fi
+() {
+  emulate -L zsh
+  add-zsh-hook preexec _pm_preexec
+  precmd_functions=(_pm_precmd ${precmd_functions:#_pm_precmd})  # first: it wants the exit status
+  zle -N _pm-next _pm_next
+  zle -N _pm-take _pm_take
+  bindkey @KEY@ _pm-next
+  bindkey @SECOND@ _pm-take
+  if (( _pm_ghosts )); then
+    zle -N _pm-show-ghost _pm_show_ghost
+    add-zle-hook-widget line-init _pm_line_init
+    add-zle-hook-widget line-pre-redraw _pm_redraw
+    add-zle-hook-widget line-finish _pm_line_finish
+  fi
+}

@@ -146,6 +146,28 @@ def test_a_ghost_on_an_empty_line_of_zsh(tmp_path: Path, beside: bool) -> None:
         assert [step.command for step in used.recorded(48)][-3:] == ["echo zero", "echo one", "echo two"]
 
 
+@pytest.mark.parametrize(
+    ("shell", "options"),
+    [
+        ("zsh", "setopt ksharrays shwordsplit nounset extendedglob globsubst noclobber"),
+        ("bash", "set -u; shopt -s extglob"),
+    ],
+)
+def test_the_users_options_do_not_matter(tmp_path: Path, shell: str, options: str) -> None:
+    """Whatever they change in how a shell reads scripts."""
+    _know(tmp_path, "echo one", "echo two", "echo three")
+    with terminal(shell, tmp_path, before=options, after=options) as used:
+        used.run("echo 'a  *  [b]'")
+        used.run("echo one")
+        used.key("M-n")
+        used.wait(lambda _: used.line() == "echo two")
+        used.key("Enter")
+        used.wait(lambda screen: "\ntwo\n" in screen)
+        assert [step.command for step in used.recorded(48)][-3:] == ["echo 'a  *  [b]'", "echo one", "echo two"]
+        assert "parameter not set" not in used.screen()
+        assert "unbound" not in used.screen()
+
+
 def test_other_hooks_see_the_exit_status(shell: str, tmp_path: Path) -> None:
     """What a prompt shows of the command before it is what it was."""
     after = {
