@@ -8,10 +8,12 @@ between them.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import time
@@ -24,6 +26,7 @@ __all__ = ["run", "socket_of"]
 _STARTS_WITHIN: Final = 8.0
 _ANSWERS_WITHIN: Final = 8.0
 _TRY_AGAIN: Final = 0.02
+_LONGEST_NAME: Final = 100
 _KEEPS_ORDER: Final = 15.0
 _PREDICTIONS: Final = 5
 _BETWEEN: Final = "\x1f"
@@ -139,10 +142,18 @@ def _tell(store: str, process: str, lines: list[str]) -> None:
 
 
 def socket_of(store: str) -> str:
-    """Return the socket of the process that answers for a store: private to the user, gone with the session."""
-    folder = os.environ.get("XDG_RUNTIME_DIR") or os.path.dirname(store)
-    # Short, whatever the store is called: the name of a socket must fit in a hundred bytes.
-    return os.path.join(folder, f"procedural-memory-{_short(store)}.sock")
+    """Return the socket of the process that answers for a store, in a folder that is private to the user."""
+    name = f"procedural-memory-{_short(store)}.sock"
+    for folder in (os.environ.get("XDG_RUNTIME_DIR"), os.path.dirname(store)):
+        if folder and len(os.fsencode(place := os.path.join(folder, name))) <= _LONGEST_NAME:
+            return place
+    folder = f"/tmp/procedural-memory-{os.getuid()}"
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(folder, 0o700)
+    status = os.lstat(folder)
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:
+        raise PermissionError(f"{folder}: is not a private folder of this user")
+    return os.path.join(folder, name)
 
 
 def _short(text: str) -> str:

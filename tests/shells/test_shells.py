@@ -12,6 +12,7 @@ import pytest
 from terminal import AUTOSUGGESTIONS, terminal
 
 from procedural_memory import ProceduralMemoryEngine
+from procedural_memory.shells.events import socket_of
 
 SHELLS = ["zsh", "bash", "fish"]
 
@@ -224,6 +225,18 @@ def test_what_cannot_be_is_refused(options: list[str], wrong: str) -> None:
     assert done.returncode != 0
     assert wrong in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_long_name_gets_another_socket(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A socket may have a hundred bytes; then it is in a folder that is as private."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / ("x" * 100)))
+    place = Path(socket_of(str(tmp_path / ("y" * 100) / "m.sqlite3")))
+    assert len(str(place)) <= 100
+    assert place.parent.stat().st_mode & 0o077 == 0
+    assert place == Path(socket_of(str(tmp_path / ("y" * 100) / "m.sqlite3")))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "/run/user/1")
+    assert Path(socket_of("/a/m.sqlite3")).parent == Path("/run/user/1")
+    assert socket_of("/a/m.sqlite3") != socket_of("/b/m.sqlite3")
 
 
 def test_the_answering_process_ends_when_nobody_asks(tmp_path: Path) -> None:
