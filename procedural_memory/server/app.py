@@ -87,8 +87,8 @@ def create_app(
     if engine is not None and not isinstance(engine, ProceduralMemoryEngine):
         raise InvalidTypeError(f"engine: must be a ProceduralMemoryEngine or None, not {type(engine).__name__}")
     token = token.strip() if isinstance(token, str) else token
-    if token is not None and (not isinstance(token, str) or not token or not token.isascii()):
-        raise InvalidInputError("token: must be ASCII text that is not empty")
+    if token is not None and (not isinstance(token, str) or not re.fullmatch(r"[!-~]+", token)):
+        raise InvalidInputError("token: must be one word of ASCII letters, digits and signs")
     if isinstance(cors_origins, str) or isinstance(allowed_hosts, str):
         raise InvalidTypeError("allowed_hosts, cors_origins: must be lists of strings, not one string")
     cors_origins = [_origin(text) for text in cors_origins]

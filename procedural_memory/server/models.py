@@ -78,6 +78,11 @@ class _Request(BaseModel):
     model_config = ConfigDict(strict=True)
 
 
+def _with_example(**fields: Any) -> ConfigDict:
+    """Return a configuration with what the documentation shows and tries."""
+    return ConfigDict(strict=True, json_schema_extra={"examples": [fields]})
+
+
 class CommandModel(_Request):
     """One step of a session."""
 
@@ -97,6 +102,8 @@ class CommandModel(_Request):
 class StepRequest(CommandModel):
     """The next step of a live session."""
 
+    model_config = _with_example(command="npm test", exit_code=1, output="FAIL src/cart.test.js")
+
     output: Annotated[str, Field(max_length=_OUTPUT)] | None = Field(
         None, description="lends words to this session's predictions and is never stored"
     )
@@ -113,8 +120,15 @@ AnyCommand = Annotated[Annotated[CommandModel, Tag("<step>")] | Annotated[Line, 
 class LearnRequest(_Request):
     """A finished session."""
 
+    model_config = _with_example(
+        session_commands=[{"command": line} for line in ("git add .", "git commit -m wip", "git push")],
+        session_outcome="success",
+        tool_id="bash",
+    )
+
     session_commands: Annotated[list[AnyCommand], Field(max_length=MAX_COMMANDS)]
-    session_outcome: Outcome | None = "success"
+    session_outcome: Outcome | None = Field("success", description="null: unknown; success unless told otherwise")
+    outcome: Outcome | None = Field(None, description="the same as session_outcome, which it overrules")
     session_id: Short | None = None
     tool_id: Short | None = Field(None, description="who told of the session: its source")
     source: Short | None = Field(None, description="the same as tool_id")
@@ -141,6 +155,8 @@ class SessionPredictRequest(_Request):
 
 class PredictRequest(SessionPredictRequest):
     """The commands so far, newest last."""
+
+    model_config = _with_example(current_context=["git add ."], top_k=3)
 
     current_context: Context = []
 
@@ -205,6 +221,8 @@ class PatternsResponse(BaseModel):
 class SimilarRequest(_Request):
     """A sequence of commands."""
 
+    model_config = _with_example(commands=["git add .", "git push"], k=3)
+
     commands: Context
     k: Annotated[int, Field(ge=1, le=100), _WHOLE] = 5
     threshold: Share | None = None
@@ -228,6 +246,8 @@ class SimilarResponse(BaseModel):
 
 class OutcomeRequest(_Request):
     """The commands of a session so far."""
+
+    model_config = _with_example(current_context=[{"command": "npm test", "exit_code": 1}])
 
     current_context: Context = []
     limit: Annotated[int, Field(ge=1, le=100), _WHOLE] = 5
@@ -258,6 +278,8 @@ class OutcomeResponse(BaseModel):
 class FeedbackRequest(_Request):
     """What became of a prediction that was shown."""
 
+    model_config = _with_example(current_context=["git add ."], prediction="git push", verdict="accepted")
+
     current_context: Context = []
     prediction: Line
     verdict: Verdict
@@ -266,12 +288,16 @@ class FeedbackRequest(_Request):
 class SessionFeedbackRequest(_Request):
     """What became of a prediction that was shown in a live session."""
 
+    model_config = _with_example(prediction="git push", verdict="accepted")
+
     prediction: Line
     verdict: Verdict
 
 
 class SessionRequest(_Request):
     """What holds for every step of a live session that does not say otherwise."""
+
+    model_config = _with_example(cwd="/src/shop", actor="agent")
 
     session_id: SessionId | None = None
     cwd: Short | None = None
@@ -333,6 +359,8 @@ class ForgetResponse(BaseModel):
 
 class SaveRequest(_Request):
     """Where to; the suffix names the format: .pkl, .json, .jsonl or .sqlite."""
+
+    model_config = _with_example(filepath="/tmp/memory.json")
 
     filepath: Annotated[str, Field(max_length=4_096, pattern=_SNAPSHOT)]
 

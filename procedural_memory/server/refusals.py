@@ -17,6 +17,7 @@ from procedural_memory.errors import (
 )
 from procedural_memory.server.backend import Busy
 from procedural_memory.server.models import Refusal
+from procedural_memory.storage.snapshot import SUFFIXES
 
 __all__ = ["Refused", "refusal_of", "refusals", "told"]
 
@@ -74,6 +75,10 @@ def told(errors: Sequence[Any]) -> str:
 
 def _rule(error: Any) -> str:
     kind = error.get("type")
+    if kind == "model_attributes_type":
+        return "must be a JSON object, sent with Content-Type: application/json"
+    if kind == "string_pattern_mismatch" and SUFFIXES[0].strip(".") in error.get("ctx", {}).get("pattern", ""):
+        return f"must be a file name that ends in one of {', '.join(SUFFIXES)}"
     if kind == "string_pattern_mismatch":
         return "must hold something that can be seen, and no NUL; an id no slash"
     if kind == "json_invalid":

@@ -62,9 +62,8 @@ def routes(  # a list of endpoints
 
         def work(engine: ProceduralMemoryEngine) -> Any:
             source = body.source or body.tool_id
-            found = engine.learn_workflow(
-                _commands(body.session_commands), body.session_outcome, body.session_id, source
-            )
+            outcome = body.outcome or body.session_outcome
+            found = engine.learn_workflow(_commands(body.session_commands), outcome, body.session_id, source)
             return _learned(engine, found, len(body.session_commands))
 
         return await answer(work)

@@ -34,6 +34,7 @@ from procedural_memory.server.app import create_app
 __all__ = ["PORT", "serve"]
 
 PORT = 8002
+_EMBEDDERS = ("auto", "lexical", "mlx", "sentence-transformers")
 _HEAD_WITHIN = 10.0
 """Seconds for the head of a request to arrive."""
 _HEAD = 32_768
@@ -174,6 +175,10 @@ def serve(
     options = {"allowed_hosts": (), **options}
     if workers > 1 and path is None:
         raise InvalidInputError("workers: must be 1 for a memory that is not a file; name one with path")
+    embedder = options.get("embedder", "auto")
+    if embedder not in _EMBEDDERS and not embedder.startswith(("http://", "https://")):
+        rule = f"must be one of {', '.join(_EMBEDDERS)} or the http:// address of a service"
+        raise InvalidInputError(f"embedder: {rule}, got {embedder!r}")
     _check(path)
     create_app(**options)  # says what is wrong with them before anything is listened on
     if not _is_loopback(host):

@@ -69,6 +69,21 @@ def test_learn_defaults_to_success_and_takes_an_unknown_end(client: TestClient) 
     assert (stats["total_successes"], stats["total_failures"]) == (1, 0)
 
 
+def test_the_outcome_may_be_called_as_elsewhere(client: TestClient) -> None:
+    """A failure is not learned as a success because of its name."""
+    _learn(client, RELEASE, outcome="failure")
+    stats = client.get("/stats").json()
+    assert (stats["total_successes"], stats["total_failures"]) == (0, 1)
+
+
+def test_what_the_document_shows_can_be_tried(client: TestClient) -> None:
+    """Its examples are requests that are answered."""
+    schemas = client.get("/openapi.json").json()["components"]["schemas"]
+    shown = {name: schema["examples"][0] for name, schema in schemas.items() if "examples" in schema}
+    for name, path in {"LearnRequest": "learn", "PredictRequest": "predict", "SimilarRequest": "similar"}.items():
+        assert client.post(f"/{path}", json=shown[name]).status_code == 200
+
+
 def test_a_short_session_gives_null_and_the_reason(client: TestClient) -> None:
     """Two commands are too few, and so are three of which one is kept out."""
     found = _learn(client, RELEASE[:2])
@@ -201,7 +216,9 @@ def test_save_and_load(client: TestClient, engine: ProceduralMemoryEngine, tmp_p
     assert engine.stats()["session_count"] == 2
     assert client.post("/load", json={"filepath": str(tmp_path / "none.pkl")}).status_code == 404
     assert client.post("/load", json={"filepath": file, "mode": "add"}).status_code == 422
-    assert client.post("/save", json={"filepath": str(tmp_path / "memory.txt")}).status_code == 422
+    answer = client.post("/save", json={"filepath": str(tmp_path / "memory.txt")})
+    assert answer.status_code == 422
+    assert "ends in one of .pkl" in answer.json()["detail"]
 
 
 def test_load_of_a_durable_memory_keeps_a_backup(tmp_path: Path) -> None:
@@ -402,7 +419,14 @@ def test_a_memory_that_cannot_be_opened_is_told_without_its_path(tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"token": ""}, {"token": "schlüssel"}, {"cors_origins": ["*"]}, {"allowed_hosts": "example.org"}]
+    "wrong",
+    [
+        {"token": ""},
+        {"token": "schlüssel"},
+        {"token": "two\nlines"},
+        {"cors_origins": ["*"]},
+        {"allowed_hosts": "example.org"},
+    ],
 )
 def test_wrong_options_are_refused(engine: ProceduralMemoryEngine, wrong: dict[str, Any]) -> None:
     """By name."""

@@ -287,8 +287,9 @@ def test_a_server_with_a_token_is_asked_with_it(browser: Any, memory: Procedural
     with served(create_app(memory, token="right")) as base:
         page = browser.new_page()
         page.goto(base)
-        for token in ("wrong", "right"):
+        for token in ("wrong", "schlüssel", "right"):
             page.wait_for_selector("#login[open]")
+            assert page.is_visible("#refused") == (token != "wrong")
             page.fill("#token", token)
             page.keyboard.press("Enter")
         page.wait_for_selector("#graph-rows tr", state="attached")

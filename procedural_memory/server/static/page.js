@@ -14,8 +14,11 @@ function askForToken() { // one question, however many answers wait for it
   login ??= new Promise((done) => {
     $("login").showModal();
     $("login").addEventListener("close", () => {
-      sessionStorage.setItem("procedural-memory-token", $("token").value);
+      const given = $("token").value.trim();
+      // What cannot stand in a header is no token, and must not be kept.
+      if (/^[!-~]+$/.test(given)) sessionStorage.setItem("procedural-memory-token", given);
       $("token").value = "";
+      $("refused").hidden = false; // shown if it is asked for again
       login = null;
       done();
     }, { once: true });
@@ -28,7 +31,10 @@ async function ask(path, options = {}) {
   const headers = { ...options.headers, ...(sent ? { Authorization: `Bearer ${sent}` } : {}) };
   const answer = await fetch(path, { ...options, headers, cache: "no-store" });
   if (answer.status !== 401) return answer;
-  if (sent === token()) await askForToken();
+  if (sent === token()) {
+    sessionStorage.removeItem("procedural-memory-token");
+    await askForToken();
+  }
   return ask(path, options);
 }
 
