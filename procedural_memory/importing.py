@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import socket
+import sqlite3
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -116,7 +117,7 @@ def import_files(
             else:
                 here = file.resolve() in own
                 _Importer(memory, kind, file, here, idle_gap, include_open, dry_run, tally, told).run()
-        except HistoryError as error:
+        except (HistoryError, sqlite3.Error) as error:  # of a database that is locked just now
             if path is not None and len(files) == 1:
                 raise
             tally.unread.append(str(error))

@@ -183,7 +183,8 @@ def _place() -> tuple[Path, list[list[str]], list[list[str]]]:
         return file, [["launchctl", "bootstrap", domain, str(file)]], [["launchctl", "bootout", f"{domain}/{NAME}"]]
     folder = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
     systemctl = ["systemctl", "--user"]
-    begin = [[*systemctl, "daemon-reload"], [*systemctl, "enable", "--now", NAME]]
+    # Enabled before: what runs is the old one until it is started again.
+    begin = [[*systemctl, "daemon-reload"], [*systemctl, "enable", NAME], [*systemctl, "restart", NAME]]
     return folder / "systemd" / "user" / f"{NAME}.service", begin, [[*systemctl, "disable", "--now", NAME]]
 
 

@@ -161,7 +161,7 @@ def test_the_system_is_told_how_to_start_it(tmp_path: Path) -> None:
     unit = tmp_path / "config" / "systemd" / "user" / f"{watching.NAME}.service"
     assert str(unit) in done.stdout
     if "did not take it" in done.stdout:
-        assert "systemctl --user enable --now procedural-memory-watch" in done.stdout
+        assert "systemctl --user enable procedural-memory-watch" in done.stdout
     text = unit.read_text()
     assert "%%h $$HOME" in text
     if shutil.which("systemd-analyze"):

@@ -52,8 +52,12 @@ def serve(store: str, place: str, idle: float = _IDLE) -> None:
         try:
             listener.settimeout(idle)
             with ProceduralMemoryEngine(path=store) as engine, suppress(TimeoutError):
+                opened = _identity(store)
                 while True:
                     connection, _ = listener.accept()
+                    if _identity(store) != opened:  # removed, or another one: the next question starts anew
+                        connection.close()
+                        return
                     with connection, suppress(OSError, ValueError, KeyError, TypeError, ProceduralMemoryError):
                         connection.settimeout(_READ_WITHIN)
                         connection.sendall(json.dumps(answer(engine, _read(connection))).encode("ascii"))
@@ -61,6 +65,14 @@ def serve(store: str, place: str, idle: float = _IDLE) -> None:
             with suppress(OSError):
                 if os.lstat(place).st_ino == mine:
                     os.unlink(place)
+
+
+def _identity(store: str) -> tuple[int, int] | None:
+    try:
+        status = os.stat(store)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _bind(listener: socket.socket, place: str) -> bool:

@@ -138,14 +138,31 @@ def _tell(store: str, process: str, lines: list[str]) -> None:
         place = f"{store}.{int(process)}.ghost"
         with open(os.open(place, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600), "w", encoding="utf-8") as file:
             file.write(lines[0])
-        os.kill(int(process), signal.SIGUSR1)
+        if _takes(int(process), signal.SIGUSR1):
+            os.kill(int(process), signal.SIGUSR1)
+        else:
+            os.unlink(place)
+
+
+def _takes(process: int, number: int) -> bool:
+    """Return whether a process handles a signal; what a shell became by ``exec`` would be ended by it."""
+    try:
+        with open(f"/proc/{process}/status", encoding="ascii", errors="replace") as file:
+            caught = next(line for line in file if line.startswith("SigCgt:"))
+    except (OSError, StopIteration):  # not Linux
+        return True
+    return bool(int(caught.split()[1], 16) >> (number - 1) & 1)
 
 
 def socket_of(store: str) -> str:
     """Return the socket of the process that answers for a store, in a folder that is private to the user."""
     name = f"procedural-memory-{_short(store)}.sock"
     for folder in (os.environ.get("XDG_RUNTIME_DIR"), os.path.dirname(store)):
-        if folder and len(os.fsencode(place := os.path.join(folder, name))) <= _LONGEST_NAME:
+        if (
+            folder
+            and os.access(folder, os.W_OK | os.X_OK)
+            and len(os.fsencode(place := os.path.join(folder, name))) <= _LONGEST_NAME
+        ):
             return place
     folder = f"/tmp/procedural-memory-{os.getuid()}"
     with contextlib.suppress(FileExistsError):
@@ -180,7 +197,9 @@ def _ask(place: str, question: dict[str, Any]) -> list[dict[str, str]]:
 def _begin(store: str, place: str) -> None:
     """Start the process that answers, apart from this one."""
     subprocess.Popen(
-        [sys.executable, "-m", "procedural_memory.shells.answering", "--store", store, "--socket", place],
+        # Without what a project's environment says of Python, and without what was typed.
+        [sys.executable, "-E", "-m", "procedural_memory.shells.answering", "--store", store, "--socket", place],
+        env={name: value for name, value in os.environ.items() if not name.startswith("_PM_")},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -16,7 +16,9 @@ _pm_prompt() {
   line=${line#"${line%%[! ]*}"}  # as "   12  the line", or "   12* the line" where it was edited
   number=${line%%[ *]*} line=${line#"$number"}
   line=${line#[ *]} line=${line# }
-  if [[ $_pm_number != none && $number != "$_pm_number" && -n $line && ${PROCEDURAL_MEMORY_DISABLE:-0} == 0 ]]; then
+  # A number that is new may also come of a history that shells share; PS0 tells that a command ran here.
+  if [[ $_pm_number != none && $number != "$_pm_number" && -n $line && $line != [[:space:]]* &&
+    ( -n $_pm_started || -z $_pm_times ) && ${PROCEDURAL_MEMORY_DISABLE:-0} == 0 ]]; then
     if [[ -n $_pm_started && -n ${EPOCHREALTIME-} ]]; then
       now=${EPOCHREALTIME/[.,]/}
       took=$(( (now - _pm_started) / 1000 ))
@@ -29,7 +31,7 @@ _pm_prompt() {
     _pm_last=$!
   fi
   _pm_number=$number _pm_started= _pm_folder=$PWD
-  return "$code"
+  [[ $- == *e* ]] || return "$code"  # where a failure ends the shell it must not be this one
 }
 
 _pm_next() {
@@ -67,7 +69,9 @@ _pm_take() {
 }
 
 # When a command starts; an arithmetic that is expanded shows nothing.
-[[ -n ${EPOCHREALTIME-} && ${PS0-} != *_pm_started* ]] && PS0='${_pm_hook:$((_pm_started=${EPOCHREALTIME/[.,]/},0)):0}'"${PS0-}"
+_pm_times=
+[[ -n ${EPOCHREALTIME-} ]] && shopt -q promptvars && _pm_times=1
+[[ -n $_pm_times && ${PS0-} != *_pm_started* ]] && PS0='${_pm_hook:$((_pm_started=${EPOCHREALTIME/[.,]/},0)):0}'"${PS0-}"
 # First: it wants the exit status.
 if [[ $(declare -p PROMPT_COMMAND 2>/dev/null) == 'declare -a'* ]]; then
   [[ " ${PROMPT_COMMAND[*]} " == *' _pm_prompt '* ]] || PROMPT_COMMAND=(_pm_prompt "${PROMPT_COMMAND[@]}")

@@ -27,7 +27,7 @@ function _pm_after --on-event fish_postexec
     set -g _pm_index 0
     set -g _pm_choices
     # What is typed after a blank is nobody's business, and neither is anything with the switch off.
-    if test -z "$argv[1]"; or string match -qr '^\s' -- $argv[1]; or _pm_off
+    if test -z "$argv[1]"; or test -n "$fish_private_mode"; or string match -qr '^\s' -- $argv[1]; or _pm_off
         return
     end
     set -ga _pm_recent $argv[1] $code
@@ -100,8 +100,10 @@ function _pm_take
     end
 end
 
-bind @KEY@ _pm_next
-bind @SECOND@ _pm_take
+for keys in default insert
+    bind -M $keys @KEY@ _pm_next
+    bind -M $keys @SECOND@ _pm_take
+end
 
 if test @GHOST@ = 1
     # fish shows nothing behind an empty line, so the likeliest next command stands at the right, dim. It was asked for in

@@ -13,7 +13,7 @@ _pm_call() { exec $_pm_python -I -S $_pm_hook shell "$@" --store $_pm_store }  #
 
 _pm_preexec() {
   emulate -L zsh
-  _pm_line=$1 _pm_started=$EPOCHREALTIME
+  _pm_line=$1 _pm_started=$EPOCHREALTIME _pm_folder=$PWD
 }
 
 _pm_precmd() {
@@ -22,13 +22,13 @@ _pm_precmd() {
   _pm_line= _pm_index=0 _pm_choices=()
   # What is typed after a blank is nobody's business, and neither is anything with the switch off.
   [[ -z $line || $line == [[:space:]]* || ${PROCEDURAL_MEMORY_DISABLE:-0} != 0 ]] && return 0
-  local started=$_pm_started took=$(( (EPOCHREALTIME - _pm_started) * 1000 )) folder=$PWD
+  local started=$_pm_started took=$(( (EPOCHREALTIME - _pm_started) * 1000 ))
   _pm_recent+=("$line" $code)
   (( ${#_pm_recent} > 16 )) && _pm_recent=("${(@)_pm_recent[-16,-1]}")
   # By the environment, which only this user can read. One waits for the other, so that the order is kept.
   _PM_LINE=$line _PM_CODE=$code _PM_CWD=$_pm_folder _PM_START=$started _PM_TOOK=$took _PM_SESSION=$_pm_session \
     _PM_SHELL=zsh _PM_AFTER=$_pm_last _pm_call record &>/dev/null &!
-  _pm_last=$! _pm_folder=$folder
+  _pm_last=$!
   return 0
 }
 typeset -g _pm_folder=$PWD
@@ -121,8 +121,11 @@ _pm_line_finish() { _pm_clear_ghost }
   precmd_functions=(_pm_precmd ${precmd_functions:#_pm_precmd})  # first: it wants the exit status
   zle -N _pm-next _pm_next
   zle -N _pm-take _pm_take
-  bindkey @KEY@ _pm-next
-  bindkey @SECOND@ _pm-take
+  local keys
+  for keys in emacs viins vicmd; do
+    bindkey -M $keys @KEY@ _pm-next
+    bindkey -M $keys @SECOND@ _pm-take
+  done
   if (( _pm_ghosts )); then
     zle -N _pm-show-ghost _pm_show_ghost
     add-zle-hook-widget line-init _pm_line_init

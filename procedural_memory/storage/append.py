@@ -278,10 +278,15 @@ def take_in(db: sqlite3.Connection, store: str) -> list[str]:
     row = db.execute("SELECT value FROM meta WHERE key = ?", (_TAKEN,)).fetchone()
     known = set(json.loads(row[0])) if row else set()
     batch = [name for name in waiting if name not in known][:_AT_ONCE]
-    for name in batch:
-        step = _read(os.path.join(spool_of(store), name))
+    for name in list(batch):
+        path = os.path.join(spool_of(store), name)
+        step = _read(path)
         if step is not None:
             _put(db, step)
+        elif os.path.exists(path):  # perhaps of a newer version: it is kept, but not asked for again
+            with contextlib.suppress(OSError):
+                os.rename(path, f"{path}.unread")
+            batch.remove(name)
     taken = [name for name in waiting if name in known] + batch
     db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (_TAKEN, json.dumps(taken)))
     return taken

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 from terminal import AUTOSUGGESTIONS, terminal
 
+import procedural_memory
 from procedural_memory import ProceduralMemoryEngine
 from procedural_memory.shells.events import socket_of
 
@@ -56,6 +58,39 @@ def test_what_is_typed_is_recorded(shell: str, tmp_path: Path) -> None:
     assert b"hidden" not in used.store.read_bytes()
 
 
+def test_a_folder_is_where_the_command_ran(shell: str, tmp_path: Path) -> None:
+    """Also after a change of folder that was not recorded itself."""
+    (tmp_path / "folder").mkdir()
+    with terminal(shell, tmp_path, before="HISTCONTROL=ignorespace" if shell == "bash" else "") as used:
+        used.run("true")
+        used.run(" cd folder")
+        used.run("echo here")
+        steps = used.recorded(2)
+    assert [(step.command, step.cwd) for step in steps] == [
+        ("true", str(tmp_path)),
+        ("echo here", str(tmp_path / "folder")),
+    ]
+
+
+def test_what_another_shell_ran_is_not_recorded_here(tmp_path: Path) -> None:
+    """bash shells that share a history; and a failure here ends no shell that fails at once."""
+    with terminal("bash", tmp_path, before='PROMPT_COMMAND="history -a; history -n"') as used:
+        used.run("echo mine")
+        with (tmp_path / "history").open("a") as other:
+            other.write("echo theirs\n")
+        for _ in range(2):
+            used.key("Enter")
+            time.sleep(0.3)
+        used.run("set -e")
+        used.run("false && true")
+        used.run("set +e")
+        used.run("echo alive")
+        commands = [step.command for step in used.recorded(5)]
+    assert "echo theirs" not in commands
+    assert commands[0] == "echo mine"
+    assert commands[-1] == "echo alive"
+
+
 def test_the_switch_turns_it_off(shell: str, tmp_path: Path) -> None:
     """Nothing is recorded while PROCEDURAL_MEMORY_DISABLE is set."""
     with terminal(shell, tmp_path) as used:
@@ -64,7 +99,7 @@ def test_the_switch_turns_it_off(shell: str, tmp_path: Path) -> None:
         used.run("echo hidden")
         used.run("set -e PROCEDURAL_MEMORY_DISABLE" if shell == "fish" else "unset PROCEDURAL_MEMORY_DISABLE")
         used.run("echo seen")
-        commands = [step.command for step in used.recorded(2)]
+        commands = [step.command for step in used.recorded(3)]
     assert "echo hidden" not in commands
     assert "echo seen" in commands
 
@@ -234,9 +269,40 @@ def test_a_long_name_gets_another_socket(monkeypatch: pytest.MonkeyPatch, tmp_pa
     assert len(str(place)) <= 100
     assert place.parent.stat().st_mode & 0o077 == 0
     assert place == Path(socket_of(str(tmp_path / ("y" * 100) / "m.sqlite3")))
-    monkeypatch.setenv("XDG_RUNTIME_DIR", "/run/user/1")
-    assert Path(socket_of("/a/m.sqlite3")).parent == Path("/run/user/1")
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "/tmp")
+    assert Path(socket_of("/a/m.sqlite3")).parent == Path("/tmp")
     assert socket_of("/a/m.sqlite3") != socket_of("/b/m.sqlite3")
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "/no/such/folder")  # left by another login
+    assert not socket_of("/a/m.sqlite3").startswith("/no")
+
+
+def test_it_answers_for_the_memory_that_is_there(tmp_path: Path) -> None:
+    """Not for one that was removed; and it keeps nothing of what was asked in its environment."""
+    store = tmp_path / "m.sqlite3"
+    _know(tmp_path, "echo one", "echo old", "echo end")
+    hook = Path(procedural_memory.__file__).with_name("hook.py")
+
+    def ask() -> str:
+        asked = {"_PM_CWD": str(tmp_path), "_PM_RECENT": "echo one\x1f0"}
+        environment = os.environ | asked | {"XDG_RUNTIME_DIR": str(tmp_path)}
+        command = [sys.executable, "-I", "-S", str(hook), "shell", "suggest", "--store", str(store)]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60).stdout
+
+    try:
+        assert "echo old" in ask()
+        found = subprocess.run(["pgrep", "-f", f"answering --store {store}"], capture_output=True, text=True)
+        for process in found.stdout.split():
+            place = Path(f"/proc/{process}/environ")
+            assert not place.exists() or b"_PM_RECENT" not in place.read_bytes()
+        for file in tmp_path.glob("m.sqlite3*"):
+            file.unlink()
+        _know(tmp_path, "echo one", "echo new", "echo end")
+        until = time.monotonic() + 20
+        while "echo new" not in (answer := ask()):
+            assert "echo old" not in answer
+            assert time.monotonic() < until
+    finally:
+        subprocess.run(["pkill", "-f", f"answering --store {store}"])
 
 
 def test_the_answering_process_ends_when_nobody_asks(tmp_path: Path) -> None:
