@@ -278,7 +278,7 @@ def test_a_long_name_gets_another_socket(monkeypatch: pytest.MonkeyPatch, tmp_pa
 
 def test_it_answers_for_the_memory_that_is_there(tmp_path: Path) -> None:
     """Not for one that was removed; and it keeps nothing of what was asked in its environment."""
-    store = tmp_path / "m.sqlite3"
+    store = tmp_path / "memory.sqlite3"
     _know(tmp_path, "echo one", "echo old", "echo end")
     hook = Path(procedural_memory.__file__).with_name("hook.py")
 
@@ -294,7 +294,7 @@ def test_it_answers_for_the_memory_that_is_there(tmp_path: Path) -> None:
         for process in found.stdout.split():
             place = Path(f"/proc/{process}/environ")
             assert not place.exists() or b"_PM_RECENT" not in place.read_bytes()
-        for file in tmp_path.glob("m.sqlite3*"):
+        for file in tmp_path.glob("memory.sqlite3*"):
             file.unlink()
         _know(tmp_path, "echo one", "echo new", "echo end")
         until = time.monotonic() + 20
