@@ -86,7 +86,9 @@ class Guard:
                 await send({"type": "websocket.close", "code": 1008})
             return
         headers = _headers(scope)
-        send = _with_safe_headers(send)
+        length = headers.get(b"content-length", [b"0"])
+        unread = scope["method"] in _READS and (b"transfer-encoding" in headers or length != [b"0"])
+        send = _with_safe_headers(send, unread)
         wrong = self._wrong(scope, headers)
         if wrong is not None:
             await refuse(send, *wrong)
@@ -114,8 +116,6 @@ class Guard:
         if self._token is not None and not self._open_to_all(path) and not self._is_known(headers):
             return 401, "Authorization: must be 'Bearer' and the token of this server"
         length = headers.get(b"content-length")
-        if not write and (b"transfer-encoding" in headers or (length and length != [b"0"])):
-            return 400, f"body: {scope['method']} takes none"
         if write and length and not length[0].isdigit():
             return 400, "Content-Length: must be a number"
         if write and length and int(length[0]) > self._max_body:
@@ -259,12 +259,15 @@ def _is_same(origin: str, host: str) -> bool:
     return parts.hostname == _host_name(host) and (port or standard) == (int(found[1]) if found else standard)
 
 
-def _with_safe_headers(send: Send) -> Send:
+def _with_safe_headers(send: Send, unread: bool) -> Send:
+    """Add what every answer says; where a body comes that nobody reads, the connection ends with the answer."""
+    more = (*_SAFE, (b"connection", b"close")) if unread else _SAFE
+
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = list(message.get("headers", []))
             given = {name.lower() for name, _ in headers}
-            message = {**message, "headers": headers + [pair for pair in _SAFE if pair[0] not in given]}
+            message = {**message, "headers": headers + [pair for pair in more if pair[0] not in given]}
         await send(message)
 
     return sending

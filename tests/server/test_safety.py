@@ -177,10 +177,11 @@ def test_a_length_that_lies_is_refused(client: TestClient) -> None:
     assert client.post("/learn", content=pieces, headers=json_type).status_code == 413
 
 
-def test_a_read_takes_no_body(client: TestClient) -> None:
-    """There is no reason for one, and it could come slowly."""
-    assert client.request("GET", "/stats", content=b"x").status_code == 400
-    assert client.request("GET", "/stats", headers={"Content-Length": "0"}).status_code == 200
+def test_the_body_of_a_read_is_not_waited_for(client: TestClient) -> None:
+    """There is no reason for one, and it could come slowly: the connection ends with the answer."""
+    assert client.request("GET", "/stats", content=b"x").headers["connection"] == "close"
+    assert client.request("GET", "/predict", content=b"x").status_code == 405
+    assert "connection" not in client.request("GET", "/stats", headers={"Content-Length": "0"}).headers
 
 
 def test_there_is_no_websocket(client: TestClient) -> None:
