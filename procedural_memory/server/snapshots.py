@@ -141,7 +141,7 @@ def _copy(filepath: str, folder: int, name: str, copy: Path) -> os.stat_result:
         raise
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
-            raise Refused(422, "filepath: the name of the file is too long") from None
+            raise Refused(403, "filepath: the name of the file is too long") from None
         why = "is a link" if error.errno in _LINKED else "cannot be read"
         raise Refused(403, f"filepath: {filepath!r} {why}") from None
     foreign = Refused(403, f"filepath: {filepath!r} is not a file of the user who runs the server")
