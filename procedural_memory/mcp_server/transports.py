@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-import ipaddress
 import json
 import os
 import re
@@ -24,12 +23,10 @@ from pydantic import ValidationError
 from procedural_memory.errors import InvalidInputError
 from procedural_memory.mcp_server.server import create_server
 from procedural_memory.server.backend import Backend
-from procedural_memory.server.guard import App, Guard
+from procedural_memory.server.guard import MAX_BODY, App, Guard, checked_token, is_loopback
 
 __all__ = ["MAX_BODY", "http_app", "serve_http", "serve_stdio"]
 
-MAX_BODY: Final = 4 * 1024 * 1024
-"""Bytes of one message."""
 _CHUNK: Final = 65_536
 _EDGE: Final = 256
 _ID: Final = rb'"id"\s*:\s*(-?\d{1,18}|"[^"\\]{0,100}")\s*'
@@ -175,9 +172,8 @@ def http_app(
     InvalidInputError
         The address can be reached from elsewhere and there is no token, or the token is no text of ASCII.
     """
-    if token is not None and (not token.strip() or not token.isascii()):
-        raise InvalidInputError("token: must be ASCII text that is not empty")
-    if token is None and not _is_loopback(host):
+    token = checked_token(token)
+    if token is None and not is_loopback(host):
         raise InvalidInputError(
             f"host: {host!r} can be reached from elsewhere; give a token (PROCEDURAL_MEMORY_TOKEN), or leave out --host"
         )
@@ -211,12 +207,3 @@ def serve_http(
         uvicorn.run(app, host=host, port=port, log_level="warning", access_log=False, timeout_graceful_shutdown=5)
     finally:
         backend.close()
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -24,7 +24,7 @@ from procedural_memory.engine import ProceduralMemoryEngine, store_path
 from procedural_memory.errors import InvalidInputError, InvalidTypeError, ProceduralMemoryError, shown
 from procedural_memory.server.backend import Backend, Busy
 from procedural_memory.server.events import Feed
-from procedural_memory.server.guard import Guard, RequestLog
+from procedural_memory.server.guard import MAX_BODY, Guard, RequestLog, checked_token
 from procedural_memory.server.live import LiveSessions
 from procedural_memory.server.metrics import Metrics
 from procedural_memory.server.page import is_public, page_routes
@@ -35,8 +35,6 @@ from procedural_memory.server.snapshots import SnapshotFolders
 __all__ = ["create_app"]
 
 TEST_HOSTS = ("testserver",)
-MAX_BODY = 4 * 1024 * 1024
-"""Bytes of a request."""
 
 
 def create_app(
@@ -86,9 +84,7 @@ def create_app(
     """
     if engine is not None and not isinstance(engine, ProceduralMemoryEngine):
         raise InvalidTypeError(f"engine: must be a ProceduralMemoryEngine or None, not {type(engine).__name__}")
-    token = token.strip() if isinstance(token, str) else token
-    if token is not None and (not isinstance(token, str) or not re.fullmatch(r"[!-~]+", token)):
-        raise InvalidInputError("token: must be one word of ASCII letters, digits and signs")
+    token = checked_token(token)
     if isinstance(cors_origins, str) or isinstance(allowed_hosts, str):
         raise InvalidTypeError("allowed_hosts, cors_origins: must be lists of strings, not one string")
     cors_origins = [_origin(text) for text in cors_origins]

@@ -6,7 +6,6 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Callable
-from dataclasses import asdict
 
 from procedural_memory.engine import ProceduralMemoryEngine
 from procedural_memory.errors import ProceduralMemoryError
@@ -58,15 +57,14 @@ class Feed:
             yield b": learning is told as it happens\nretry: 1000\n\n"
             while not self._closing and time.monotonic() < until:
                 now = await self._place()
-                if now is not None and place is None:
-                    place = now
-                if now is not None and place is not None and now != place:
+                place = now if place is None else place
+                if now not in (None, place):
                     try:
                         place, steps = await self._backend.run(_since(place))
                     except (Busy, ProceduralMemoryError):  # it is told a little later
                         steps = []
                     if steps:
-                        kept = [{name: asdict(step)[name] for name in _FIELDS} for step in steps]
+                        kept = [{name: getattr(step, name) for name in _FIELDS} for step in steps]
                         data = json.dumps({"commands": kept, "place": place})
                         yield f"id: {place}\nevent: learned\ndata: {data}\n\n".encode()
                         told = time.monotonic()

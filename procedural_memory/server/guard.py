@@ -13,7 +13,12 @@ from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
-__all__ = ["LOCAL_HOSTS", "Guard", "RequestLog", "refuse"]
+from procedural_memory.errors import InvalidInputError
+
+__all__ = ["LOCAL_HOSTS", "MAX_BODY", "Guard", "RequestLog", "checked_token", "is_loopback", "refuse"]
+
+MAX_BODY = 4 * 1024 * 1024
+"""Bytes of a request."""
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
@@ -93,8 +98,8 @@ class Guard:
         if wrong is not None:
             await refuse(send, *wrong)
             return
-        bounded = _Body(receive, self._max_body, self._body_within)
         if scope["method"] not in _READS:
+            bounded = _Body(receive, self._max_body, self._body_within)
             wrong = await bounded.read()
             if wrong is not None:
                 await refuse(send, *wrong)
@@ -155,7 +160,7 @@ class _Body:
         self._receive = receive
         self._most = most
         self._within = within
-        self._parts: list[bytes] = []
+        self._body = b""
         self._gone: Message | None = None
         self._told = False
 
@@ -167,14 +172,14 @@ class _Body:
             return 408, f"body: must arrive within {self._within:g} seconds"
         except OverflowError:
             return 413, f"body: must have at most {self._most:,} bytes"
-        if any(b"\0" in part for part in self._parts):
+        if b"\0" in self._body:
             return 422, "body: must be JSON in UTF-8"
-        if _depth(b"".join(self._parts)) > _DEEPEST:
+        if _depth(self._body) > _DEEPEST:
             return 422, f"body: must not be nested more than {_DEEPEST} deep"
         return None
 
     async def _all(self) -> None:
-        size = 0
+        parts, size = [], 0
         while True:
             message = await self._receive()
             if message["type"] == "http.disconnect":
@@ -184,8 +189,9 @@ class _Body:
             size += len(part)
             if size > self._most:
                 raise OverflowError
-            self._parts.append(part)
+            parts.append(part)
             if not message.get("more_body"):
+                self._body = b"".join(parts)
                 return
 
     async def again(self) -> Message:
@@ -195,7 +201,7 @@ class _Body:
         if self._told:
             return await self._receive()
         self._told = True
-        return {"type": "http.request", "body": b"".join(self._parts), "more_body": False}
+        return {"type": "http.request", "body": self._body, "more_body": False}
 
 
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
@@ -243,6 +249,31 @@ def _is_address(name: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine reaches an address."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def checked_token(token: str | None) -> str | None:
+    """Return a token that can stand in a header, without the blanks around it.
+
+    Raises
+    ------
+    InvalidInputError
+        It cannot.
+    """
+    if token is None:
+        return None
+    if not isinstance(token, str) or not re.fullmatch(r"[!-~]+", token.strip()):
+        raise InvalidInputError("token: must be one word of ASCII letters, digits and signs")
+    return token.strip()
 
 
 def _is_same(origin: str, host: str) -> bool:

@@ -16,6 +16,8 @@ from procedural_memory.storage.snapshot import SUFFIXES
 __all__ = [
     "MAX_COMMANDS",
     "MAX_CONTEXT",
+    "PATH_PART",
+    "SNAPSHOT_NAME",
     "CloseRequest",
     "FeedbackRequest",
     "ForgetRequest",
@@ -51,8 +53,8 @@ _OUTPUT = 1_048_576
 
 # Something that can be seen, and no NUL.
 _VISIBLE = r"^[^\x00]*[^\x00-\x20\x7f-\xa0\s][^\x00]*$"
-_SNAPSHOT = rf"^[^\x00]*[^\x00/]({'|'.join(re.escape(suffix) for suffix in SUFFIXES)})$"
-_IN_A_PATH = r"^[^\x00/]*[^\x00-\x20/\x7f-\xa0\s][^\x00/]*$"
+SNAPSHOT_NAME = rf"^[^\x00]*[^\x00/]({'|'.join(re.escape(suffix) for suffix in SUFFIXES)})$"
+PATH_PART = r"^[^\x00/]*[^\x00-\x20/\x7f-\xa0\s][^\x00/]*$"
 
 
 def _whole(value: Any) -> Any:
@@ -70,7 +72,7 @@ Seconds = Annotated[float, Field(ge=0, le=1e11)]
 Iso = Annotated[str, Field(max_length=64, pattern=_VISIBLE, json_schema_extra={"format": "date-time"})]
 Time = Annotated[Seconds | Iso, Field(description="Start: seconds since the epoch, or ISO 8601")]
 Actor = Literal["human", "agent", "tool"]
-SessionId = Annotated[str, Field(max_length=4_096, pattern=_IN_A_PATH)]
+SessionId = Annotated[str, Field(max_length=4_096, pattern=PATH_PART)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -362,7 +364,7 @@ class SaveRequest(_Request):
 
     model_config = _with_example(filepath="/tmp/memory.json")
 
-    filepath: Annotated[str, Field(max_length=4_096, pattern=_SNAPSHOT)]
+    filepath: Annotated[str, Field(max_length=4_096, pattern=SNAPSHOT_NAME)]
 
 
 class LoadRequest(SaveRequest):

@@ -16,13 +16,17 @@ from procedural_memory.errors import (
     StoreBusyError,
 )
 from procedural_memory.server.backend import Busy
-from procedural_memory.server.models import Refusal
+from procedural_memory.server.models import PATH_PART, SNAPSHOT_NAME, Refusal
 from procedural_memory.storage.snapshot import SUFFIXES
 
 __all__ = ["Refused", "refusal_of", "refusals", "told"]
 
 _log = logging.getLogger("procedural_memory.server")
 _RETRY = {"Retry-After": "1"}
+_PATTERNS = {
+    SNAPSHOT_NAME: f"must be a file name that ends in one of {', '.join(SUFFIXES)}",
+    PATH_PART: "must hold something that can be seen, no slash and no NUL",
+}
 
 
 class Refused(Exception):
@@ -77,10 +81,8 @@ def _rule(error: Any) -> str:
     kind = error.get("type")
     if kind == "model_attributes_type":
         return "must be a JSON object, sent with Content-Type: application/json"
-    if kind == "string_pattern_mismatch" and SUFFIXES[0].strip(".") in error.get("ctx", {}).get("pattern", ""):
-        return f"must be a file name that ends in one of {', '.join(SUFFIXES)}"
     if kind == "string_pattern_mismatch":
-        return "must hold something that can be seen, and no NUL; an id no slash"
+        return _PATTERNS.get(error["ctx"]["pattern"], "must hold something that can be seen, and no NUL")
     if kind == "json_invalid":
         return f"must be JSON ({error.get('ctx', {}).get('error', 'it is not')})"
     message = str(error.get("msg", "is not valid"))

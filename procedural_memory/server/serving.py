@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import json
 import logging
 import os
@@ -30,6 +29,7 @@ from uvicorn.supervisors import Multiprocess
 from procedural_memory.engine import store_path
 from procedural_memory.errors import InvalidInputError, StorageError
 from procedural_memory.server.app import create_app
+from procedural_memory.server.guard import is_loopback
 
 __all__ = ["PORT", "serve"]
 
@@ -167,7 +167,7 @@ def serve(
     StorageError
         The address cannot be listened on, or the memory not be read.
     """
-    if uds is None and not options.get("token") and not _is_loopback(host):
+    if uds is None and not options.get("token") and not is_loopback(host):
         raise InvalidInputError(
             f"host: must be a loopback address without a token, got {host!r}; give a token to be reached by others"
         )
@@ -181,7 +181,7 @@ def serve(
         raise InvalidInputError(f"embedder: {rule}, got {embedder!r}")
     _check(path)
     create_app(**options)  # says what is wrong with them before anything is listened on
-    if not _is_loopback(host):
+    if not is_loopback(host):
         options["allowed_hosts"] = [*options["allowed_hosts"], host, socket.gethostname(), socket.getfqdn()]
     with _listening(host, port, uds) as (listener, address), _shared(workers) as shared:
         config = uvicorn.Config(
@@ -239,15 +239,6 @@ def _check(path: str | os.PathLike[str] | None) -> None:
 
     if path is not None and (file := store_path(path)).exists():
         SQLiteStore(str(file)).close()
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 @contextmanager
