@@ -15,7 +15,6 @@ from procedural_memory.engine import ProceduralMemoryEngine
 from procedural_memory.errors import InvalidInputError, SessionConflictError
 from procedural_memory.server.refusals import Refused
 from procedural_memory.session import Session
-from procedural_memory.types import Outcome
 
 __all__ = ["LiveSessions"]
 
@@ -68,15 +67,8 @@ class LiveSessions:
 
     def gone(self, session_id: str) -> Refused:
         """Let go of a session that turned out to be closed or forgotten; return what to answer."""
-        self._drop(session_id)
+        self.drop(session_id)
         return Refused(409, f"session_id: session {session_id!r} is closed or was forgotten; start another one")
-
-    def close(self, engine: ProceduralMemoryEngine, session_id: str, outcome: Outcome) -> str | None:
-        """Close a session; return its pattern."""
-        live = self.get(engine, session_id)
-        pattern_id = live.close(outcome)
-        self._drop(session_id)
-        return pattern_id
 
     def _note(self, live: Session) -> None:
         """Keep what a session was begun with: the store knows its steps alone."""
@@ -106,7 +98,8 @@ class LiveSessions:
                 self._kept.popitem(last=False)
         return kept
 
-    def _drop(self, session_id: str) -> None:
+    def drop(self, session_id: str) -> None:
+        """Let go of a session."""
         with self._lock:
             self._kept.pop(redact(session_id), None)
             self._begun.pop(redact(session_id), None)

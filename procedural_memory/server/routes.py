@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import asdict, fields, is_dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import APIRouter, Header, Path, Query
 from fastapi.responses import JSONResponse, Response, StreamingResponse
@@ -28,6 +28,8 @@ from procedural_memory.types import WorkflowPattern
 
 __all__ = ["routes"]
 
+T = TypeVar("T")
+
 _MOST_PATTERNS = 1_000
 _PATH = re.compile(r"(?<![\w.:/])(?:[A-Za-z]:)?(?:[/\\][\w.@+ -]+){2,}")
 _SessionId = Annotated[str, Path(max_length=4_096)]
@@ -45,16 +47,16 @@ def routes(  # a list of endpoints
         content = await backend.run(lambda engine: json.dumps(work(engine), default=_plain).encode("ascii"))
         return Response(content, status, media_type="application/json")
 
-    async def with_session(session_id: str, work: Callable[[Session], Any]) -> Response:
-        def call(engine: ProceduralMemoryEngine) -> Any:
-            session = live.get(engine, session_id)
-            try:
-                return work(session)
-            except ClosedError:
-                engine.stats()  # raises where it is the engine that is closed
-                raise live.gone(session_id) from None
+    def in_session(engine: ProceduralMemoryEngine, session_id: str, work: Callable[[Session], T]) -> T:
+        session = live.get(engine, session_id)
+        try:
+            return work(session)
+        except ClosedError:
+            engine.stats()  # raises where it is the engine that is closed
+            raise live.gone(session_id) from None
 
-        return await answer(call)
+    async def with_session(session_id: str, work: Callable[[Session], Any]) -> Response:
+        return await answer(lambda engine: in_session(engine, session_id, work))
 
     @router.post("/learn", response_model=models.LearnResponse, responses={**write, **refusals(409)}, tags=["learn"])
     async def learn(body: models.LearnRequest) -> Response:
@@ -122,9 +124,9 @@ def routes(  # a list of endpoints
         given = body.model_dump(exclude_none=True)
         return await answer(lambda e: {"session_id": live.start(e, given).session_id}, 201)
 
-    in_session: dict[str, Any] = {"responses": {**write, **refusals(404, 409)}, "tags": ["sessions"]}
+    of_session: dict[str, Any] = {"responses": {**write, **refusals(404, 409)}, "tags": ["sessions"]}
 
-    @router.post("/sessions/{session_id}/commands", response_model=models.RecordResponse, **in_session)
+    @router.post("/sessions/{session_id}/commands", response_model=models.RecordResponse, **of_session)
     async def record(session_id: _SessionId, body: models.StepRequest) -> Response:
         """Record the next step. It is durable when this answers."""
         step = _command(body)
@@ -132,18 +134,18 @@ def routes(  # a list of endpoints
             session_id, lambda session: {"recorded": asdict(session.record(step, output=body.output))}
         )
 
-    @router.post("/sessions/{session_id}/predict", response_model=models.PredictResponse, **in_session)
+    @router.post("/sessions/{session_id}/predict", response_model=models.PredictResponse, **of_session)
     async def predict_in(session_id: _SessionId, body: models.SessionPredictRequest) -> Response:
         """Predict the next step of a live session."""
         asked = _asked(body)
         return await with_session(session_id, lambda session: _predictions(session.predict(body.top_k, **asked)))
 
-    @router.post("/sessions/{session_id}/outcome", response_model=models.OutcomeResponse, **in_session)
+    @router.post("/sessions/{session_id}/outcome", response_model=models.OutcomeResponse, **of_session)
     async def outcome_in(session_id: _SessionId) -> Response:
         """Predict how a live session will end."""
         return await with_session(session_id, lambda session: asdict(session.predict_outcome()))
 
-    @router.post("/sessions/{session_id}/feedback", response_model=models.Message, **in_session)
+    @router.post("/sessions/{session_id}/feedback", response_model=models.Message, **of_session)
     async def feedback_in(session_id: _SessionId, body: models.SessionFeedbackRequest) -> Response:
         """Tell what became of a prediction that was shown after the steps so far."""
 
@@ -153,16 +155,13 @@ def routes(  # a list of endpoints
 
         return await with_session(session_id, work)
 
-    @router.post("/sessions/{session_id}/close", response_model=models.LearnResponse, **in_session)
+    @router.post("/sessions/{session_id}/close", response_model=models.LearnResponse, **of_session)
     async def close(session_id: _SessionId, body: models.CloseRequest) -> Response:
         """Close a live session: its outcome is credited, its pattern formed."""
 
         def work(engine: ProceduralMemoryEngine) -> Any:
-            try:
-                pattern_id = live.close(engine, session_id, body.outcome)
-            except ClosedError:
-                engine.stats()
-                raise live.gone(session_id) from None
+            pattern_id = in_session(engine, session_id, lambda session: session.close(body.outcome))
+            live.drop(session_id)
             return _learned(engine, pattern_id, None)
 
         return await answer(work)

@@ -9,7 +9,6 @@ import os
 import shutil
 import signal
 import socket
-import stat
 import sys
 import tempfile
 import threading
@@ -28,6 +27,7 @@ from uvicorn.supervisors import Multiprocess
 
 from procedural_memory.engine import store_path
 from procedural_memory.errors import InvalidInputError, StorageError
+from procedural_memory.private_socket import bind_private, unbind
 from procedural_memory.server.app import create_app
 from procedural_memory.server.guard import is_loopback
 
@@ -272,36 +272,14 @@ def _private_socket(path: Path) -> Iterator[socket.socket]:
     path = path.expanduser()
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
         try:
-            _remove_left(path)
-            before = os.umask(0o177)  # private from its first moment
-            try:
-                listener.bind(str(path))
-            finally:
-                os.umask(before)
+            bound = bind_private(listener, path)
             _listen(listener)
         except OSError as error:
             raise StorageError(f"uds {str(path)!r}: cannot be listened on ({error})") from error
         try:
             yield listener
         finally:
-            with suppress(OSError):
-                path.unlink()
-
-
-def _remove_left(path: Path) -> None:
-    """Remove a socket that nobody listens on any more."""
-    try:
-        if not stat.S_ISSOCK(path.lstat().st_mode):
-            raise StorageError(f"uds {str(path)!r}: there is a file of that name that is no socket; name another one")
-    except FileNotFoundError:
-        return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        try:
-            probe.connect(str(path))
-        except ConnectionRefusedError:
-            path.unlink()
-        else:
-            raise StorageError(f"uds {str(path)!r}: another server listens there")
+            unbind(path, bound)
 
 
 @contextmanager

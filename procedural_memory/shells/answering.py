@@ -6,12 +6,13 @@ import argparse
 import json
 import os
 import socket
-import stat
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from procedural_memory.engine import ProceduralMemoryEngine
 from procedural_memory.errors import ProceduralMemoryError
+from procedural_memory.private_socket import bind_private, unbind
 from procedural_memory.types import UNASKED_PROBABILITY
 
 __all__ = ["answer", "serve"]
@@ -46,9 +47,11 @@ def serve(store: str, place: str, idle: float = _IDLE) -> None:
         Seconds without a question after which it ends.
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
-        if not _bind(listener, place):
+        try:
+            bound = bind_private(listener, Path(place))
+        except OSError:
             return  # another process was first
-        mine = os.lstat(place).st_ino
+        listener.listen(16)
         try:
             listener.settimeout(idle)
             with ProceduralMemoryEngine(path=store) as engine, suppress(TimeoutError):
@@ -62,9 +65,7 @@ def serve(store: str, place: str, idle: float = _IDLE) -> None:
                         connection.settimeout(_READ_WITHIN)
                         connection.sendall(json.dumps(answer(engine, _read(connection))).encode("ascii"))
         finally:
-            with suppress(OSError):
-                if os.lstat(place).st_ino == mine:
-                    os.unlink(place)
+            unbind(Path(place), bound)
 
 
 def _identity(store: str) -> tuple[int, int] | None:
@@ -73,39 +74,6 @@ def _identity(store: str) -> tuple[int, int] | None:
     except OSError:
         return None
     return status.st_dev, status.st_ino
-
-
-def _bind(listener: socket.socket, place: str) -> bool:
-    before = os.umask(0o177)  # private from its first moment
-    try:
-        for _ in range(2):
-            try:
-                listener.bind(place)
-            except OSError:
-                if not _is_left(place):
-                    return False
-                with suppress(FileNotFoundError):
-                    os.unlink(place)
-            else:
-                listener.listen(16)
-                return True
-    finally:
-        os.umask(before)
-    return False
-
-
-def _is_left(place: str) -> bool:
-    """Return whether a socket is there on which nobody listens any more."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        try:
-            if not stat.S_ISSOCK(os.lstat(place).st_mode):
-                return False
-            probe.connect(place)
-        except ConnectionRefusedError:
-            return True
-        except OSError:
-            return False
-    return False
 
 
 def _read(connection: socket.socket) -> dict[str, Any]:

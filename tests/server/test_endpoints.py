@@ -287,7 +287,8 @@ def test_a_session_goes_on_when_it_is_no_longer_in_memory(engine: ProceduralMemo
         assert again is not kept
         step = again.record("ls")
         assert (step.cwd, step.actor) == ("/src/shop", "agent")
-        assert live.close(engine, name, "success") is None
+        assert again.close("success") is None
+        live.drop(name)
         with pytest.raises(Refused):
             live.get(engine, name)
     assert engine.forget(containing="make it", dry_run=True).steps == 2
