@@ -23,6 +23,7 @@ from click.core import ParameterSource
 from procedural_memory import __version__
 from procedural_memory.cli_claude import claude
 from procedural_memory.cli_mcp import mcp
+from procedural_memory.cli_options import json_option, path_option, token_given, token_options
 from procedural_memory.errors import MissingExtraError, ProceduralMemoryError
 from procedural_memory.types import UNASKED_PROBABILITY, Forgotten, PatternState
 
@@ -39,9 +40,6 @@ F = TypeVar("F", bound=Callable[..., Any])
 _WIDE = 110
 """Columns that a table with reasons needs."""
 
-_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
-
-
 _embedder_option = click.option(
     "--embedder",
     default="auto",
@@ -50,17 +48,8 @@ _embedder_option = click.option(
 )
 
 
-_path_option = click.option(
-    "--path",
-    default="default",
-    show_default=True,
-    envvar="PROCEDURAL_MEMORY_PATH",
-    help="File of the memory; 'default' is the user's data folder.",
-)
-
-
 def _store_options(function: F) -> F:
-    return _path_option(_embedder_option(function))
+    return path_option(_embedder_option(function))
 
 
 class _Group(click.Group):
@@ -151,7 +140,7 @@ def _one_line(command: str, limit: int = 70) -> str:
 
 @main.command()
 @click.option("--history", is_flag=True, help="Also learn the history of your own shells (stays in memory).")
-@_json_option
+@json_option
 def demo(history: bool, as_json: bool) -> None:
     """Learn sample sessions and predict a new one, step by step. Nothing is stored or downloaded."""
     from procedural_memory.samples import load_demo_session, load_sessions
@@ -237,7 +226,7 @@ def _template(command: str) -> str:
 @click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--outcome", type=click.Choice(["success", "failure"]), help="Of sessions that name none.")
 @_store_options
-@_json_option
+@json_option
 def learn(files: tuple[Path, ...], outcome: str | None, path: str, embedder: str, as_json: bool) -> None:
     """Learn the sessions of FILES: JSON, JSONL (also .gz) or plain text, one command a line."""
     from procedural_memory.sources.files import read_sessions
@@ -306,7 +295,7 @@ def _bar(name: str, total: int) -> Iterator[Callable[[int], None]]:
 )
 @click.option("--cwd", default=_current_folder, help="Working directory of the commands.  [default: the current one]")
 @_store_options
-@_json_option
+@json_option
 def predict(
     commands: tuple[str, ...],
     top_k: int,
@@ -354,7 +343,7 @@ def _predictions_table(found: list[Prediction], level: str) -> None:
 @click.option("-n", "--limit", default=20, show_default=True, type=click.IntRange(1))
 @click.option("--state", type=click.Choice(get_args(PatternState)), help="Only those in this state.")
 @_store_options
-@_json_option
+@json_option
 def patterns(limit: int, state: PatternState | None, path: str, embedder: str, as_json: bool) -> None:
     """List the learned patterns, most frequent first."""
     with _engine(path, embedder, reading=True) as engine:
@@ -402,7 +391,7 @@ def _time(context: click.Context, parameter: click.Parameter, value: str | None)
 def _forgetting_options(function: F) -> F:
     dry = click.option("--dry-run", is_flag=True, help="Change nothing; show what would go.")
     yes = click.option("--yes", is_flag=True, help="Do not ask.")
-    return dry(yes(_store_options(_json_option(function))))
+    return dry(yes(_store_options(json_option(function))))
 
 
 def _forget_with(call: Callable[..., Forgotten], dry_run: bool, yes: bool, as_json: bool) -> None:
@@ -469,7 +458,7 @@ def prune(path: str, embedder: str, dry_run: bool, yes: bool, as_json: bool, **l
 @click.argument("patterns", nargs=-1)
 @click.option("--dry-run", is_flag=True, help="Change nothing; count what would change.")
 @_store_options
-@_json_option
+@json_option
 def scrub(patterns: tuple[str, ...], dry_run: bool, path: str, embedder: str, as_json: bool) -> None:
     """Redact all that is stored as it would be redacted today, and hide what matches PATTERNS (regular expressions)."""
     with _engine(path, embedder, reading=True) as engine:
@@ -483,7 +472,7 @@ def scrub(patterns: tuple[str, ...], dry_run: bool, path: str, embedder: str, as
 @main.command()
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @_store_options
-@_json_option
+@json_option
 def save(file: Path, path: str, embedder: str, as_json: bool) -> None:
     """Write all that was learned to FILE: .json, .jsonl (a session a line), .pkl, or .sqlite (a copy of the store)."""
     with _engine(path, embedder, reading=True) as engine:
@@ -499,7 +488,7 @@ def save(file: Path, path: str, embedder: str, as_json: bool) -> None:
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--replace", is_flag=True, help="Put it in place of what was learned, which is saved beside it before.")
 @_store_options
-@_json_option
+@json_option
 def load(file: Path, replace: bool, path: str, embedder: str, as_json: bool) -> None:
     """Take over FILE, which was written by save or is a pickle of the older engine: add what is not known yet."""
     with _engine(path, embedder) as engine:
@@ -513,7 +502,7 @@ def load(file: Path, replace: bool, path: str, embedder: str, as_json: bool) -> 
 
 @main.command()
 @_store_options
-@_json_option
+@json_option
 def stats(path: str, embedder: str, as_json: bool) -> None:
     """Show sizes, outcome totals, and the embedder with the reason it was chosen."""
     with _engine(path, embedder, reading=True) as engine:
@@ -539,7 +528,7 @@ def stats(path: str, embedder: str, as_json: bool) -> None:
 @click.option("--dot", "text_format", flag_value="dot", help="Print Graphviz DOT instead of a table.")
 @click.option("--graphml", "text_format", flag_value="graphml", help="Print GraphML instead of a table.")
 @_store_options
-@_json_option
+@json_option
 def graph(
     limit: int | None,
     search: str | None,
@@ -597,8 +586,7 @@ def graph(
 )
 @click.option("--port", default=8002, show_default=True, type=click.IntRange(0, 65_535), help="0 takes a free one.")
 @click.option("--uds", type=click.Path(path_type=Path), help="Listen on this Unix socket instead, private to you.")
-@click.option("--token", envvar="PROCEDURAL_MEMORY_TOKEN", help="What requests must bring as 'Authorization: Bearer'.")
-@click.option("--token-file", type=click.File(), help="Read the token from a file: others see a command line.")
+@token_options
 @click.option("--allowed-host", multiple=True, metavar="NAME", help="Host name of this server beside localhost.")
 @click.option("--cors-origin", multiple=True, metavar="ORIGIN", help="Page from elsewhere that may read and write.")
 @click.option(
@@ -627,8 +615,7 @@ def serve(
     embedder: str,
 ) -> None:
     """Serve the memory over HTTP, with a page at / and the endpoints described at /docs."""
-    if token is None and os.environ.get("PROCEDURAL_MEMORY_TOKEN") == "":
-        raise click.UsageError("PROCEDURAL_MEMORY_TOKEN: is set, but empty; unset it to serve without a token")
+    secret = token_given(token, token_file)
     try:
         from procedural_memory.server.serving import serve as run
     except ModuleNotFoundError as error:
@@ -644,7 +631,7 @@ def serve(
         path=path,
         embedder=embedder,
         durability=durability,
-        token=token_file.read().strip() if token_file else token,
+        token=secret,
         allowed_hosts=allowed_host,
         cors_origins=cors_origin,
         snapshot_dirs=snapshot_dir or None,
@@ -657,7 +644,7 @@ def serve(
     "--key", default="n", show_default=True, help="Alt with this letter puts the next prediction on the line."
 )
 @click.option("--ghost", is_flag=True, help="Show the likeliest next command, dim, on an empty line (zsh, fish).")
-@_path_option
+@path_option
 def init(shell: str, key: str, ghost: bool, path: str) -> None:
     """Print what a shell's start-up file evaluates: eval "$(procedural-memory init zsh)"; fish: … | source."""
     from procedural_memory.engine import store_path
@@ -678,7 +665,7 @@ def init(shell: str, key: str, ghost: bool, path: str) -> None:
 @click.option("--peers", is_flag=True, help="Also the predictors of benchmarks/peers (in a clone).")
 @click.option("--plot", "plot_to", type=click.Path(path_type=Path), help="Draw to this .png, .svg or .pdf.")
 @_embedder_option
-@_json_option
+@json_option
 def evaluate(
     data: Path | None,
     history: bool,
@@ -759,8 +746,8 @@ def _raw_sessions(data: Path | None) -> list[dict[str, Any]]:
 
 @main.command()
 @click.option("--deep", is_flag=True, help="Also check every index, and derive everything anew to compare.")
-@_path_option
-@_json_option
+@path_option
+@json_option
 @click.pass_context
 def doctor(context: click.Context, deep: bool, path: str, as_json: bool) -> None:
     """Check the file of the memory, and say what to do. Changes nothing; exit code 1 when something is bad."""
@@ -781,7 +768,7 @@ def doctor(context: click.Context, deep: bool, path: str, as_json: bool) -> None
 @click.argument("damaged", type=click.Path(path_type=Path))
 @click.argument("new", type=click.Path(path_type=Path))
 @_embedder_option
-@_json_option
+@json_option
 def repair(damaged: Path, new: Path, embedder: str, as_json: bool) -> None:
     """Salvage what can be read of the memory DAMAGED, which stays as it is, into the file NEW."""
     from procedural_memory.repair import repair as repaired
@@ -811,7 +798,7 @@ def repair(damaged: Path, new: Path, embedder: str, as_json: bool) -> None:
     help="Time without a command that ends a session.",
 )
 @_store_options
-@_json_option
+@json_option
 def import_history(
     source: str,
     history: Path | None,
@@ -909,7 +896,7 @@ def _tell_learned(report: ImportReport) -> None:
 
 @main.command("normalize")
 @click.argument("commands", nargs=-1)
-@_json_option
+@json_option
 def normalize_command(commands: tuple[str, ...], as_json: bool) -> None:
     """Show the template of each of COMMANDS, or of each line of standard input."""
     lines = [*commands] or [line.rstrip("\n") for line in sys.stdin if line.strip()]
@@ -927,7 +914,7 @@ def model() -> None:
 
 
 @model.command("list")
-@_json_option
+@json_option
 def list_models(as_json: bool) -> None:
     """List the models that are on this machine."""
     from procedural_memory.embedding.models import list_models as listed
@@ -952,7 +939,7 @@ def list_models(as_json: bool) -> None:
 
 @model.command("fetch")
 @click.argument("name", required=False)
-@_json_option
+@json_option
 def fetch_model(name: str | None, as_json: bool) -> None:
     """Download a model (default: all-MiniLM-L6-v2) into the local cache."""
     from procedural_memory.embedding.models import fetch

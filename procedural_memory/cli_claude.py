@@ -10,18 +10,11 @@ from typing import Any, TypeVar
 
 import click
 
+from procedural_memory.cli_options import json_option, path_option
+
 __all__ = ["claude"]
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-_path_option = click.option(
-    "--path",
-    default="default",
-    show_default=True,
-    envvar="PROCEDURAL_MEMORY_PATH",
-    help="File of the memory; 'default' is the user's data folder.",
-)
-_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 
 
 def _scope_options(function: F) -> F:
@@ -30,7 +23,7 @@ def _scope_options(function: F) -> F:
         click.option("--project", "scope", flag_value="project", help=".claude/settings.json of this folder."),
         click.option("--local", "scope", flag_value="local", help=".claude/settings.local.json of this folder."),
         click.option("--dry-run", is_flag=True, help="Change nothing; show what would change."),
-        _json_option,
+        json_option,
     )
     for option in reversed(options):
         function = option(function)
@@ -45,7 +38,7 @@ def claude() -> None:
 @claude.command()
 @_scope_options
 @click.option("--warn", is_flag=True, help="Also warn before a command that usually fails in the project.")
-@_path_option
+@path_option
 def install(scope: str, dry_run: bool, as_json: bool, warn: bool, path: str) -> None:
     """Add the hooks to the settings of Claude Code; what is there stays, and is kept beside the file as it was."""
     from procedural_memory.claude import settings
@@ -76,8 +69,8 @@ def uninstall(scope: str, dry_run: bool, as_json: bool) -> None:
 
 
 @claude.command()
-@_path_option
-@_json_option
+@path_option
+@json_option
 def status(path: str, as_json: bool) -> None:
     """Show where the hooks are installed, and what they recorded."""
     from procedural_memory.claude import settings

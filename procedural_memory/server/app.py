@@ -22,7 +22,7 @@ from starlette.middleware.cors import CORSMiddleware
 from procedural_memory import __version__
 from procedural_memory.engine import ProceduralMemoryEngine, store_path
 from procedural_memory.errors import InvalidInputError, InvalidTypeError, ProceduralMemoryError, shown
-from procedural_memory.server.backend import Backend, Busy
+from procedural_memory.server.backend import Backend, Busy, opener
 from procedural_memory.server.events import Feed
 from procedural_memory.server.guard import MAX_BODY, Guard, RequestLog, checked_token
 from procedural_memory.server.live import LiveSessions
@@ -31,6 +31,7 @@ from procedural_memory.server.page import is_public, page_routes
 from procedural_memory.server.refusals import Refused, refusal_of, told
 from procedural_memory.server.routes import routes
 from procedural_memory.server.snapshots import SnapshotFolders
+from procedural_memory.types import Durability
 
 __all__ = ["create_app"]
 
@@ -42,7 +43,7 @@ def create_app(
     *,
     path: str | os.PathLike[str] | None = "default",
     embedder: str = "auto",
-    durability: str = "full",
+    durability: Durability = "full",
     token: str | None = None,
     allowed_hosts: Collection[str] = TEST_HOSTS,
     cors_origins: Collection[str] = (),
@@ -89,11 +90,7 @@ def create_app(
         raise InvalidTypeError("allowed_hosts, cors_origins: must be lists of strings, not one string")
     cors_origins = [_origin(text) for text in cors_origins]
 
-    def opened() -> ProceduralMemoryEngine:
-        url = embedder if embedder.startswith(("http://", "https://")) else None
-        return ProceduralMemoryEngine(url, path=path, embedder="auto" if url else embedder, durability=durability)  # type: ignore[arg-type]
-
-    backend = Backend(engine, None if engine is not None else opened, max_waiting)
+    backend = Backend(engine, None if engine is not None else opener(path, embedder, durability), max_waiting)
     feed, metrics = Feed(backend), Metrics()
     folders = SnapshotFolders(
         [_data_folder(engine, path), Path(tempfile.gettempdir())]

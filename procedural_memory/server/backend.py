@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -13,8 +14,9 @@ from typing import Any, TypeVar
 from procedural_memory.engine import ProceduralMemoryEngine
 from procedural_memory.errors import ProceduralMemoryError
 from procedural_memory.privacy import DISABLE, is_disabled
+from procedural_memory.types import Durability
 
-__all__ = ["Backend", "Busy"]
+__all__ = ["Backend", "Busy", "opener"]
 
 T = TypeVar("T")
 _log = logging.getLogger("procedural_memory.server")
@@ -171,6 +173,14 @@ class Backend:
         self._watch.shutdown(wait=True)
         if self._opened_by is not None and self._engine is not None:
             self._engine.close()
+
+
+def opener(
+    path: str | os.PathLike[str] | None, embedder: str, durability: Durability = "full"
+) -> Callable[[], ProceduralMemoryEngine]:
+    """Return what opens a memory; an embedder may be the address of a service."""
+    url = embedder if embedder.startswith(("http://", "https://")) else None
+    return lambda: ProceduralMemoryEngine(url, path=path, embedder="auto" if url else embedder, durability=durability)
 
 
 def _on(loop: asyncio.AbstractEventLoop, function: Callable[[], None]) -> None:

@@ -11,7 +11,6 @@ Each line of a transcript is a JSON object. A command is a ``tool_use`` block of
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from procedural_memory.sources.calls import Calls
-from procedural_memory.sources.entry import UNFINISHED, Entry, Oversize, Skip, instant
+from procedural_memory.sources.entry import UNFINISHED, Entry, Skip, instant, objects
 
 __all__ = ["entries", "find"]
 
@@ -45,17 +44,7 @@ def entries(lines: Iterable[bytes], skip: Skip) -> Iterator[Entry]:
     calls = Calls()
     seen: set[str] = set()
     roots: dict[str, str] = {}
-    for number, line in enumerate(lines, 1):
-        if isinstance(line, Oversize) or not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-        except (ValueError, RecursionError):
-            skip(number, "not valid JSON")
-            continue
-        if not isinstance(record, Mapping):
-            skip(number, "not a JSON object")
-            continue
+    for number, record in objects(lines, skip):
         session = _session(record, roots)
         for block in _blocks(record):
             kind = block.get("type")

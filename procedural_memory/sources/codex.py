@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from procedural_memory.sources.calls import Calls
-from procedural_memory.sources.entry import UNFINISHED, Entry, Oversize, Skip, instant, number_of
+from procedural_memory.sources.entry import UNFINISHED, Entry, Skip, instant, number_of, objects
 
 __all__ = ["entries", "find"]
 
@@ -46,17 +46,7 @@ def entries(lines: Iterable[bytes], skip: Skip) -> Iterator[Entry]:
     calls = Calls()
     ends: dict[str, dict[str, Any]] = {}
     session = cwd = branch = None
-    for number, line in enumerate(lines, 1):
-        if isinstance(line, Oversize) or not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-        except (ValueError, RecursionError):
-            skip(number, "not valid JSON")
-            continue
-        if not isinstance(record, Mapping):
-            skip(number, "not a JSON object")
-            continue
+    for number, record in objects(lines, skip):
         inner = record.get("payload")
         item: Mapping[str, Any] = inner if isinstance(inner, Mapping) else record
         kind = record.get("type") if item is not record and record.get("type") in _WRAPPED else item.get("type")

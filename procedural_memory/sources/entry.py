@@ -3,10 +3,11 @@ the file."""
 
 from __future__ import annotations
 
+import json
 import zlib
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeAlias
@@ -25,6 +26,7 @@ __all__ = [
     "joined",
     "lines_of",
     "number_of",
+    "objects",
     "seconds",
     "text",
 ]
@@ -96,6 +98,22 @@ class Skipped:
 
 class Oversize(bytes):
     """What stands for a line that is too long to be read: its last bytes."""
+
+
+def objects(lines: Iterable[bytes], skip: Skip) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """Yield the JSON objects of lines, each with its number; what is none is skipped."""
+    for number, line in enumerate(lines, 1):
+        if isinstance(line, Oversize) or not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError):
+            skip(number, "not valid JSON")
+            continue
+        if isinstance(record, Mapping):
+            yield number, record
+        else:
+            skip(number, "not a JSON object")
 
 
 class Lines:

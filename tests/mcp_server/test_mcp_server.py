@@ -407,6 +407,20 @@ def test_http_wants_the_token(memory: Path, tmp_path: Path, given: str) -> None:
         assert post(address, INITIALIZE, authorization="Bearer right")[0] == 200
 
 
+def test_a_token_that_is_empty_is_a_mistake(memory: Path) -> None:
+    """An environment that means to give one and does not must not open the server."""
+    ended = subprocess.run(
+        [*arguments(memory), "--http"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env=os.environ | {"PROCEDURAL_MEMORY_TOKEN": ""},
+    )
+    assert ended.returncode == 2
+    assert "PROCEDURAL_MEMORY_TOKEN" in ended.stderr
+
+
 def test_an_open_address_wants_a_token(memory: Path) -> None:
     """Without one the server does not start, and says what to do."""
     ended = subprocess.run(

@@ -361,10 +361,22 @@ def test_wrong_options_are_told_before_anything_is_served(tmp_path: Path) -> Non
             assert "Serving" not in told
 
 
+def test_a_token_that_is_empty_is_a_mistake() -> None:
+    """An environment that means to give one and does not must not open the server."""
+    command = [sys.executable, "-m", "procedural_memory", "serve", "--port", "0"]
+    environment = os.environ | {"PROCEDURAL_MEMORY_TOKEN": ""}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment)
+    assert done.returncode == 2
+    assert "PROCEDURAL_MEMORY_TOKEN" in done.stderr
+
+
 def test_the_log_is_json_and_tells_no_command(server: Running) -> None:
     """A line for each request."""
     _ask(server.address, "/predict", {"current_context": ["cat very-private"]})
-    text = server.log.read_text()
+    until = time.monotonic() + 20
+    while '"/predict"' not in (text := server.log.read_text()):  # it is written when the answer has been sent
+        assert time.monotonic() < until
+        time.sleep(0.02)
     assert "very-private" not in text
     lines = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
     assert {"method": "POST", "route": "/predict", "status": 200}.items() <= lines[-1].items()
