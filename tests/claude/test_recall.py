@@ -68,6 +68,20 @@ def test_the_start_tells_what_works_in_this_project(store: Path, project: Path) 
     assert len(text) <= BUDGET
 
 
+def test_a_step_that_two_sources_tell_of_ran_once(tmp_path: Path, project: Path) -> None:
+    """Neither what works nor what fails gets its support from being told of twice."""
+    path = tmp_path / "twice.sqlite3"
+    with ProceduralMemoryEngine(path=path, embedder="lexical") as engine:
+        for source in ("claude-code", "claude-hook"):
+            steps = [
+                {"command": line, "exit_code": code, "cwd": str(project), "timestamp": 1.7e9 + 60 * number}
+                for number, (line, code) in enumerate([("make check", 1), ("make fix", 0)] * 2)
+            ]
+            engine.learn_workflow(steps, None, source=source)
+    assert told(path, event("session_start", project)) == ""
+    assert told(path, event("pre_tool_use", project, tool_input={"command": "make check"}), "--warn") == ""
+
+
 def test_nothing_is_told_where_nothing_is_known(store: Path, tmp_path: Path) -> None:
     """Another folder, no folder, no store."""
     assert told(store, event("session_start", tmp_path)) == ""
