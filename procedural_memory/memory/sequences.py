@@ -18,7 +18,7 @@ from procedural_memory.memory.courses import LONGEST, pack_step
 from procedural_memory.memory.feedback import count_feedback
 from procedural_memory.memory.fills import learn_fills, may_be_kept
 from procedural_memory.memory.patterns import index_keys, pattern_id_of
-from procedural_memory.memory.tellings import is_told_elsewhere
+from procedural_memory.memory.tellings import SAME_TIME, is_told_elsewhere
 from procedural_memory.storage.base import Course, Delta, LogRow, PatternRow, SessionRow, Store, moment
 from procedural_memory.types import Command
 
@@ -30,11 +30,11 @@ WATCHED = 2_000
 WATCHED_LINES = 300
 """Of these, the newest rows from which the ranker of lines learns: to put lines together takes a while."""
 
-_BATCH = 4000
+_BATCH = 16000
 _WATCHED_BATCH = 16
 """What the ranker learns from is what was counted before a batch: a small one keeps that near."""
 _LIVE_SESSIONS = 1024
-_COUNT, _SESSIONS, _SUCCESS, _FAILURE, _GOOD, _BAD = range(6)
+_SESSIONS, _SUCCESS, _FAILURE, _GOOD, _BAD = range(1, 6)
 
 
 @dataclass(slots=True)
@@ -133,7 +133,7 @@ class Deriver:
                         self._live.clear()
                         self._generation = generation
                     left = end - self._derived()
-                    unwatched = left - WATCHED if watched else left
+                    unwatched = left - WATCHED if watched and self._watch else left
                     if unwatched <= 0 and not all_of_it:
                         break
                     rows = self._store.tail(min(_BATCH, unwatched) if unwatched > 0 else _WATCHED_BATCH)
@@ -157,19 +157,27 @@ class Deriver:
 
     def _learn(self, rows: Sequence[LogRow], watched: bool, with_lines: bool) -> bool:
         delta = Delta()
+        others = self._may_be_told_elsewhere(rows)
         for row in rows:
             state = self._state(row.session, row.step)
             if row.command is None:
                 self._close(state, delta)
                 del self._live[row.session]
                 continue
-            again = is_told_elsewhere(self._store, row, row.command)
+            again = others and is_told_elsewhere(self._store, row, row.command)
             if again:
                 self._store.mark_again(row.session, row.step)
             elif watched and self._watch:
                 self._watch(state.context, row.command, with_lines)
             self._step(state, row.command, again, delta)
         return bool(rows) and self._store.apply(delta, rows[-1].seq)
+
+    def _may_be_told_elsewhere(self, rows: Sequence[LogRow]) -> bool:
+        """Return whether several sources tell of the time of many rows: one question instead of one for each."""
+        times = [row.command.timestamp for row in rows if row.command and row.command.timestamp is not None]
+        if len(rows) <= _WATCHED_BATCH or not times:
+            return bool(times)
+        return self._store.sources_between(min(times) - SAME_TIME, max(times) + SAME_TIME) > 1
 
     def forget(self) -> None:
         """Drop what is remembered of live sessions; it is read back from the log when needed."""
@@ -222,22 +230,25 @@ class Deriver:
         if state.templates:
             delta.heads[keys["counts"][1]] = state.templates[-1]
         rated = [*chain.from_iterable(keys.get(name, ()) for name in RATED)]
+        how = None if command.exit_code is None else _FAILURE if command.exit_code else _SUCCESS
+        entry = when, template
         for key in rated:
-            delta.follow(key, template, _COUNT)
-            delta.recent.setdefault(key, []).append((when, template))
+            row = delta.follow(key, template)
+            delta.note(key, entry)
             if (key, template) not in state.seen:
                 state.seen.add((key, template))
-                delta.follow(key, template, _SESSIONS)
-            if command.exit_code is not None:
-                delta.follow(key, template, _FAILURE if command.exit_code else _SUCCESS)
-        if command.exit_code is None:
+                row[_SESSIONS] += 1
+            if how is not None:
+                row[how] += 1
+        if how is None:
             state.unjudged.append((rated, template))
         for key in chain.from_iterable(keys.get(name, ()) for name in COUNTED):
-            delta.follow(key, template, _COUNT)
+            delta.follow(key, template)
         if may_be_kept(analysis, command):
+            entry = when, command.command
             for key in chain.from_iterable(keys.get(name, ()) for name in LINES):
-                delta.follow(key, command.command, _COUNT)
-                delta.recent.setdefault(key, []).append((when, command.command))
+                delta.follow(key, command.command)
+                delta.note(key, entry)
         learn_fills(state.context.values, analysis, command, when, delta)
 
     def _close(self, state: _State, delta: Delta) -> None:
@@ -246,13 +257,13 @@ class Deriver:
         if outcome is not None:
             for keys, template in state.unjudged:
                 for key in keys:
-                    delta.follow(key, template, _SUCCESS if outcome == "success" else _FAILURE)
+                    delta.row(key, template)[_SUCCESS if outcome == "success" else _FAILURE] += 1
         if _goes_with_another(state):
             self._store.mark_again(state.row.id, -1)
             return
         if outcome is not None:
             for key, template in state.seen:
-                delta.follow(key, template, _GOOD if outcome == "success" else _BAD)
+                delta.row(key, template)[_GOOD if outcome == "success" else _BAD] += 1
             if state.course:
                 when = moment(state.row.start, state.row.session_id, 0)
                 delta.courses[when] = Course(outcome == "success", b"".join(state.course[-LONGEST:]))

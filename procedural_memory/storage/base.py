@@ -71,6 +71,9 @@ BEST_VALUES = 8
 
 ENTRY = _MOMENT.size + _ID.size
 
+_TRIMMED = 16 * RECENT
+"""More of the followers of a context are not collected before all but the newest are dropped."""
+
 
 @lru_cache(maxsize=65_536)
 def text_id(text: str) -> int:
@@ -85,7 +88,10 @@ def pattern_row_id(pattern_id: str) -> int:
 
 def context_key(templates: Sequence[str], scope: str = "") -> int:
     """Return the key of the context made of `templates` (oldest first) within `scope`."""
-    return hash64(scope, str(len(templates)), *templates)
+    return _context_key(scope, str(len(templates)), *templates)
+
+
+_context_key = lru_cache(maxsize=32_768)(hash64)
 
 
 def moment(start: float, session_id: str, step: int) -> bytes:
@@ -286,14 +292,29 @@ class Delta:
     courses: dict[bytes, Course] = field(default_factory=dict)
     """moment of a session -> how it went and ended"""
 
-    def follow(self, key: int, template: str, column: int, amount: int = 1) -> None:
-        """Add `amount` to one column of a follower."""
-        row = self.followers.get((key, template))
-        if row is None:
-            row = self.followers[key, template] = [0] * 6
-        row[column] += amount
-        if column == 0:
-            self.totals[key] = self.totals.get(key, 0) + amount
+    def row(self, key: int, template: str) -> list[int]:
+        """Return the counts of a follower, to be added to."""
+        pair = key, template
+        if (row := self.followers.get(pair)) is None:
+            row = self.followers[pair] = [0] * 6
+        return row
+
+    def follow(self, key: int, template: str) -> list[int]:
+        """Count a follower of a context; return its counts, to be added to."""
+        row = self.row(key, template)
+        row[0] += 1
+        self.totals[key] = self.totals.get(key, 0) + 1
+        return row
+
+    def note(self, key: int, entry: tuple[bytes, str]) -> None:
+        """Note when a context was followed and by what, where the newest followers are kept."""
+        if (newest := self.recent.get(key)) is None:
+            self.recent[key] = [entry]
+        else:
+            newest.append(entry)
+            if len(newest) > _TRIMMED:
+                newest.sort()
+                del newest[:-RECENT]
 
 
 class Store(Protocol):
@@ -395,6 +416,10 @@ class Store(Protocol):
     def told_elsewhere(self, command: Command, within: float) -> list[LogRow]:
         """Return the rows of other sources with this line, from a host that may be the same, at most `within` seconds
         from its time, in the order of the log; none where the source or the time is unknown."""
+        ...
+
+    def sources_between(self, begin: float, end: float) -> int:
+        """Return how many sources tell of steps of that time, the bounds included."""
         ...
 
     def has_step(self, command: Command, until: int) -> bool:

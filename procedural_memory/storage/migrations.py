@@ -48,6 +48,8 @@ MIGRATIONS: Final = (
     CREATE INDEX again_session ON again(session) WHERE step = -1;
     CREATE INDEX log_told ON log(timestamp) WHERE source IS NOT NULL AND timestamp IS NOT NULL;
     """,
+    # 6: of what is derived only
+    "",
 )
 """What makes a log of version n - 1 one of version n. Steps are never changed, only added."""
 
@@ -64,7 +66,7 @@ CREATE TABLE follower(
     context INTEGER NOT NULL, template INTEGER NOT NULL, count INTEGER NOT NULL, sessions INTEGER NOT NULL,
     success INTEGER NOT NULL, failure INTEGER NOT NULL, good INTEGER NOT NULL, bad INTEGER NOT NULL,
     PRIMARY KEY(context, template)) WITHOUT ROWID;
-CREATE INDEX follower_count ON follower(context, count);
+CREATE INDEX follower_often ON follower(context, count) WHERE count > 1;  -- most are seen once, and never again
 CREATE TABLE value(
     key INTEGER NOT NULL, value TEXT NOT NULL, count INTEGER NOT NULL, newest BLOB NOT NULL,
     PRIMARY KEY(key, value)) WITHOUT ROWID;
@@ -87,6 +89,11 @@ CREATE TABLE neighbour(
     template INTEGER NOT NULL, fingerprint TEXT NOT NULL, data BLOB NOT NULL,
     PRIMARY KEY(fingerprint, template)) WITHOUT ROWID;
 """
+
+DERIVED_STEPS: Final = {
+    6: "DROP INDEX follower_count; CREATE INDEX follower_often ON follower(context, count) WHERE count > 1",
+}
+"""What brings what is derived to a version, where it need not be derived anew."""
 
 DERIVED_TABLES: Final = (
     *re.findall(r"CREATE TABLE (\w+)", DERIVED_SCHEMA),
@@ -123,6 +130,9 @@ def migrate(db: sqlite3.Connection) -> None:
         # The ranker learns from what is derived: kept, it would learn the same steps twice.
         derived = "'derived', 'derived_feedback', 'ranker', 'ranker_version'"
         db.execute(f"DELETE FROM meta WHERE key IN ({derived})")
+    else:
+        for number in range(version + 1, VERSION + 1):
+            _run(db, DERIVED_STEPS.get(number, ""))
     db.execute(f"PRAGMA user_version = {VERSION}")
 
 

@@ -100,7 +100,6 @@ _OUTCOME_CODE: dict[Outcome, int | None] = {"success": 1, "failure": 0, None: No
 _OUTCOME: dict[int | None, Outcome] = {code: outcome for outcome, code in _OUTCOME_CODE.items()}
 _VERDICTS: tuple[Verdict, ...] = ("accepted", "rejected", "ignored")
 _FOLLOWER = "template, count, sessions, success, failure, good, bad"
-_COUNTS = "SELECT {} template, count FROM follower INDEXED BY follower_count WHERE context"
 _INTERNED = ("cwd", "project", "source", "actor", "host", "branch")
 _STEP_COLUMNS = """c.text, l.exit_code, w.text, l.timestamp, l.duration_ms, p.text, s.text, a.text, h.text, b.text"""
 _STEP_JOINS = """LEFT JOIN text c ON c.id = l.command LEFT JOIN text w ON w.id = l.cwd
@@ -632,6 +631,11 @@ class SQLiteStore:
             if abs(row[6] - command.timestamp) <= within
         ]
 
+    def sources_between(self, begin: float, end: float) -> int:
+        """Return how many sources tell of steps of that time."""
+        told = "FROM log INDEXED BY log_told WHERE source NOT NULL AND timestamp BETWEEN ? AND ?"
+        return int(self._one(f"SELECT count(DISTINCT source) {told}", (begin, end))[0])
+
     def has_step(self, command: Command, until: int) -> bool:
         """Return whether a row up to number `until` has this line, of the same source and the same time."""
         if command.source is None or command.timestamp is None:
@@ -765,27 +769,24 @@ class SQLiteStore:
     def apply(self, delta: Delta, upto: int) -> bool:
         """Merge a delta and mark the log as derived up to row `upto`; return whether it counts templates never seen."""
         with self.transaction():
-            execute, many, intern = self._db.execute, self._db.executemany, self._intern
+            many, intern = self._db.executemany, self._intern
             counted = {template for key, template in delta.followers if key == _UNIGRAM}
             news = len(self.template_ids(counted)) < len(counted)
+            # In the order of the file, so that what lies together is written together.
             many(
                 "INSERT INTO follower VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
                 " count = count + excluded.count, sessions = sessions + excluded.sessions,"
                 " success = success + excluded.success, failure = failure + excluded.failure,"
                 " good = good + excluded.good, bad = bad + excluded.bad",
-                ((key, intern(template), *row) for (key, template), row in delta.followers.items()),
+                sorted((key, intern(template), *row) for (key, template), row in delta.followers.items()),
             )
-            recents: dict[int, bytes] = {}
-            for key, total in delta.totals.items():
-                packed = [recent_entry(when, intern(template)) for when, template in delta.recent.get(key, ())]
-                row = execute("SELECT recent FROM context WHERE key = ?", (key,)).fetchone() if packed else None
-                head = delta.heads.get(key)
-                recents[key] = merge_recent(row[0] if row else b"", packed) if packed else b""
-                execute(
-                    "INSERT INTO context VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
-                    " total = total + excluded.total, recent = excluded.recent",
-                    (key, None if head is None else intern(head), total, recents[key]),
-                )
+            recents = self._merged_recent(delta)
+            heads = {key: intern(head) for key, head in delta.heads.items()}
+            many(
+                "INSERT INTO context VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
+                " total = total + excluded.total, recent = excluded.recent",
+                ((key, heads.get(key), total, recents.get(key, b"")) for key, total in sorted(delta.totals.items())),
+            )
             self._renew(delta, recents)
             self._apply_values(delta)
             self._apply_rules(delta)
@@ -796,6 +797,18 @@ class SQLiteStore:
                     self._postings.pop(key, None)
             self.set_meta("derived", upto)
             return news
+
+    def _merged_recent(self, delta: Delta) -> dict[int, bytes]:
+        """Return the newest followers of contexts, those of a delta merged into those stored."""
+        stored: dict[int, bytes] = {}
+        for chunk in _chunks(sorted(delta.recent)):
+            stored.update(
+                self._all(f"SELECT key, recent FROM context WHERE key IN ({','.join('?' * len(chunk))})", chunk)
+            )
+        return {
+            key: merge_recent(stored.get(key, b""), [recent_entry(when, self._intern(text)) for when, text in newest])
+            for key, newest in delta.recent.items()
+        }
 
     def _renew(self, delta: Delta, recents: Mapping[int, bytes]) -> None:
         """Bring the contexts that were read up to a delta that is merged: they are asked for again at the next step."""
@@ -815,7 +828,7 @@ class SQLiteStore:
                     row = self.follower(key, number)
                     assert row is not None
                     counts[number] = row.count
-            recent = tuple(recent_templates(recents[key]))
+            recent = tuple(recent_templates(recents.get(key, b"")))
             # What neither was nor is among the most frequent ones has a count that did not rise.
             ranked = sorted(counts, key=lambda number: (counts[number], number), reverse=True)
             complete = before.complete and len(ranked) < FOLLOWERS
@@ -931,26 +944,37 @@ class SQLiteStore:
 
     def _read_contexts(self, marks: str, keys: Sequence[int]) -> Iterator[tuple[int, Context]]:
         heads = self._all(f"SELECT key, total, recent FROM context WHERE key IN ({marks})", keys)
-        # No context has more followers than it was followed: those of small ones are read in one go. All that is read
-        # stands in the index, in this order.
+        # No context has more followers than it was followed: those of small ones are read in one go.
         small = [key for key, total, _ in heads if total < FOLLOWERS]
         marks = ",".join("?" * len(small))
-        sql = f"{_COUNTS.format('context,')} IN ({marks}) ORDER BY context DESC, count DESC, template DESC"
-        found: dict[int, dict[int, int]] = {key: {} for key in small}
-        for key, template, count in self._all(sql, small):
-            found[key][template] = count
+        found: dict[int, list[tuple[int, int]]] = {key: [] for key in small}
+        for key, *row in self._all(f"SELECT context, count, template FROM follower WHERE context IN ({marks})", small):
+            found[key].append(tuple(row))
         for key, total, blob in heads:
             recent, complete = tuple(recent_templates(blob)), True
-            if (counts := found.get(key)) is None:
-                sql = f"{_COUNTS.format('')} = ? ORDER BY count DESC, template DESC LIMIT ?"
-                counts = dict(self._all(sql, (key, FOLLOWERS)))
-                complete = len(counts) < FOLLOWERS
+            if (ranked := found.get(key)) is None:
+                ranked = self._most_frequent(key)
+                complete = len(ranked) < FOLLOWERS
+            else:
+                ranked.sort(reverse=True)
+            counts = {template: count for count, template in ranked}
             if not complete:
                 missing = sorted(set(recent).difference(counts))
                 marks = ",".join("?" * len(missing))
                 sql = f"SELECT template, count FROM follower WHERE context = ? AND template IN ({marks})"
                 counts.update(self._all(sql, (key, *missing)))
             yield key, Context(total, recent, counts, complete)
+
+    def _most_frequent(self, key: int) -> list[tuple[int, int]]:
+        """Return counts and templates of the most frequent followers of a context, best first, ties by the template."""
+        columns = "SELECT count, template FROM follower"
+        # What was seen once is in no index: there is too much of it.
+        often = f"{columns} INDEXED BY follower_often WHERE context = ? AND count > 1"
+        found = self._all(f"{often} ORDER BY count DESC, template DESC LIMIT ?", (key, FOLLOWERS))
+        if len(found) < FOLLOWERS:
+            once = f"{columns} WHERE context = ? AND count = 1 ORDER BY template DESC LIMIT ?"
+            found += self._all(once, (key, FOLLOWERS - len(found)))
+        return found
 
     def context(self, key: int) -> Context | None:
         """Return what followed a context."""

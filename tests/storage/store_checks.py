@@ -35,8 +35,8 @@ def counted(*templates: str, start: float = 1.0, session: str = "s") -> Delta:
     """Return a delta in which `templates` followed the context ``a``, one after the other."""
     delta = Delta()
     for step, template in enumerate(templates):
-        delta.follow(context_key(()), template, 0)
-        delta.follow(KEY, template, 0)
+        delta.follow(context_key(()), template)
+        delta.follow(KEY, template)
         delta.recent.setdefault(KEY, []).append((moment(start, session, step), template))
     delta.heads[KEY] = "a"
     return delta
@@ -96,6 +96,8 @@ def check_who_else_tells_of_a_step(store: Store) -> None:
     assert [(row.session, row.step, row.command) for row in found] == [(number, i, others[i - 1]) for i in (1, 2, 4)]
     for unknown in (replace(here, source=None), replace(here, timestamp=None)):
         assert store.told_elsewhere(unknown, 2.0) == []
+    spans = [(98.0, 102.0), (98.1, 101.9), (102.0, 102.0), (103.0, 200.0)]
+    assert [store.sources_between(*span) for span in spans] == [3, 2, 1, 0]
     store.close_session(number, "success", b"d")
     store.mark_again(number, 1)
     store.mark_again(number, -1)
@@ -460,7 +462,7 @@ def check_outcomes_are_totalled(store: Store) -> None:
 def check_vectors_are_kept_apart_by_space(store: Store) -> None:
     """Vectors and neighbours of one fingerprint are never those of another."""
     unigram = Delta()
-    unigram.follow(context_key(()), "x", 0)
+    unigram.follow(context_key(()), "x")
     store.apply(unigram, 0)
     ((number, text),) = store.missing_vectors("one", 5)
     assert text == "x"
