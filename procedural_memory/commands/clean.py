@@ -23,6 +23,8 @@ def clean(text: str) -> str:
 
     Blanks at the ends say nothing, and a line end there would run a line that is only put on a prompt.
     """
+    if text.isprintable():  # nearly every text, and then there is nothing to take out
+        return text.strip()
     if not text.isascii():
         text = text.encode("utf-8", "replace").decode("utf-8")
     if "\x1b" in text:
