@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import posixpath
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Final, NamedTuple, TypeAlias, TypeVar
@@ -40,6 +40,10 @@ _HEARD: Final = count(1)
 
 FROM_OUTPUT: Final = ("printed", "older")
 """How the names of the rules begin that take values from outputs: they are judged in the live session."""
+
+_ROLE_RULES, _KIND_RULES, _FORM_RULES = (
+    tuple(f"{name} {nth}" for nth in (1, 2, 3)) for name in ("role", "kind", "form")
+)
 
 ANY: Final = "any"
 """Counted like a rule: whether any rule proposed the right value."""
@@ -103,6 +107,7 @@ class SessionValues:
     heard: int = 0
     cwd: str | None = None
     judged: Judged = field(default_factory=dict)
+    _files_known: Sequence[Guess] | None = None
 
     @property
     def last(self) -> str:
@@ -138,12 +143,14 @@ class SessionValues:
             self.made = [name for name in self.made if name not in gone]
         del self.made[:-_VALUES]
         self.printed = Printed(root=self.printed.root)
+        self._files_known = None
 
     def observe_output(self, text: str) -> None:
         """Take in what the last command printed, redacted: the paths, tests and line numbers in it."""
         if not self.steps:
             return
         self.heard = next(_HEARD)
+        self._files_known = None
         step = self.steps[-1]
         files = [value for place, value in zip(step.places, step.values, strict=True) if place.kind == "FILE"]
         listed = files[-1] if files and step.places[-1].role.startswith("ls ") else ""
@@ -170,9 +177,8 @@ class SessionValues:
     def free_fills(self, place: Place) -> Iterator[Guess]:
         """Yield what the rules propose that look at no other place of the line."""
         kind, role = place
-        for name, values in (("role", self.by_role.get(role, ())), ("kind", self.by_kind.get(kind, ()))):
-            for nth, value in enumerate(values[:-4:-1], 1):
-                yield f"{name} {nth}", value
+        yield from zip(_ROLE_RULES, reversed(self.by_role.get(role, ())))
+        yield from zip(_KIND_RULES, reversed(self.by_kind.get(kind, ())))
         if kind == "FILE":
             yield from self._files(role)
         elif kind == "TEST":
@@ -234,9 +240,10 @@ class SessionValues:
         nth, last = 0, None
         for values in reversed(self.by_form.get(template, ())):
             if values[place] != last and all(values[other] == value for other, value in known.items()):
-                nth, last = nth + 1, values[place]
-                yield f"form {nth}", last
-                if nth == 3:
+                last = values[place]
+                yield _FORM_RULES[nth], last
+                nth += 1
+                if nth == len(_FORM_RULES):
                     return
 
     def _companion(self, kind: str, value: str) -> str | None:
@@ -250,19 +257,29 @@ class SessionValues:
 
     def _files(self, role: str) -> Iterator[Guess]:
         """Propose files written, made, printed, and those that belong to the newest one."""
+        yield from self._known_files()
+        made = self.made
+        used = next((name for name in reversed(self.by_role.get(role, ())) if name in made), None)
+        if used is not None and (after := made[made.index(used) + 1 :]):
+            yield "made next", _word(after[0])
+
+    def _known_files(self) -> Sequence[Guess]:
+        """Return the files that are proposed for every place, whatever its role."""
+        if self._files_known is None:
+            self._files_known = tuple(self._name_files())
+        return self._files_known
+
+    def _name_files(self) -> Iterator[Guess]:
         made, named, printed = self.made, self.by_kind.get("FILE", []), self.printed.paths
         here = [name for name in made if "/" not in name]
         newest = named[-1] if named else ""
         folder, _, base = newest.rpartition("/")
-        used = next((name for name in reversed(self.by_role.get(role, ())) if name in made), None)
-        after = made[made.index(used) + 1 :] if used is not None else []
         for name, files in (
             ("written 1", self.written[-1:]),
             ("written 2", self.written[-2:-1]),
             ("made 1", made[-1:]),
             ("made 2", made[-2:-1]),
             ("made first", made[:1]),
-            ("made next", after[:1]),
             ("all made", made[-_LISTED:]),
             ("all made here", here[-_LISTED:]),
             ("printed 1", printed[:1]),

@@ -326,7 +326,7 @@ class Grounding:
         known = self._odds_of[place]
         if rule not in known:
             p = self._rates[place].get(rule)
-            known[rule] = log_odds(PRIOR.get(rule, _PRIOR) if p is None else p)
+            known[rule] = _PRIOR_ODDS.get(rule, _OTHER_ODDS) if p is None else log_odds(p)
         return known[rule]
 
 
@@ -335,9 +335,10 @@ def _moved(rates: Mapping[str, float], levels: Iterable[tuple[float, Iterable[Ru
     moved = dict(rates)
     for weight, found in levels:
         for counts in found:
-            for rule, (offered, right) in counts.items() if counts else ():
-                p = moved[rule] if rule in moved else PRIOR.get(rule, _PRIOR)
-                moved[rule] = (right + weight * p) / (offered + weight)
+            if counts:
+                for rule, (offered, right) in counts.items():
+                    p = moved[rule] if rule in moved else PRIOR.get(rule, _PRIOR)
+                    moved[rule] = (right + weight * p) / (offered + weight)
     return moved
 
 
@@ -365,6 +366,10 @@ def log_odds(p: float) -> float:
     elif p > 1.0 - _LEAST:
         p = 1.0 - _LEAST
     return math.log(p / (1.0 - p))
+
+
+_PRIOR_ODDS: Final = {rule: log_odds(p) for rule, p in PRIOR.items()}
+_OTHER_ODDS: Final = log_odds(_PRIOR)
 
 
 @lru_cache(maxsize=16_384)

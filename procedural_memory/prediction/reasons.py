@@ -166,7 +166,8 @@ _PARTS = {
 }
 
 
-def _steps(templates: Sequence[str]) -> str:
+@lru_cache(maxsize=4_096)
+def _steps(templates: tuple[str, ...]) -> str:
     return " then ".join(f"`{_short(template)}`" for template in templates)
 
 
