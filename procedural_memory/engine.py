@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import re
 import threading
@@ -16,7 +15,7 @@ from datetime import datetime, timedelta
 from itertools import count
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar, get_args
 from weakref import WeakSet
 
 from procedural_memory.commands.ground import Judged, SessionValues
@@ -82,6 +81,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ProceduralMemoryEngine"]
 
+_T = TypeVar("_T")
 _CHUNK = 500
 _KEEP_AFTER = 64
 _ASKING = 0.25
@@ -385,7 +385,7 @@ class ProceduralMemoryEngine:
         source: str | None = None,
     ) -> str | None:
         """`learn_workflow` in a thread, so that the event loop goes on."""
-        return await asyncio.to_thread(self.learn_workflow, session_commands, session_outcome, session_id, source)
+        return await _in_thread(self.learn_workflow, session_commands, session_outcome, session_id, source)
 
     def session(
         self,
@@ -614,7 +614,7 @@ class ProceduralMemoryEngine:
         cwd: str | None = None,
     ) -> list[Prediction]:
         """`predict_next_action` in a thread, so that the event loop goes on."""
-        return await asyncio.to_thread(
+        return await _in_thread(
             self.predict_next_action, current_context, top_k, level=level, min_probability=min_probability, cwd=cwd
         )
 
@@ -659,7 +659,7 @@ class ProceduralMemoryEngine:
         self, current_context: Sequence[CommandLike], prediction: Prediction | str, verdict: Verdict
     ) -> None:
         """`feedback` in a thread, so that the event loop goes on."""
-        await asyncio.to_thread(self.feedback, current_context, prediction, verdict)
+        await _in_thread(self.feedback, current_context, prediction, verdict)
 
     def _judge(
         self,
@@ -753,7 +753,7 @@ class ProceduralMemoryEngine:
 
     async def apredict_outcome(self, context: Sequence[CommandLike] = (), limit: int = 5) -> OutcomePrediction:
         """`predict_outcome` in a thread, so that the event loop goes on."""
-        return await asyncio.to_thread(self.predict_outcome, context, limit)
+        return await _in_thread(self.predict_outcome, context, limit)
 
     def _predict_outcome(self, commands: Callable[[], Sequence[Command]], limit: int) -> OutcomePrediction:
         most = as_positive_int("limit", limit)
@@ -1514,6 +1514,12 @@ class _SessionInput:
         self.commands = privacy.commands(
             name, item["commands"], defaults={k: v for k, v in defaults.items() if v is not None}
         )
+
+
+async def _in_thread(function: Callable[..., _T], *arguments: Any, **given: Any) -> _T:
+    import asyncio  # who awaits has loaded it; others need not wait for it
+
+    return await asyncio.to_thread(function, *arguments, **given)
 
 
 def _open_number(name: str, known: SessionRow | None) -> int:
