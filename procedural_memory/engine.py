@@ -78,6 +78,7 @@ if TYPE_CHECKING:
     from procedural_memory.embedding.base import Embedder
     from procedural_memory.graphs.view import GraphView
     from procedural_memory.importing import Told
+    from procedural_memory.sources.aligning import Recorded
     from procedural_memory.storage.snapshot import SessionRecord, Snapshot
 
 __all__ = ["ProceduralMemoryEngine"]
@@ -1433,6 +1434,16 @@ class _Memory:
         with self._engine._writing():
             return self._engine._store.last_row()
 
+    def recorded(self, source: str, host: str) -> list[Recorded]:
+        """Return the newest steps of a hook that no history of its shell was found to hold."""
+        from procedural_memory.sources.aligning import Recorded
+
+        with self._engine._writing():
+            return [
+                Recorded(session.partition("#")[0], line, when)
+                for session, line, when in self._engine._store.told_by_hook_alone(source, host)
+            ]
+
     def prepare(self, name: str, item: Mapping[str, Any]) -> Command | None:
         """Return a command checked and redacted, None where it is kept out."""
         return self._engine._privacy.command(name, item)
@@ -1454,6 +1465,9 @@ class _Memory:
                 name = session_name(source, told, session_digest(new, None))
                 name = engine._privacy.text(redacted("session_id", name) or name)
                 learns = len(new) >= engine._min_commands and store.find_session(name) is None
+                # Named without them: what is read again has none, for its steps were found before.
+                for index, when in told.times.items():
+                    new[index] = replace(new[index], timestamp=when)
                 if learns and not dry_run:
                     engine._learn(_Imported(new, name, source))
                 found.append((new, learns))

@@ -391,6 +391,11 @@ class Store(Protocol):
         """Return whether a row up to number `until` has this line, of the same source and the same time."""
         ...
 
+    def told_by_hook_alone(self, source: str, host: str) -> list[tuple[str, str, float]]:
+        """Return the session id, line and time of the newest steps of a shell's hook on a host, in the order of the
+        log, without those that a step of the shell's history `source` has line and time of."""
+        ...
+
     def replace_steps(self, session: int, commands: Sequence[Command], digest: bytes) -> None:
         """Replace the steps of a session in the log (used by forgetting); wants a `reset_derived` after it."""
         ...
