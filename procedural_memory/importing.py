@@ -3,8 +3,8 @@
 A session that may still go on (its last command is younger than the idle gap) is left for the next import, so that
 what is learned is always whole sessions, and importing every day gives what importing once gives. How far each file
 was read is kept in the memory, in the transaction that learns what was read. A step that the memory already has, of the
-same source, line and time, is not learned again, whatever became of the file. Lines without times that the hook of their
-shell recorded get the hook's times, and so are one step with what it recorded, as all that several sources tell of.
+same source, line and time, is not learned again, whatever became of the file. Lines without times that the hook of
+their shell recorded get the hook's times, and so are one step with what it recorded, as all that several sources tell.
 """
 
 from __future__ import annotations
@@ -283,7 +283,7 @@ class _Importer:
             self._progress(1.0)
 
     def _recorded(self, known: Mapping[str, Any]) -> dict[int, tuple[str, float]]:
-        """Return the lines without times that are steps which the shell's hook recorded: each with its text and time."""
+        """Return the lines without times that are steps which the shell's hook recorded, with text and time."""
         name = self._source.name
         recorded = self._memory.recorded(name, self._host) if name in _HOOKED and self._host else []
         if not recorded:
