@@ -25,12 +25,13 @@ from procedural_memory.commands.redact import redact
 from procedural_memory.storage.identity import digest_of, hash64
 from procedural_memory.storage.migrations import VERSION
 
-__all__ = ["IDLE", "append", "close", "connect", "spool_of", "spooled", "take_in", "tidy"]
+__all__ = ["IDLE", "LONGEST", "append", "close", "connect", "spool_of", "spooled", "take_in", "tidy"]
 
 IDLE: Final = 1_800.0
 """Seconds after which the next step begins another session, as in histories that know of none."""
 
-_LONGEST: Final = 4 * 1024 * 1024
+LONGEST: Final = 4 * 1024 * 1024
+"""Characters of the longest line, or other text, that is kept."""
 _TEXTS: Final = ("cwd", "project", "source", "actor", "host", "branch")
 _TAKEN: Final = "spool_taken"
 _FORM: Final = 1
@@ -63,7 +64,7 @@ def append(store: str, session: str, command: str, *, patience: float = 1.0, **g
     bool
         False where the step is kept out: nothing is left of the line, or it was typed after a blank.
     """
-    if starts_blank(command) or "\0" in command or len(command) > _LONGEST:
+    if starts_blank(command) or "\0" in command or len(command) > LONGEST:
         return False
     line = clean(command)
     if not line:
@@ -94,7 +95,7 @@ def _checked(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _text(value: Any) -> str | None:
-    return clean(value) or None if isinstance(value, str) and "\0" not in value and len(value) <= _LONGEST else None
+    return clean(value) or None if isinstance(value, str) and "\0" not in value and len(value) <= LONGEST else None
 
 
 def _number(value: Any, most: float) -> float | None:
