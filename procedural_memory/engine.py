@@ -40,6 +40,7 @@ from procedural_memory.memory.sequences import Deriver
 from procedural_memory.memory.tellings import SUPERSEDED
 from procedural_memory.privacy import DISABLE, PatternLike, Privacy
 from procedural_memory.session import Session
+from procedural_memory.storage.append import spool
 from procedural_memory.storage.base import IMPORTED, FeedbackRow, SessionRow, Store, session_digest
 from procedural_memory.storage.files import make_private
 from procedural_memory.storage.filesystem import network_file_system
@@ -874,12 +875,16 @@ class ProceduralMemoryEngine:
     def stats(self) -> dict[str, Any]:
         """Return sizes, outcome totals, and the embedder with the reason it was chosen.
 
-        Steps and sessions that several sources tell of are counted once.
+        Steps and sessions that several sources tell of are counted once. What hooks recorded while the memory could not
+        be written waits beside it until it can: ``waiting_steps``, and ``unreadable_steps`` of another version or none.
         """
         with self._reading():
             totals = self._store.totals()
+            waiting, unreadable, _ = (0, 0, 0) if self._store.path is None else spool(self._store.path)
             return {
                 **totals,
+                "waiting_steps": waiting,
+                "unreadable_steps": unreadable,
                 "graph_node_count": totals["template_count"],
                 "pattern_states": count_states(self._store),
                 "path": self._store.path,
