@@ -27,7 +27,6 @@ __all__ = [
     "EVERY",
     "IDLE",
     "NAME",
-    "environment",
     "install",
     "launch_agent",
     "only_one",
@@ -118,7 +117,7 @@ def _hold(file: IO[bytes], store: Path) -> None:
         raise StorageError(f"path {str(store)!r}: another process watches for this memory already") from None
 
 
-def environment() -> dict[str, str]:
+def _environment() -> dict[str, str]:
     """Return what this environment says of where histories and models are, which a service would not know.
 
     These are paths alone, and of them none that holds a secret.
@@ -188,7 +187,7 @@ def install(arguments: list[str]) -> tuple[Path, str | None]:
     """
     command = [sys.executable, "-m", "procedural_memory", "watch", *arguments]
     file, begin, end = _place()
-    told = environment()
+    told = _environment()
     content = launch_agent(command, told) if file.suffix == ".plist" else systemd_unit(command, told).encode("utf-8")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
