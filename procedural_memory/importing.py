@@ -246,7 +246,8 @@ class _Importer:
         """Read and learn what is new."""
         known = self._known()
         before = self._stamp()
-        if known.get("unchanged") == before:
+        if known.get("unchanged") == before and not self._is_due(known):
+            self._tally.open_commands += known.get("open", 0)
             return
         self._chain = str(known.get("chain", ""))
         until = self._memory.log_end()
@@ -274,9 +275,14 @@ class _Importer:
             or any(self._grouper.continues(run, call) for call in awaited)
         ]
         runs += [run for run in rest if run not in left]
-        self._tally.open_commands += sum(len(run.entries) for run in left)
+        waiting = sum(len(run.entries) for run in left)
+        self._tally.open_commands += waiting
         first = min([run.first for run in left] + [call.line for call in awaited], default=None)
-        self._learn(runs, until, self._state(reading, first, before))
+        state = self._state(reading, first, before)
+        if first is not None:  # until then there is nothing to do, unless the file changes
+            over = [run.end for run in left if run.end is not None] + ([before[1] / 1e9] if before else [])
+            state |= {"unchanged": before, "open": waiting, "gap": self._gap, "again": min(over) + self._gap}
+        self._learn(runs, until, state)
         self._tally.skipped += self._skipped.counts
         self._tally.problems += [f"{self._path}, line {line}: {reason}" for line, reason in self._skipped.places]
         if self._progress is not None:
@@ -310,6 +316,13 @@ class _Importer:
         except ValueError:
             return {}
         return known if isinstance(known, dict) else {}
+
+    def _is_due(self, known: Mapping[str, Any]) -> bool:
+        """Return whether a session of a file that did not change, which went on then, may be over or is wanted now."""
+        if "again" not in known:
+            return False
+        left = known["again"] - time.time()
+        return self._include_open or known["gap"] != self._gap or not 0 < left <= self._gap
 
     def _stamp(self) -> list[int]:
         """Return what changes when the file does; of a database the newest rows may stand beside it."""

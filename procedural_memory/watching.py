@@ -43,6 +43,10 @@ IDLE: Final = 300.0
 """Seconds without a command after which a session is over."""
 NAME: Final = "procedural-memory-watch"
 _AFTER_TROUBLE: Final = 60.0
+_SHARE: Final = 20.0
+"""A look is followed by a pause of so many times the processor time that it took: a long transcript that grows all the
+time is read anew each time, and takes at most a twentieth of a processor so."""
+_LONGEST: Final = 60.0
 _MODELS: Final = ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME")
 _TRIES: Final = 10
 _BETWEEN: Final = 0.5
@@ -64,7 +68,7 @@ def watch(
     engine : ProceduralMemoryEngine
         It belongs to the caller.
     every : float
-        Seconds between two looks; a file that did not change is not read.
+        Seconds between two looks, more where a look takes long; a file that did not change is not read.
     idle : float
         Seconds without a command after which a session is over, and learned.
     end : threading.Event
@@ -75,12 +79,14 @@ def watch(
     trouble = ""
     while not end.is_set():
         pause = every
+        begin = time.process_time()
         try:
             report = engine.import_history(idle_gap=idle)
         except ProceduralMemoryError as error:  # a store that cannot be written now: what is new is still there later
             pause = _AFTER_TROUBLE
             found = str(error)
         else:
+            pause = max(every, min(_LONGEST, _SHARE * (time.process_time() - begin)))
             if report.new_commands:
                 told(report)
             found = "; ".join(problem for one in report.sources for problem in one.unread)

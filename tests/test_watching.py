@@ -10,14 +10,16 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from procedural_memory import ProceduralMemoryEngine, watching
+from procedural_memory import ImportReport, ProceduralMemoryEngine, watching
 from procedural_memory.errors import StorageError
 
 
@@ -101,6 +103,26 @@ def test_a_session_is_over_when_nothing_happens(tmp_path: Path) -> None:
     _write(tmp_path / ".zsh_history", ["now one", "now two", "now three"], 3)
     with _watched(tmp_path, "--idle", "4"):
         assert _wait_for(tmp_path, 3) == ["now one", "now two", "now three"]
+
+
+def test_a_look_that_costs_much_is_taken_less_often() -> None:
+    """So that it takes a small share of a processor, whatever a file that grows is read for."""
+    looks = []
+    end = threading.Event()
+
+    class Costly:
+        def import_history(self, **_: Any) -> ImportReport:
+            looks.append(time.monotonic())
+            begin = time.process_time()
+            while time.process_time() - begin < 0.05:
+                pass
+            return ImportReport((), False)
+
+    timer = threading.Timer(3.5, end.set)
+    timer.start()
+    watching.watch(Costly(), every=0.01, end=end)  # type: ignore[arg-type]
+    timer.join()
+    assert 2 <= len(looks) <= 5
 
 
 def test_the_daemons_database_is_followed(tmp_path: Path) -> None:
