@@ -279,8 +279,8 @@ class _Importer:
         self._tally.open_commands += waiting
         first = min([run.first for run in left] + [call.line for call in awaited], default=None)
         state = self._state(reading, first, before)
-        if first is not None:  # until then there is nothing to do, unless the file changes
-            over = [run.end for run in left if run.end is not None] + ([before[1] / 1e9] if before else [])
+        over = [run.end for run in left if run.end is not None] + ([before[1] / 1e9] if before else [])
+        if first is not None and over:  # until then there is nothing to do, unless the file changes
             state |= {"unchanged": before, "open": waiting, "gap": self._gap, "again": min(over) + self._gap}
         self._learn(runs, until, state)
         self._tally.skipped += self._skipped.counts
