@@ -1,12 +1,13 @@
 """Procedural memory as the long-term store of a LangGraph agent.
 
 `ProceduralStore` is a `langgraph.store.base.BaseStore`: a graph takes it as ``compile(store=…)``, a LangChain agent as
-``create_agent(…, store=…)``:
+``create_agent(…, store=…)``. It keeps what is put as any store does, and learns what is a session of commands:
 
-- ``store.put(("workflows", project), session_id, {"commands": […], "outcome": "success"})`` learns a session,
-- ``store.search(("workflows", project), query="command so far\\nnewest command")`` predicts what comes next,
-- ``store.get(("workflows", project), pattern_id)`` returns a learned workflow,
-- ``store.delete(("workflows", project), session_id)`` forgets a session.
+- ``store.put(("workflows", project), key, {"commands": […], "outcome": "success"})`` keeps and learns a session; put
+  again it is replaced, and ``store.delete(…)`` forgets it,
+- ``store.get(…)`` returns it, ``store.search(("workflows",), query="command so far\\nnewest command")`` the sessions
+  below a prefix, those first whose workflow is like that of the query,
+- ``store.next_steps(("workflows", project), […])`` predicts what comes next.
 
 Run: ``pip install langgraph && python examples/langgraph_memory.py``. It runs harmless commands in a temporary folder
 and needs no network and no model.
@@ -15,92 +16,135 @@ and needs no network and no model.
 from __future__ import annotations
 
 import asyncio
+import json
+import os
 import tempfile
-from collections.abc import Iterable
-from datetime import datetime, timezone
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 
 from langgraph.graph import END, START, StateGraph
 from langgraph.runtime import Runtime
-from langgraph.store.base import BaseStore, GetOp, Item, ListNamespacesOp, Op, PutOp, Result, SearchItem, SearchOp
+from langgraph.store.base import BaseStore, Op, PutOp, Result, SearchItem, SearchOp
+from langgraph.store.memory import InMemoryStore
 from tool_loop import LEAST, learn_from_a_person, project, run
 
-from procedural_memory import Prediction, ProceduralMemoryEngine
+from procedural_memory import (
+    InvalidInputError,
+    Prediction,
+    ProceduralMemoryEngine,
+    SessionConflictError,
+    normalize,
+    redact,
+)
+
+Namespace = tuple[str, ...]
 
 
 class ProceduralStore(BaseStore):
-    """A store whose items are workflows; the last part of a namespace is the folder of the project.
+    """A store that learns the sessions that are put into it.
+
+    Where the last part of a namespace is an absolute path, it is the folder in which the commands ran.
 
     Parameters
     ----------
     engine : ProceduralMemoryEngine
-        It belongs to the caller.
+        What is learned; it belongs to the caller.
+    items : BaseStore, optional
+        What keeps the items themselves, for instance a ``SqliteStore``; in memory unless given.
     """
 
-    def __init__(self, engine: ProceduralMemoryEngine) -> None:
+    def __init__(self, engine: ProceduralMemoryEngine, items: BaseStore | None = None) -> None:
         self.engine = engine
-        self._namespaces: set[tuple[str, ...]] = set()
+        self.items = items if items is not None else InMemoryStore()
 
     def batch(self, ops: Iterable[Op]) -> list[Result]:
         """Do what `put`, `get`, `search`, `delete` and `list_namespaces` ask for."""
-        return [self._do(op) for op in ops]
+        every = list(ops)
+        newest = {(op.namespace, op.key): op for op in every if isinstance(op, PutOp)}
+        for put in newest.values():  # first, so that nothing is kept of a batch that breaks a rule
+            self._learn(put)
+        plain = [self._all(op) if isinstance(op, SearchOp) and op.query else op for op in every]
+        results = self.items.batch(plain)
+        return [
+            self._ranked(op, result) if isinstance(op, SearchOp) and op.query else result
+            for op, result in zip(every, results, strict=True)
+        ]
 
     async def abatch(self, ops: Iterable[Op]) -> list[Result]:
         """`batch` in a thread, so that the event loop goes on."""
         return await asyncio.to_thread(self.batch, list(ops))
 
-    def _do(self, op: Op) -> Result:
-        if isinstance(op, PutOp):
-            self._put(op)
-            return None
-        if isinstance(op, SearchOp):
-            return self._search(op)
-        if isinstance(op, GetOp):
-            return self._get(op)
-        assert isinstance(op, ListNamespacesOp)
-        return sorted(self._namespaces)[op.offset : op.offset + op.limit]
+    def next_steps(
+        self, namespace: Namespace, commands: Sequence[str | Mapping[str, Any]], limit: int = 3
+    ) -> list[Prediction]:
+        """Predict what comes after the commands of a session so far."""
+        folder = _folder(namespace)
+        steps = [{"cwd": folder, **_step(command)} for command in commands]
+        return self.engine.predict_next_action(steps, limit, cwd=folder)
 
-    def _put(self, op: PutOp) -> None:
-        if op.value is None:
-            self.engine.forget(session=op.key)
+    def _learn(self, op: PutOp) -> None:
+        name = _name(op.namespace, op.key)
+        steps = _steps(op.value)
+        if not steps or op.value is None:
+            self.engine.forget(session=name)  # which may be known from before
             return
-        steps = [{"command": step} if isinstance(step, str) else step for step in op.value["commands"]]
-        self.engine.learn_workflow(
-            [{"cwd": op.namespace[-1], "actor": "agent", **step} for step in steps],
-            session_outcome=op.value.get("outcome"),
-            session_id=op.key,
-            source="langgraph",
-        )
-        self._namespaces.add(op.namespace)
+        given: dict[str, Any] = {
+            "session_commands": [{"cwd": _folder(op.namespace), "actor": "agent", **_step(step)} for step in steps],
+            "session_outcome": op.value.get("outcome"),
+            "session_id": name,
+            "source": "langgraph",
+        }
+        try:
+            self.engine.learn_workflow(**given)
+        except SessionConflictError:  # it replaces what was put before
+            self.engine.forget(session=name)
+            self.engine.learn_workflow(**given)
 
-    def _get(self, op: GetOp) -> Item | None:
-        found = self.engine.patterns.get(op.key)
-        if found is None:
-            return None
-        value = {"commands": list(found.command_sequence), "confidence": found.confidence}
-        seen = datetime.fromtimestamp(found.last_seen, timezone.utc)
-        return Item(value=value, key=op.key, namespace=op.namespace, created_at=seen, updated_at=seen)
+    @staticmethod
+    def _all(op: SearchOp) -> SearchOp:
+        return op._replace(query=None, offset=0, limit=2**31 - 1)
 
-    def _search(self, op: SearchOp) -> list[SearchItem]:
-        folder = op.namespace_prefix[-1]
-        context = [{"command": line, "cwd": folder} for line in (op.query or "").splitlines() if line.strip()]
-        found = self.engine.predict_next_action(context, op.offset + op.limit, cwd=folder)
-        now = datetime.now(timezone.utc)
-        return [
-            SearchItem(op.namespace_prefix, one.template, _value(one), now, now, score=one.probability)
-            for one in found[op.offset :]
+    def _ranked(self, op: SearchOp, result: Result) -> Result:
+        """Return the items that were found, those first whose workflow is like that of the query."""
+        assert isinstance(result, list)
+        lines = [line for line in (op.query or "").splitlines() if line.strip()]
+        try:
+            found = self.engine.similar_patterns(lines, k=200, threshold=0.0)
+        except InvalidInputError:  # a query is any text
+            found = []
+        likeness = {tuple(one.pattern.templates): one.similarity for one in found}
+        items = [
+            SearchItem(
+                item.namespace, item.key, item.value, item.created_at, item.updated_at, _likeness(item, likeness)
+            )
+            for item in result
+            if isinstance(item, SearchItem)
         ]
+        items.sort(key=lambda item: -(item.score or 0.0))
+        return items[op.offset : op.offset + op.limit]
 
 
-def _value(one: Prediction) -> dict[str, Any]:
-    return {
-        "command": one.next_command,
-        "reason": one.reason,
-        "confidence": one.confidence,
-        "runnable": one.runnable,
-        "destructive": one.destructive,
-    }
+def _name(namespace: Namespace, key: str) -> str:
+    return f"langgraph:{json.dumps([*namespace, key])}"
+
+
+def _folder(namespace: Namespace) -> str | None:
+    return namespace[-1] if namespace and os.path.isabs(namespace[-1]) else None
+
+
+def _steps(value: Mapping[str, Any] | None) -> list[Any]:
+    """Return the commands of an item, none where it is something else than a session."""
+    commands = (value or {}).get("commands")
+    return commands if isinstance(commands, list) else []
+
+
+def _step(command: str | Mapping[str, Any]) -> dict[str, Any]:
+    return {"command": command} if isinstance(command, str) else dict(command)
+
+
+def _likeness(item: SearchItem, likeness: Mapping[tuple[str, ...], float]) -> float | None:
+    return likeness.get(tuple(normalize(redact(_step(step)["command"])) for step in _steps(item.value)))
 
 
 class State(TypedDict):
@@ -112,14 +156,12 @@ class State(TypedDict):
 
 
 def recall(state: State, runtime: Runtime[None]) -> dict[str, Any]:
-    """Choose what to do next: where a model belongs that reads what was recalled, the likeliest safe line."""
-    assert runtime.store is not None
-    so_far = "\n".join(step["command"] for step in state["ran"])
-    found = runtime.store.search(("workflows", state["folder"]), query=so_far, limit=3)
-    safe = [
-        one for one in found if one.value["runnable"] and not one.value["destructive"] and (one.score or 0) >= LEAST
-    ]
-    return {"next": safe[0].value["command"] if safe and len(state["ran"]) < 10 else None}
+    """Choose what to do next: where a model belongs that reads what was recalled, the likeliest safe line, once."""
+    assert isinstance(runtime.store, ProceduralStore)
+    found = runtime.store.next_steps(("workflows", state["folder"]), state["ran"])
+    ran = {step["command"] for step in state["ran"]}
+    safe = [one for one in found if one.runnable and not one.destructive and one.probability >= LEAST]
+    return {"next": next((one.next_command for one in safe if one.next_command not in ran), None)}
 
 
 def act(state: State) -> dict[str, Any]:
@@ -155,9 +197,8 @@ def main() -> None:
         for step in end["ran"]:
             print(f"{'ok  ' if step['exit_code'] == 0 else 'fail'} {step['command']}")
         (pattern,) = engine.patterns.values()
-        found = store.get(("workflows", folder), pattern.pattern_id)
-        assert found is not None
-        print(f"learned: {' -> '.join(found.value['commands'])}, confidence {found.value['confidence']:.2f}")
+        found = store.search(("workflows",), query="./configure\nmake build")
+        print(f"kept: {found[0].key}, like the query by {found[0].score or 0:.2f}")
         print(f"{pattern.success_count} of {pattern.success_count + pattern.failure_count} sessions ended well")
 
 

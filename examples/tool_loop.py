@@ -8,6 +8,8 @@ Run: ``python examples/tool_loop.py``. It runs harmless commands in a temporary 
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import tempfile
 from collections.abc import Callable
@@ -30,6 +32,8 @@ install:
 PERSON = ["./configure", "make build", "make test", "make install"]
 LEAST = 0.3
 """What is less probable than this is not worth a line of the prompt."""
+TIMED_OUT = 124
+"""The exit code of what was ended, as ``timeout`` gives it."""
 
 
 class Remembering:
@@ -64,10 +68,27 @@ class Remembering:
         self.session.record(command, exit_code=exit_code, output=output)
 
 
-def run(command: str, folder: str) -> tuple[int, str]:
-    """Run a command: the one tool of this agent."""
-    done = subprocess.run(command, shell=True, cwd=folder, capture_output=True, text=True, timeout=60)
-    return done.returncode, done.stdout + done.stderr
+def run(command: str, folder: str, timeout: float = 60.0) -> tuple[int, str]:
+    """Run a command: the one tool of this agent. One that takes too long is ended, and is a step that failed."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        command,
+        shell=True,
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        stdout=pipe,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        errors="replace",  # whatever it prints
+        start_new_session=True,
+    ) as process:
+        try:
+            output, _ = process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)  # with all that it started, which would keep its output open
+            output, _ = process.communicate()
+            return TIMED_OUT, f"{output}\n(ended after {timeout:g} seconds)"
+    return process.returncode, output
 
 
 def loop(model: Model, task: str, folder: str, memory: Remembering | None) -> list[tuple[str, int]]:

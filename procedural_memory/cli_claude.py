@@ -77,7 +77,7 @@ def status(path: str, as_json: bool) -> None:
     from procedural_memory.claude.events import SOURCE
     from procedural_memory.engine import store_path
     from procedural_memory.errors import ProceduralMemoryError
-    from procedural_memory.storage.append import connect, spooled
+    from procedural_memory.storage.append import connect, spool
     from procedural_memory.storage.identity import hash64
 
     store = store_path(path)
@@ -85,7 +85,7 @@ def status(path: str, as_json: bool) -> None:
         "store": str(store),
         "settings": {},
         "recorded": None,
-        "waiting": len(spooled(str(store))),
+        "waiting": spool(str(store)).steps,
     }
     for scope in ("user", "project", "local"):
         file = settings.settings_file(scope)

@@ -39,6 +39,7 @@ from procedural_memory.memory.sequences import Deriver
 from procedural_memory.memory.tellings import SUPERSEDED
 from procedural_memory.privacy import DISABLE, PatternLike, Privacy
 from procedural_memory.session import Session
+from procedural_memory.storage.append import spool
 from procedural_memory.storage.base import IMPORTED, FeedbackRow, SessionRow, Store, session_digest
 from procedural_memory.storage.files import make_private
 from procedural_memory.storage.filesystem import network_file_system
@@ -77,6 +78,7 @@ if TYPE_CHECKING:
     from procedural_memory.embedding.base import Embedder
     from procedural_memory.graphs.view import GraphView
     from procedural_memory.importing import Told
+    from procedural_memory.sources.aligning import Recorded
     from procedural_memory.storage.snapshot import SessionRecord, Snapshot
 
 __all__ = ["ProceduralMemoryEngine"]
@@ -873,12 +875,16 @@ class ProceduralMemoryEngine:
     def stats(self) -> dict[str, Any]:
         """Return sizes, outcome totals, and the embedder with the reason it was chosen.
 
-        Steps and sessions that several sources tell of are counted once.
+        Steps and sessions that several sources tell of are counted once. What hooks recorded while the memory could not
+        be written waits beside it until it can: ``waiting_steps``, and ``unreadable_steps`` of another version or none.
         """
         with self._reading():
             totals = self._store.totals()
+            waiting, unreadable, _ = (0, 0, 0) if self._store.path is None else spool(self._store.path)
             return {
                 **totals,
+                "waiting_steps": waiting,
+                "unreadable_steps": unreadable,
                 "graph_node_count": totals["template_count"],
                 "pattern_states": count_states(self._store),
                 "path": self._store.path,
@@ -1433,6 +1439,16 @@ class _Memory:
         with self._engine._writing():
             return self._engine._store.last_row()
 
+    def recorded(self, source: str, host: str) -> list[Recorded]:
+        """Return the newest steps of a hook that no history of its shell was found to hold."""
+        from procedural_memory.sources.aligning import Recorded
+
+        with self._engine._writing():
+            return [
+                Recorded(session.partition("#")[0], line, when)
+                for session, line, when in self._engine._store.told_by_hook_alone(source, host)
+            ]
+
     def prepare(self, name: str, item: Mapping[str, Any]) -> Command | None:
         """Return a command checked and redacted, None where it is kept out."""
         return self._engine._privacy.command(name, item)
@@ -1454,6 +1470,9 @@ class _Memory:
                 name = session_name(source, told, session_digest(new, None))
                 name = engine._privacy.text(redacted("session_id", name) or name)
                 learns = len(new) >= engine._min_commands and store.find_session(name) is None
+                # Named without them: what is read again has none, for its steps were found before.
+                for index, when in told.times.items():
+                    new[index] = replace(new[index], timestamp=when)
                 if learns and not dry_run:
                     engine._learn(_Imported(new, name, source))
                 found.append((new, learns))

@@ -3,7 +3,8 @@
 A session that may still go on (its last command is younger than the idle gap) is left for the next import, so that
 what is learned is always whole sessions, and importing every day gives what importing once gives. How far each file
 was read is kept in the memory, in the transaction that learns what was read. A step that the memory already has, of the
-same source, line and time, is not learned again, whatever became of the file.
+same source, line and time, is not learned again, whatever became of the file. Lines without times that the hook of
+their shell recorded get the hook's times, and so are one step with what it recorded, as all that several sources tell.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import json
 import socket
 import sqlite3
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from procedural_memory.errors import HistoryError, InvalidInputError, shown
+from procedural_memory.sources.aligning import Recorded, align, looked_at
 from procedural_memory.sources.base import Reading, Source
 from procedural_memory.sources.catalogue import SOURCES, SessionFiles, files_of, found
 from procedural_memory.sources.entry import Entry, Skipped
@@ -37,6 +39,8 @@ _CHUNK = 4_000
 _SESSIONS = 200
 _EXAMPLES = 10
 _PROBLEMS = 20
+_HOOKED = ("bash", "zsh")
+"""The shells that write no times unless they are told to, and that have a hook of their own."""
 
 
 @dataclass(slots=True)
@@ -47,6 +51,8 @@ class Told:
     commands: list[Command]
     chain: str | None = None
     """Of a session without times: the digest of those before it, so that the same steps done twice are two sessions."""
+    times: dict[int, float] = field(default_factory=dict)
+    """Of a session without times: when steps began, by their index, as far as a hook recorded it."""
 
 
 class Memory(Protocol):
@@ -58,6 +64,10 @@ class Memory(Protocol):
 
     def log_end(self) -> int:
         """Return the number of the newest row of the log."""
+        ...
+
+    def recorded(self, source: str, host: str) -> list[Recorded]:
+        """Return the newest steps of a hook on a host that no history of that shell was found to hold, oldest first."""
         ...
 
     def prepare(self, name: str, item: Mapping[str, Any]) -> Command | None:
@@ -230,15 +240,18 @@ class _Importer:
         self._key = f"{IMPORTED}{source.name} {digest}"
         self._chain = ""
         self._kept: str | None = None
+        self._times: dict[int, tuple[str, float]] = {}
 
     def run(self) -> None:
         """Read and learn what is new."""
         known = self._known()
         before = self._stamp()
-        if known.get("unchanged") == before:
+        if known.get("unchanged") == before and not self._is_due(known):
+            self._tally.open_commands += known.get("open", 0)
             return
         self._chain = str(known.get("chain", ""))
         until = self._memory.log_end()
+        self._times = self._recorded(known)
         try:
             reading = self._source.open(self._path, known, self._skipped)
         except OSError as error:
@@ -262,13 +275,39 @@ class _Importer:
             or any(self._grouper.continues(run, call) for call in awaited)
         ]
         runs += [run for run in rest if run not in left]
-        self._tally.open_commands += sum(len(run.entries) for run in left)
+        waiting = sum(len(run.entries) for run in left)
+        self._tally.open_commands += waiting
         first = min([run.first for run in left] + [call.line for call in awaited], default=None)
-        self._learn(runs, until, self._state(reading, first, before))
+        state = self._state(reading, first, before)
+        over = [run.end for run in left if run.end is not None] + ([before[1] / 1e9] if before else [])
+        if first is not None and over:  # until then there is nothing to do, unless the file changes
+            state |= {"unchanged": before, "open": waiting, "gap": self._gap, "again": min(over) + self._gap}
+        self._learn(runs, until, state)
         self._tally.skipped += self._skipped.counts
         self._tally.problems += [f"{self._path}, line {line}: {reason}" for line, reason in self._skipped.places]
         if self._progress is not None:
             self._progress(1.0)
+
+    def _recorded(self, known: Mapping[str, Any]) -> dict[int, tuple[str, float]]:
+        """Return the lines without times that are steps which the shell's hook recorded, with text and time."""
+        name = self._source.name
+        recorded = self._memory.recorded(name, self._host) if name in _HOOKED and self._host else []
+        if not recorded:
+            return {}
+        newest: deque[Entry] = deque(maxlen=looked_at(len(recorded)))
+        first = None
+        with suppress(OSError):  # which is told when it is read to be learned
+            for entry in self._source.open(self._path, known, lambda line, reason: None).entries():
+                first = entry.line if first is None else first
+                newest.append(entry)
+        lines = []
+        for entry in newest:
+            if entry.timestamp is None:
+                with suppress(InvalidInputError):
+                    if (command := self._memory.prepare("", self._item(entry))) is not None:
+                        lines.append((entry.line, command.command))
+        times = align([text for _, text in lines], recorded, goes_on=first is not None and first > 1)
+        return {lines[index][0]: (lines[index][1], when) for index, when in times.items()}
 
     def _known(self) -> Mapping[str, Any]:
         self._kept = self._memory.import_state(self._key)
@@ -277,6 +316,13 @@ class _Importer:
         except ValueError:
             return {}
         return known if isinstance(known, dict) else {}
+
+    def _is_due(self, known: Mapping[str, Any]) -> bool:
+        """Return whether a session of a file that did not change, which went on then, may be over or is wanted now."""
+        if "again" not in known:
+            return False
+        left = known["again"] - time.time()
+        return self._include_open or known["gap"] != self._gap or not 0 < left <= self._gap
 
     def _stamp(self) -> list[int]:
         """Return what changes when the file does; of a database the newest rows may stand beside it."""
@@ -333,7 +379,8 @@ class _Importer:
             tally.count(new, learned)
 
     def _told(self, run: Run) -> Told:
-        commands = []
+        commands: list[Command] = []
+        times: dict[int, float] = {}
         for entry in run.entries:
             try:
                 command = self._memory.prepare(f"{self._path}, line {entry.line}", self._item(entry))
@@ -343,9 +390,13 @@ class _Importer:
             if command is None:
                 self._skipped(entry.line, "kept out (leading blank, or ignored)")
             else:
+                text, when = self._times.get(entry.line, (None, 0.0))
+                if text == command.command:  # the file may have changed since it was compared
+                    times[len(commands)] = when
                 commands.append(command)
         told = Told(run.own, commands)
         if all(command.timestamp is None for command in commands):
+            told.times = times
             told.chain = self._chain
             lines = "\n".join([self._chain, *(command.command for command in commands)])
             self._chain = blake2b(lines.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()

@@ -9,18 +9,31 @@ import shlex
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
+from procedural_memory.commands.redact import redact
 from procedural_memory.errors import ProceduralMemoryError, StorageError
+from procedural_memory.sources.catalogue import PLACES
 
 if TYPE_CHECKING:
     from procedural_memory.engine import ProceduralMemoryEngine
     from procedural_memory.types import ImportReport
 
-__all__ = ["EVERY", "IDLE", "NAME", "install", "launch_agent", "only_one", "systemd_unit", "uninstall", "watch"]
+__all__ = [
+    "EVERY",
+    "IDLE",
+    "NAME",
+    "install",
+    "launch_agent",
+    "only_one",
+    "systemd_unit",
+    "uninstall",
+    "watch",
+]
 
 _log = logging.getLogger("procedural_memory.watch")
 
@@ -30,6 +43,14 @@ IDLE: Final = 300.0
 """Seconds without a command after which a session is over."""
 NAME: Final = "procedural-memory-watch"
 _AFTER_TROUBLE: Final = 60.0
+_SHARE: Final = 20.0
+"""A look is followed by a pause of so many times the processor time that it took: a long transcript that grows all the
+time is read anew each time, and takes at most a twentieth of a processor so."""
+_LONGEST: Final = 60.0
+_MODELS: Final = ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME")
+_TRIES: Final = 10
+_BETWEEN: Final = 0.5
+"""How often launchd is asked to take an agent, and seconds between: it ends the old one in its own time."""
 
 
 def watch(
@@ -47,7 +68,7 @@ def watch(
     engine : ProceduralMemoryEngine
         It belongs to the caller.
     every : float
-        Seconds between two looks; a file that did not change is not read.
+        Seconds between two looks, more where a look takes long; a file that did not change is not read.
     idle : float
         Seconds without a command after which a session is over, and learned.
     end : threading.Event
@@ -58,12 +79,14 @@ def watch(
     trouble = ""
     while not end.is_set():
         pause = every
+        begin = time.process_time()
         try:
             report = engine.import_history(idle_gap=idle)
         except ProceduralMemoryError as error:  # a store that cannot be written now: what is new is still there later
             pause = _AFTER_TROUBLE
             found = str(error)
         else:
+            pause = max(every, min(_LONGEST, _SHARE * (time.process_time() - begin)))
             if report.new_commands:
                 told(report)
             found = "; ".join(problem for one in report.sources for problem in one.unread)
@@ -100,16 +123,30 @@ def _hold(file: IO[bytes], store: Path) -> None:
         raise StorageError(f"path {str(store)!r}: another process watches for this memory already") from None
 
 
-def systemd_unit(command: list[str]) -> str:
+def _environment() -> dict[str, str]:
+    """Return what this environment says of where histories and models are, which a service would not know.
+
+    These are paths alone, and of them none that holds a secret.
+    """
+    found = {name: os.environ.get(name, "") for name in (*PLACES, *_MODELS)}
+    return {
+        name: value if value.startswith(("/", "~")) else os.path.abspath(value)
+        for name, value in found.items()
+        if value and redact(value) == value
+    }
+
+
+def systemd_unit(command: list[str], variables: Mapping[str, str]) -> str:
     """Return the unit of a systemd user service."""
-    words = " ".join(f'"{_systemd_text(word)}"' for word in command)
+    words = " ".join('"' + _systemd_text(word).replace("$", "$$") + '"' for word in command)
+    places = "".join(f'Environment="{_systemd_text(f"{name}={value}")}"\n' for name, value in variables.items())
     return f"""\
 [Unit]
 Description=Procedural memory: learns your command histories
 
 [Service]
 ExecStart={words}
-Restart=on-failure
+{places}Restart=on-failure
 RestartSec=30
 Nice=10
 UMask=0077
@@ -122,15 +159,16 @@ WantedBy=default.target
 
 def _systemd_text(word: str) -> str:
     plain = word.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-    return plain.replace("%", "%%").replace("$", "$$")
+    return plain.replace("%", "%%")
 
 
-def launch_agent(command: list[str]) -> bytes:
+def launch_agent(command: list[str], variables: Mapping[str, str]) -> bytes:
     """Return the property list of a launchd agent."""
     return plistlib.dumps(
         {
             "Label": NAME,
             "ProgramArguments": command,
+            "EnvironmentVariables": dict(variables),
             "RunAtLoad": True,
             "KeepAlive": {"SuccessfulExit": False},
             "ProcessType": "Background",
@@ -154,14 +192,23 @@ def install(arguments: list[str]) -> tuple[Path, str | None]:
         What is left to be run where the system did not take it.
     """
     command = [sys.executable, "-m", "procedural_memory", "watch", *arguments]
-    file, begin, _ = _place()
-    content = launch_agent(command) if file.suffix == ".plist" else systemd_unit(command).encode("utf-8")
+    file, begin, end = _place()
+    told = _environment()
+    content = launch_agent(command, told) if file.suffix == ".plist" else systemd_unit(command, told).encode("utf-8")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(content)
     except OSError as error:
         raise StorageError(f"{str(file)!r}: cannot be written ({error})") from error
-    return file, _ran(begin)
+    if file.suffix != ".plist":
+        return file, _ran(begin)
+    # launchd takes no agent of a name that it has: the old one would go on as it was.
+    _ran(end)
+    for _ in range(_TRIES):
+        if (left := _ran(begin)) is None:
+            return file, None
+        time.sleep(_BETWEEN)
+    return file, f"{' && '.join(map(shlex.join, end))}; {left}"
 
 
 def uninstall() -> tuple[Path, str | None]:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import os
 import re
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from procedural_memory import ProceduralMemoryEngine
 from procedural_memory.samples import load_sessions
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -110,34 +116,145 @@ def test_a_graph_keeps_its_workflows_in_the_store() -> None:
     assert "4 of 4 sessions ended well" in printed
 
 
-def test_the_store_keeps_the_contract_of_langgraph(monkeypatch: pytest.MonkeyPatch) -> None:
-    """put, search, get, delete and list_namespaces, also without blocking the event loop."""
+@pytest.fixture
+def langgraph_memory(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The example as a module."""
     pytest.importorskip("langgraph", reason="langgraph is not installed (extra: examples)")
     monkeypatch.syspath_prepend(str(EXAMPLES))
-    import asyncio
+    import langgraph_memory
 
-    from langgraph_memory import ProceduralStore
+    return langgraph_memory
 
-    from procedural_memory import ProceduralMemoryEngine
 
-    space = ("workflows", "/src/shop")
+@pytest.fixture
+def store(langgraph_memory: Any) -> Iterator[Any]:
+    """A store with a memory of its own."""
     with ProceduralMemoryEngine(embedder="lexical") as engine:
-        store = ProceduralStore(engine)
-        value = {"commands": ["npm ci", {"command": "npm test", "exit_code": 0}, "npm publish"], "outcome": "success"}
-        store.put(space, "one", value)
-        asyncio.run(store.aput(space, "two", value))
-        (found,) = store.search(space, query="npm ci\nnpm test", limit=1)
-        assert found.value["command"] == "npm publish"
-        assert found.score is not None
-        assert 0 < found.score <= 1
-        (pattern_id,) = engine.patterns
-        item = store.get(space, pattern_id)
-        assert item is not None
-        assert item.value["commands"] == ["npm ci", "npm test", "npm publish"]
-        assert store.get(space, "none") is None
-        assert store.list_namespaces() == [space]
-        store.delete(space, "one")
-        assert engine.stats()["session_count"] == 1
+        yield langgraph_memory.ProceduralStore(engine)
+
+
+SHOP = ("workflows", "/src/shop")
+LINES = ["npm ci", {"command": "npm test", "exit_code": 0}, "npm publish"]
+
+
+def test_the_store_learns_what_is_put(store: Any) -> None:
+    """And gives it back as it is; replaced or deleted it is forgotten. Also without blocking the event loop."""
+    value = {"commands": LINES, "outcome": "success", "note": 3}
+    store.put(SHOP, "one", value)
+    asyncio.run(store.aput(SHOP, "two", value))
+    assert store.get(SHOP, "one").value == value
+    assert store.get(SHOP, "none") is None
+    assert store.engine.stats()["session_count"] == 2
+    (step, *_) = store.next_steps(SHOP, LINES[:2])
+    assert step.next_command == "npm publish"
+    store.put(SHOP, "one", {"commands": ["make", "make test", "make install"], "outcome": "failure"})
+    assert store.engine.stats()["session_count"] == 2
+    assert len(store.engine.patterns) == 2
+    store.put(SHOP, "one", {"note": "no session any more"})
+    store.delete(SHOP, "two")
+    assert store.engine.stats()["session_count"] == 0
+    assert store.get(SHOP, "one").value == {"note": "no session any more"}
+
+
+def test_a_key_in_two_namespaces_is_two_sessions(store: Any) -> None:
+    """Each with its own content, folder and end."""
+    store.put(SHOP, "one", {"commands": LINES})
+    store.put(("workflows", "/src/app"), "one", {"commands": ["make", "make test", "make install"]})
+    assert store.engine.stats()["session_count"] == 2
+    store.delete(SHOP, "one")
+    assert store.get(("workflows", "/src/app"), "one").value["commands"][0] == "make"
+    assert store.engine.stats()["session_count"] == 1
+
+
+def test_a_query_finds_what_is_like_it_below_a_prefix(store: Any) -> None:
+    """The best first; all else that was put there comes after it, and nothing of another prefix at all."""
+    store.put(SHOP, "shop", {"commands": LINES})
+    store.put(("workflows", "/src/app"), "app", {"commands": ["make", "make test", "make install"]})
+    store.put(("notes",), "note", {"text": "npm ci"})
+    query = "npm ci\nnpm test"
+    assert [item.key for item in store.search((), query=query)] == ["shop", "app", "note"]
+    assert [item.key for item in store.search(("workflows",), query="make\nmake test")] == ["app", "shop"]
+    (best,) = store.search((), query=query, limit=1)
+    assert best.value == {"commands": LINES}
+    assert best.score is not None
+    assert 0.5 < best.score <= 1
+    assert [item.key for item in store.search((), query=query, limit=5, offset=2)] == ["note"]
+    assert [item.key for item in store.search(("notes",), query=query, filter={"text": "npm ci"})] == ["note"]
+    assert store.search(("workflows", "/src"), query=query) == []
+    assert len(store.search((), query="\x1b\n ")) == 3
+
+
+def test_what_breaks_a_rule_is_not_kept(store: Any) -> None:
+    """Nor is what came with it."""
+    from langgraph.store.base import InvalidNamespaceError, PutOp
+
+    from procedural_memory import InvalidInputError
+
+    with pytest.raises(InvalidInputError, match="outcome"):
+        store.batch([PutOp(SHOP, "note", {"text": "x"}), PutOp(SHOP, "bad", {"commands": LINES, "outcome": "fine"})])
+    assert store.search(()) == []
+    with pytest.raises(InvalidNamespaceError):
+        store.put((), "one", {"commands": LINES})
+
+
+def test_the_store_does_what_that_of_langgraph_does(langgraph_memory: Any) -> None:
+    """Whatever is asked of both, in whatever order: the same items, namespaces and refusals."""
+    from langgraph.store.base import GetOp, ListNamespacesOp, MatchCondition, PutOp, SearchOp
+    from langgraph.store.memory import InMemoryStore
+
+    spaces = st.lists(st.sampled_from(["workflows", "/src/app", "x"]), min_size=1, max_size=3).map(tuple)
+    prefixes = st.lists(st.sampled_from(["workflows", "/src/app", "x"]), max_size=2).map(tuple)
+    keys = st.sampled_from(["one", "two"])
+    sessions = st.lists(st.sampled_from(["make", "make test", "git push"]), max_size=4)
+    values = st.one_of(
+        st.none(),
+        st.builds(lambda lines, n: {"commands": lines, "n": n}, sessions, st.integers(0, 2)),
+        st.builds(lambda n: {"n": n}, st.integers(0, 2)),
+    )
+    pages = {"limit": st.integers(1, 4), "offset": st.integers(0, 2)}
+    filters = st.sampled_from([None, {"n": 1}, {"n": {"$gte": 1}}])
+    conditions = st.builds(MatchCondition, st.sampled_from(["prefix", "suffix"]), st.sampled_from([("x",), ("*", "x")]))
+    ops = st.one_of(
+        st.builds(PutOp, spaces, keys, values),
+        st.builds(PutOp, spaces, keys, values),
+        st.builds(GetOp, spaces, keys),
+        st.builds(SearchOp, prefixes, filters, query=st.none(), **pages),
+        st.builds(ListNamespacesOp, st.none() | st.tuples(conditions), st.none() | st.integers(1, 2), **pages),
+    )
+
+    def told(result: Any) -> Any:
+        if isinstance(result, list):
+            return [told(one) for one in result]
+        return (result.namespace, result.key, result.value) if hasattr(result, "key") else result
+
+    @settings(max_examples=60, deadline=None)
+    @given(st.lists(st.lists(ops, min_size=1, max_size=4), max_size=6))
+    def check(batches: list[list[Any]]) -> None:
+        with ProceduralMemoryEngine(embedder="lexical") as engine:
+            ours, theirs = langgraph_memory.ProceduralStore(engine), InMemoryStore()
+            for batch in batches:
+                assert told(ours.batch(batch)) == told(theirs.batch(batch))
+            items = [item for item in theirs.search((), limit=1_000) if len(item.value.get("commands", ())) >= 3]
+            assert engine.stats()["session_count"] == len(items)
+
+    check()
+
+
+def test_a_tool_that_fails_is_a_step(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """One that takes too long is ended with all that it started; what it prints need not be text."""
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    from tool_loop import run
+
+    begin = time.monotonic()
+    code, output = run("echo before; sleep 60 | cat; echo after", str(tmp_path), 1)
+    assert time.monotonic() - begin < 30
+    assert code != 0
+    assert output.startswith("before\n")
+    assert "after" not in output.split("(ended after 1 seconds)")[0].replace("before", "")
+    code, output = run("printf 'a\\377\\376b'; exit 3", str(tmp_path))
+    assert code == 3
+    assert output[0] + output[-1] == "ab"
+    assert run("cat", str(tmp_path)) == (0, "")  # nobody is there to type
 
 
 @pytest.fixture(scope="module")

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import os
 import plistlib
+import shlex
 import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from procedural_memory import ProceduralMemoryEngine, watching
+from procedural_memory import ImportReport, ProceduralMemoryEngine, watching
 from procedural_memory.errors import StorageError
 
 
@@ -102,6 +105,26 @@ def test_a_session_is_over_when_nothing_happens(tmp_path: Path) -> None:
         assert _wait_for(tmp_path, 3) == ["now one", "now two", "now three"]
 
 
+def test_a_look_that_costs_much_is_taken_less_often() -> None:
+    """So that it takes a small share of a processor, whatever a file that grows is read for."""
+    looks = []
+    end = threading.Event()
+
+    class Costly:
+        def import_history(self, **_: Any) -> ImportReport:
+            looks.append(time.monotonic())
+            begin = time.process_time()
+            while time.process_time() - begin < 0.05:
+                pass
+            return ImportReport((), False)
+
+    timer = threading.Timer(3.5, end.set)
+    timer.start()
+    watching.watch(Costly(), every=0.01, end=end)  # type: ignore[arg-type]
+    timer.join()
+    assert 2 <= len(looks) <= 5
+
+
 def test_the_daemons_database_is_followed(tmp_path: Path) -> None:
     """New events are learned by their id; the database is only read."""
     folder = tmp_path / ".memory-daemon" / "storage"
@@ -178,12 +201,73 @@ def test_the_system_is_told_how_to_start_it(tmp_path: Path) -> None:
 
 
 def test_the_launch_agent_is_a_property_list() -> None:
-    """With the words of the command as they are."""
+    """With the words of the command and the variables as they are."""
     command = ["/usr/bin/python3", "-m", "procedural_memory", "watch", "--path", "/a b/<m>&.sqlite3"]
-    found = plistlib.loads(watching.launch_agent(command))
+    variables = {"HISTFILE": '/a b/"<h>&" %h $HOME'}
+    found = plistlib.loads(watching.launch_agent(command, variables))
     assert found["ProgramArguments"] == command
+    assert found["EnvironmentVariables"] == variables
     assert found["Label"] == watching.NAME
     assert found["RunAtLoad"] is True
+
+
+def test_the_service_knows_where_the_histories_are(tmp_path: Path) -> None:
+    """What the installing shell says of that, as systemd reads it; and nothing else of its environment."""
+    odd = str(tmp_path / 'h "x" %h $HOME \\n')
+    given = {"HISTFILE": odd, "CLAUDE_CONFIG_DIR": "~/claude", "CODEX_HOME": "codex", "ZDOTDIR": ""}
+    secret = {"API_TOKEN": "ghp_" + "a1B2" * 9, "ATUIN_DB_PATH": "/x/ghp_" + "a1B2" * 9}
+    done = _run(tmp_path, "--install", environment=_environment(tmp_path) | given | secret)
+    assert done.returncode == 0, done.stderr
+    unit = tmp_path / "config" / "systemd" / "user" / f"{watching.NAME}.service"
+    text = unit.read_text()
+    assert "ghp_" not in text
+    assert "ZDOTDIR" not in text
+    lines = [line.removeprefix("Environment=") for line in text.splitlines() if line.startswith("Environment=")]
+    read = dict(shlex.split(line)[0].replace("%%", "%").split("=", 1) for line in lines)
+    assert read.pop("HISTFILE") == odd
+    assert read.pop("CLAUDE_CONFIG_DIR") == "~/claude"
+    assert read.pop("CODEX_HOME") == str(Path.cwd() / "codex")
+    assert read.pop("XDG_DATA_HOME") == str(tmp_path / "data")
+    assert set(read) <= {"SHELL", "XDG_CACHE_HOME", "HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"}
+    if shutil.which("systemd-analyze"):
+        verify = ["systemd-analyze", "verify", "--user", str(unit)]
+        told = subprocess.run(verify, capture_output=True, text=True, timeout=60)
+        assert unit.name not in told.stderr, told.stderr
+
+
+LAUNCHCTL = """#!/bin/sh
+cd {folder}
+echo "$@" >> calls
+case $1 in
+    bootstrap) if [ -e loaded ]; then exit 5; fi; if [ -e ending ]; then rm ending; exit 37; fi; touch loaded;;
+    bootout) if ! [ -e loaded ]; then exit 3; fi; rm loaded; touch ending;;
+esac
+"""
+
+
+def test_launchd_starts_the_agent_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that runs already is ended first, which takes it a moment; else it would go on as it was."""
+    program = tmp_path / "bin" / "launchctl"
+    program.parent.mkdir()
+    program.write_text(LAUNCHCTL.format(folder=tmp_path))
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(sys, "platform", "darwin")
+    monkeypatch.setattr(watching, "_BETWEEN", 0.01)
+    for _ in range(2):
+        file, to_do = watching.install(["--every", "2"])
+        assert to_do is None
+        assert (tmp_path / "loaded").exists()
+    calls = (tmp_path / "calls").read_text().split("\n")
+    assert [call.partition(" ")[0] for call in calls if call] == ["bootout", "bootstrap", "bootout"] + ["bootstrap"] * 2
+    assert plistlib.loads(file.read_bytes())["ProgramArguments"][-2:] == ["--every", "2"]
+    assert watching.uninstall() == (file, None)
+    assert not (tmp_path / "loaded").exists()
+    program.write_text("#!/bin/sh\nexit 1\n")
+    _, to_do = watching.install([])
+    assert to_do is not None
+    assert to_do.index("bootout") < to_do.index("; ") < to_do.index("bootstrap")
 
 
 def test_turned_off_there_is_nothing_to_watch(tmp_path: Path) -> None:

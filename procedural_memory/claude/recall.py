@@ -14,7 +14,7 @@ from procedural_memory.commands.clean import clean
 from procedural_memory.commands.project import project_of
 from procedural_memory.commands.redact import redact
 from procedural_memory.storage.append import connect
-from procedural_memory.storage.identity import hash64
+from procedural_memory.storage.identity import COURSE_STEP, hash64, moment
 
 __all__ = ["BUDGET", "usual", "warning"]
 
@@ -28,6 +28,8 @@ _WORKS: Final = 0.8
 _FAILS: Final = 0.2
 _LINE: Final = 160
 _EACH: Final = 8
+_SHORTEST: Final = 3
+"""Steps of the shortest workflow that is told; the longest has `_EACH`."""
 # A step that several sources tell of ran once.
 _ONCE: Final = "NOT EXISTS (SELECT 1 FROM again a WHERE a.session = l.session AND a.step = l.step)"
 _HEAD: Final = (
@@ -50,7 +52,7 @@ def usual(store: str, event: dict[str, Any]) -> str:
         return ""
     with closing(db):
         lines = _lines(db, project)
-        flows = _workflows(db, set(lines))
+        flows = _workflows(db, project)
     runs = {line: counts for line, counts in lines.items() if sum(counts) >= _ENOUGH and not _LOOKS.match(line)}
     good = [(line, ok, bad) for line, (ok, bad) in runs.items() if ok >= _WORKS * (ok + bad)]
     bad = [(line, ok, bad) for line, (ok, bad) in runs.items() if ok <= _FAILS * (ok + bad)]
@@ -105,19 +107,40 @@ def _lines(db: Any, project: str) -> dict[str, tuple[int, int]]:
     return {line: (ok or 0, bad or 0) for line, ok, bad in rows}
 
 
-def _workflows(db: Any, lines: set[str]) -> list[tuple[str, int, int]]:
-    """Return the workflows of these lines alone that ended well often enough: told, how often, of how many."""
-    rows = db.execute(
-        "SELECT example, success, success + failure FROM pattern WHERE success >= ? AND success >= ? * (success +"
-        " failure) ORDER BY success DESC, newest DESC LIMIT 200",
-        (_ENOUGH, _WORKS),
+def _workflows(db: Any, project: str) -> list[tuple[str, int, int]]:
+    """Return the workflows that ended well often enough in a project: as last run, how often, of how many.
+
+    Patterns are counted over all projects, so the runs are counted here: sessions that a course is kept of, which are
+    those with a known outcome that no other source tells of, all of whose steps were in this project.
+    """
+    sessions = db.execute(
+        "SELECT s.id, s.start, s.session_id FROM session s WHERE s.closed AND s.outcome IS NOT NULL AND s.id IN"
+        " (SELECT session FROM log WHERE seq > (SELECT max(seq) FROM log) - ? AND project = ?) ORDER BY s.start",
+        (_NEWEST, hash64(project)),
     ).fetchall()
-    found = []
-    for example, ok, known in rows:
-        steps = json.loads(example)
-        if len(steps) <= 8 and lines.issuperset(steps):
-            found.append((" -> ".join(map(_told, steps)), ok, known))
-    return found[:3]
+    runs: dict[tuple[int, ...], list[int]] = {}
+    newest: dict[tuple[int, ...], tuple[int, list[str]]] = {}
+    for number, (session, start, name) in enumerate(sessions):
+        course = db.execute(
+            "SELECT success, steps FROM course WHERE moment = ? AND length(steps) BETWEEN ? AND ?",
+            (moment(start, name, 0), _SHORTEST * COURSE_STEP.size, _EACH * COURSE_STEP.size),
+        ).fetchone()
+        if course is None:
+            continue
+        steps = db.execute(
+            "SELECT c.text, l.project FROM log l JOIN text c ON c.id = l.command WHERE l.session = ? AND l.step >= 0"
+            " ORDER BY l.step",
+            (session,),
+        ).fetchall()
+        if all(where == hash64(project) for _, where in steps):
+            form = tuple(template for _, template, _ in COURSE_STEP.iter_unpack(course[1]))
+            runs.setdefault(form, [0, 0])[not course[0]] += 1
+            newest[form] = number, [line for line, _ in steps]
+    good = [
+        (ok, *newest[form], ok + bad) for form, (ok, bad) in runs.items() if ok >= max(_ENOUGH, _WORKS * (ok + bad))
+    ]
+    good.sort(key=lambda one: one[:2], reverse=True)
+    return [(" -> ".join(map(_told, steps)), ok, known) for ok, _, steps, known in good[:3]]
 
 
 def _most(found: list[tuple[str, int, int]]) -> list[tuple[str, int, int]]:

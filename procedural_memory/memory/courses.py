@@ -7,7 +7,6 @@ of one is like the beginning of another.
 from __future__ import annotations
 
 import re
-import struct
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Final, NamedTuple
@@ -15,6 +14,7 @@ from typing import Final, NamedTuple
 from procedural_memory.commands.normalize import analyze
 from procedural_memory.commands.tables import BUILD_TOOLS, TEST_RUNNERS
 from procedural_memory.storage.base import text_id
+from procedural_memory.storage.identity import COURSE_STEP
 from procedural_memory.types import Command
 
 __all__ = ["LONGEST", "CourseStep", "course_of", "pack_step", "runs_tests", "unpack_course"]
@@ -22,7 +22,6 @@ __all__ = ["LONGEST", "CourseStep", "course_of", "pack_step", "runs_tests", "unp
 LONGEST = 512
 """How many of the newest steps of a session are looked at."""
 
-_STEP: Final = struct.Struct("<qqB")
 _FAILED, _PASSED, _WROTE, _TESTED = 1, 2, 4, 8
 _WORDS: Final = re.compile(r"[^a-z0-9]+")
 _TARGETS: Final = frozenset({"test", "tests", "spec", "specs", "check", "verify"})
@@ -53,12 +52,12 @@ def pack_step(command: Command) -> bytes:
     flags = _PASSED if command.exit_code == 0 else _FAILED if command.exit_code else 0
     flags |= _WROTE * bool(analysis.created) | _TESTED * runs_tests(analysis.programs, analysis.template)
     program = analysis.programs[0] if analysis.programs else analysis.template.partition(" ")[0]
-    return _STEP.pack(text_id(program), text_id(analysis.template), flags)
+    return COURSE_STEP.pack(text_id(program), text_id(analysis.template), flags)
 
 
 def unpack_course(steps: bytes) -> Iterator[CourseStep]:
     """Yield the steps of a course."""
-    for program, template, flags in _STEP.iter_unpack(steps[-LONGEST * _STEP.size :]):
+    for program, template, flags in COURSE_STEP.iter_unpack(steps[-LONGEST * COURSE_STEP.size :]):
         yield CourseStep(
             program, template, bool(flags & _FAILED), bool(flags & _PASSED), bool(flags & _WROTE), bool(flags & _TESTED)
         )

@@ -15,6 +15,8 @@ _SIZES = {
     "pattern_count": "Patterns",
     "session_count": "Sessions",
     "command_count": "Commands",
+    "waiting_steps": "Steps of hooks that wait to be taken in",
+    "unreadable_steps": "Steps of hooks that could not be read",
     "graph_node_count": "Templates",
     "graph_edge_count": "Transitions",
     "total_successes": "Sessions that ended in success",

@@ -403,6 +403,8 @@ class StatsResponse(BaseModel):
     total_failures: int
     session_count: int
     command_count: int
+    waiting_steps: int
+    unreadable_steps: int
     durable: bool
 
 

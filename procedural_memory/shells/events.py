@@ -3,7 +3,7 @@
 What it is about comes by the environment, for the command line of a process could be read by others: ``_PM_LINE``,
 ``_PM_CODE``, ``_PM_CWD``, ``_PM_START``, ``_PM_TOOK``, ``_PM_SESSION``, ``_PM_SHELL`` and ``_PM_AFTER``, the process
 that records the command before; ``_PM_RECENT``: the newest commands, each with its exit status, with a unit separator
-between them.
+between them. A line that is too long for the environment comes by standard input, without ``_PM_LINE``.
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ import sys
 import time
 from typing import Any, BinaryIO, Final
 
-from procedural_memory.storage.append import append
+from procedural_memory.storage.append import LONGEST, append
 
 __all__ = ["run", "socket_of"]
 
 _STARTS_WITHIN: Final = 8.0
 _ANSWERS_WITHIN: Final = 8.0
 _TRY_AGAIN: Final = 0.02
+_MOST: Final = 4 * LONGEST + 1
 _LONGEST_NAME: Final = 100
 _KEEPS_ORDER: Final = 15.0
 _PREDICTIONS: Final = 5
@@ -61,11 +62,14 @@ def _given(name: str) -> str:
 
 def _record(store: str) -> None:
     duration, began, now = _number(_given("TOOK")), _number(_given("START")), _begun()
+    line = _given("LINE") if b"_PM_LINE" in os.environb else sys.stdin.buffer.read(_MOST).decode("utf-8", "replace")
     _wait_for(_given("AFTER"))
+    if len(line) > LONGEST:
+        raise OverflowError(f"a command of more than {LONGEST:,} characters is not recorded")
     append(
         store,
         _given("SESSION"),
-        _given("LINE"),
+        line,
         exit_code=int(_given("CODE")),
         cwd=_given("CWD") or None,
         timestamp=now - (duration or 0.0) / 1_000 if began is None else began,

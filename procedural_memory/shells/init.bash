@@ -5,32 +5,68 @@ if [[ $- == *i* ]]; then
 _pm_python=@PYTHON@ _pm_hook=@HOOK@ _pm_store=@STORE@
 _pm_session="bash-$$-${EPOCHSECONDS:-$(date +%s)}"
 _pm_recent=() _pm_choices=() _pm_losing=()
-_pm_index=0 _pm_typed= _pm_shown= _pm_number=none _pm_started= _pm_last= _pm_folder=$PWD
+_pm_index=0 _pm_typed= _pm_shown= _pm_number=none _pm_seen= _pm_started= _pm_last= _pm_folder=$PWD
 
-_pm_call() { exec "${@:2:$1}" "$_pm_python" -I -S "$_pm_hook" shell "${@:2+$1}" --store "$_pm_store"; }  # in a subshell
+_pm_call() {  # in a subshell; a line too long for the environment goes by a pipe
+  [[ -z ${_PM_LINE-} ]] || (( ${#_PM_LINE} <= 32000 )) || { exec < <(printf %s "$_PM_LINE"); unset _PM_LINE; }
+  exec "${@:2:$1}" "$_pm_python" -I -S "$_pm_hook" shell "${@:2+$1}" --store "$_pm_store"
+}
 
-_pm_prompt() {
-  local code=$? number line now took=
-  _pm_index=0 _pm_choices=()
-  line=$(HISTTIMEFORMAT='' builtin history 1)
-  line=${line#"${line%%[! ]*}"}  # as "   12  the line", or "   12* the line" where it was edited
+_pm_row() {  # sets number and line, from "   12  the line", or "   12* the line" where it was edited
+  local when begin stamp
+  line=${1#"${1%%[! ]*}"}
   number=${line%%[ *]*} line=${line#"$number"}
   line=${line#[ *]} line=${line# }
+  [[ -n $fixed ]] || return 0
+  # HISTTIMEFORMAT is readonly, and so there is a time before the line: about that at which it began.
+  printf -v begin '%(%s)T' -1 2>/dev/null || begin=0
+  [[ -z $_pm_started ]] || begin=$(( _pm_started / 1000000 + 1 ))
+  for (( when = begin; when > begin - 600; --when )); do
+    printf -v stamp "%($HISTTIMEFORMAT)T" "$when" 2>/dev/null
+    [[ -z $stamp || $line != "$stamp"* ]] || { line=${line#"$stamp"}; return 0; }
+  done
+  line=
+}
+
+_pm_prompt() {
+  local code=$? number line newest seen row now took= fixed=
+  _pm_index=0 _pm_choices=()
+  row=$( { HISTTIMEFORMAT= && builtin history 1; } 2>/dev/null ) || { fixed=1 row=$(builtin history 1); }
+  _pm_row "$row"
+  newest=$number seen=$line
+  # With erasedups a line takes the place of an equal one, and numbers may stay as they are or go back.
+  if [[ $_pm_number == none || -z $line || ( $number == "$_pm_number" && $line == "$_pm_seen" ) ]] ||
+    (( number < _pm_number )) && [[ :${HISTCONTROL-}: != *:erasedups:* ]]; then
+    line=
+  elif (( _pm_number && number - _pm_number > 1 )) && ! shopt -q cmdhist; then
+    # Each line of a command has a number of its own; and where shells share their history, lines of others may be among
+    # them.
+    if [[ ${PROMPT_COMMAND[*]} == *history* ]]; then
+      line=
+    else
+      seen=
+      while IFS= read -r row; do
+        _pm_row "$row"
+        seen+=${seen:+$'\n'}$line
+      done < <([[ -n $fixed ]] || HISTTIMEFORMAT=; builtin history $(( number - _pm_number )))
+      line=$seen seen=${seen##*$'\n'}
+    fi
+  fi
   # A number that is new may also come of a history that shells share; PS0 tells that a command ran here.
-  if [[ $_pm_number != none && $number != "$_pm_number" && -n $line && $line != [[:space:]]* &&
-    ( -n $_pm_started || -z $_pm_times ) && ${PROCEDURAL_MEMORY_DISABLE:-0} == 0 ]]; then
+  if [[ -n $line && $line != [[:space:]]* && ( -n $_pm_started || -z $_pm_times ) &&
+    ${PROCEDURAL_MEMORY_DISABLE:-0} == 0 ]]; then
     if [[ -n $_pm_started && -n ${EPOCHREALTIME-} ]]; then
       now=${EPOCHREALTIME/[.,]/}
       took=$(( (now - _pm_started) / 1000 ))
     fi
-    _pm_recent+=("$line" "$code")
+    (( ${#line} > 2000 )) || _pm_recent+=("$line" "$code")
     (( ${#_pm_recent[@]} > 16 )) && _pm_recent=("${_pm_recent[@]: -16}")
     # By the environment, which only this user can read. One waits for the other, so that the order is kept.
     { _PM_LINE=$line _PM_CODE=$code _PM_CWD=$_pm_folder _PM_TOOK=$took _PM_SESSION=$_pm_session _PM_SHELL=bash \
         _PM_START=${_pm_started:+${_pm_started%??????}.${_pm_started: -6}} _PM_AFTER=$_pm_last _pm_call 3 nice -n 10 record & disown; } &>/dev/null
     _pm_last=$!
   fi
-  _pm_number=$number _pm_started= _pm_folder=$PWD
+  _pm_number=$newest _pm_seen=$seen _pm_started= _pm_folder=$PWD
   [[ $- == *e* ]] || return "$code"  # where a failure ends the shell it must not be this one
 }
 

@@ -30,8 +30,11 @@ function _pm_after --on-event fish_postexec
     if test -z "$argv[1]"; or test -n "$fish_private_mode"; or string match -qr '^\s' -- $argv[1]; or _pm_off
         return
     end
-    set -ga _pm_recent $argv[1] $code
-    set -g _pm_recent $_pm_recent[(math "max(1, $(count $_pm_recent) - 15)")..-1]
+    set -l size (string length -- "$argv[1]")
+    if test $size -le 2000
+        set -ga _pm_recent $argv[1] $code
+        set -g _pm_recent $_pm_recent[(math "max(1, $(count $_pm_recent) - 15)")..-1]
+    end
     # By the environment, which only this user can read. One waits for the other, so that the order is kept.
     # fish knows no time in fractions of a second: without a start it is now, less what it took.
     set -lx _PM_LINE $argv[1]
@@ -41,7 +44,13 @@ function _pm_after --on-event fish_postexec
     set -lx _PM_SESSION $_pm_session
     set -lx _PM_SHELL fish
     set -lx _PM_AFTER $_pm_last
-    command nice -n 10 $_pm_python -I -S $_pm_hook shell record --store $_pm_store >/dev/null 2>/dev/null &
+    set -l record (command -s nice) -n 10 $_pm_python -I -S $_pm_hook shell record --store $_pm_store
+    if test $size -le 32000
+        $record >/dev/null 2>/dev/null &
+    else # too long for the environment
+        set -e _PM_LINE
+        printf %s $argv[1] | $record >/dev/null 2>/dev/null &
+    end
     set -g _pm_last $last_pid
     disown $last_pid 2>/dev/null
     if test @GHOST@ = 1

@@ -9,7 +9,10 @@ typeset -g _pm_session="zsh-$$-${EPOCHSECONDS}"
 typeset -ga _pm_recent _pm_choices _pm_losing
 typeset -g _pm_line= _pm_started= _pm_index=0 _pm_typed= _pm_shown= _pm_ghost= _pm_fd= _pm_last=
 
-_pm_call() { exec $_pm_python -I -S $_pm_hook shell "$@" --store $_pm_store }  # in a subshell of its own
+_pm_call() {  # in a subshell of its own; a line too long for the environment goes by a pipe
+  (( ${#${_PM_LINE-}} <= 32000 )) || { exec < <(print -rn -- $_PM_LINE); unset _PM_LINE }
+  exec $_pm_python -I -S $_pm_hook shell "$@" --store $_pm_store
+}
 
 _pm_preexec() {
   emulate -L zsh
@@ -23,7 +26,7 @@ _pm_precmd() {
   # What is typed after a blank is nobody's business, and neither is anything with the switch off.
   [[ -z $line || $line == [[:space:]]* || ${PROCEDURAL_MEMORY_DISABLE:-0} != 0 ]] && return 0
   local started=$_pm_started took=$(( (EPOCHREALTIME - _pm_started) * 1000 ))
-  _pm_recent+=("$line" $code)
+  (( ${#line} > 2000 )) || _pm_recent+=("$line" $code)
   (( ${#_pm_recent} > 16 )) && _pm_recent=("${(@)_pm_recent[-16,-1]}")
   # By the environment, which only this user can read. One waits for the other, so that the order is kept.
   _PM_LINE=$line _PM_CODE=$code _PM_CWD=$_pm_folder _PM_START=$started _PM_TOOK=$took _PM_SESSION=$_pm_session \

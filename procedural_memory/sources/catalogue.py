@@ -17,7 +17,19 @@ from procedural_memory.sources.entry import Entry, Skip
 from procedural_memory.sources.omnimemory import OMNIMEMORY
 from procedural_memory.sources.swe_agent import SWE_AGENT
 
-__all__ = ["HISTORIES", "SOURCES", "SessionFiles", "detect", "files_of", "found"]
+__all__ = ["HISTORIES", "PLACES", "SOURCES", "SessionFiles", "detect", "files_of", "found"]
+
+
+PLACES = (
+    "HISTFILE",
+    "SHELL",
+    "ZDOTDIR",
+    "XDG_DATA_HOME",
+    "ATUIN_DB_PATH",
+    "CLAUDE_CONFIG_DIR",
+    "CODEX_HOME",
+)
+"""Variables of the environment that say where a user's histories are: each a path, as all sources read it."""
 
 
 def _data(home: Path) -> Path:

@@ -6,7 +6,8 @@ the next reader. Needs the standard library alone.
 Where the store cannot be written at once, because it is not there yet, busy, damaged or of another version, the step is
 *spooled*: kept in a private file of its own in the folder ``<store>.spool``. Whoever writes to the store next takes it
 in, in the order of time: the next hook, or an engine that opens or reads the store. The names of the files that a
-transaction took in are kept by it, so that a crash before they are removed takes nothing in twice.
+transaction took in are kept by it, so that a crash before they are removed takes nothing in twice. Where `MOST_SPOOLED`
+bytes wait already, for nobody has taken them in for long, a step is dropped, which is an error that the hook logs.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from procedural_memory.commands.clean import clean, starts_blank
 from procedural_memory.commands.project import branch_of, project_of
@@ -25,12 +26,31 @@ from procedural_memory.commands.redact import redact
 from procedural_memory.storage.identity import digest_of, hash64
 from procedural_memory.storage.migrations import VERSION
 
-__all__ = ["IDLE", "append", "close", "connect", "spool_of", "spooled", "take_in", "tidy"]
+__all__ = [
+    "IDLE",
+    "LONGEST",
+    "MOST_SPOOLED",
+    "Spool",
+    "append",
+    "close",
+    "connect",
+    "spool",
+    "spool_of",
+    "spooled",
+    "take_in",
+    "tidy",
+]
 
 IDLE: Final = 1_800.0
 """Seconds after which the next step begins another session, as in histories that know of none."""
 
-_LONGEST: Final = 4 * 1024 * 1024
+LONGEST: Final = 4 * 1024 * 1024
+"""Characters of the longest line, or other text, that is kept."""
+MOST_SPOOLED: Final = 64 * 1024 * 1024
+"""Bytes on the disk that may wait beside a store."""
+_BLOCK: Final = 4_096
+"""Bytes that the smallest file takes."""
+_UNREAD: Final = ".unread"
 _TEXTS: Final = ("cwd", "project", "source", "actor", "host", "branch")
 _TAKEN: Final = "spool_taken"
 _FORM: Final = 1
@@ -63,7 +83,7 @@ def append(store: str, session: str, command: str, *, patience: float = 1.0, **g
     bool
         False where the step is kept out: nothing is left of the line, or it was typed after a blank.
     """
-    if starts_blank(command) or "\0" in command or len(command) > _LONGEST:
+    if starts_blank(command) or "\0" in command or len(command) > LONGEST:
         return False
     line = clean(command)
     if not line:
@@ -94,7 +114,7 @@ def _checked(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _text(value: Any) -> str | None:
-    return clean(value) or None if isinstance(value, str) and "\0" not in value and len(value) <= _LONGEST else None
+    return clean(value) or None if isinstance(value, str) and "\0" not in value and len(value) <= LONGEST else None
 
 
 def _number(value: Any, most: float) -> float | None:
@@ -243,6 +263,26 @@ def spool_of(store: str) -> str:
     return f"{store}.spool"
 
 
+class Spool(NamedTuple):
+    """What waits beside a store: how many steps, how many files that could not be read, and their bytes on the disk."""
+
+    steps: int
+    unreadable: int
+    size: int
+
+
+def spool(store: str) -> Spool:
+    """Return what waits beside a store."""
+    steps = unreadable = size = 0
+    with contextlib.suppress(OSError), os.scandir(spool_of(store)) as files:
+        for file in files:
+            steps += file.name.endswith(".json") and not file.name.startswith(".")
+            unreadable += file.name.endswith(_UNREAD)
+            with contextlib.suppress(OSError):  # another process may just have taken it in
+                size += max(file.stat(follow_symlinks=False).st_size, _BLOCK)
+    return Spool(steps, unreadable, size)
+
+
 def spooled(store: str) -> list[str]:
     """Return the names of the steps that wait, oldest first."""
     try:
@@ -255,6 +295,12 @@ def spooled(store: str) -> list[str]:
 def _spool(store: str, step: dict[str, Any]) -> None:
     folder = spool_of(store)
     os.makedirs(folder, mode=0o700, exist_ok=True)
+    waiting = spool(store)
+    if waiting.size + _BLOCK > MOST_SPOOLED:
+        raise OverflowError(
+            f"a step was dropped: {waiting.steps:,} wait beside the memory, and {waiting.unreadable:,} that could not"
+            f" be read, of {MOST_SPOOLED // 2**20} MiB at most; procedural-memory stats takes them in, doctor says more"
+        )
     name = f"{time.time_ns():020d}-{os.getpid()}.json"
     temporary = os.path.join(folder, f".{name}")
     with open(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w", encoding="utf-8") as file:
@@ -285,7 +331,7 @@ def take_in(db: sqlite3.Connection, store: str) -> list[str]:
             _put(db, step)
         elif os.path.exists(path):  # perhaps of a newer version: it is kept, but not asked for again
             with contextlib.suppress(OSError):
-                os.rename(path, f"{path}.unread")
+                os.rename(path, f"{path}{_UNREAD}")
             batch.remove(name)
     taken = [name for name in waiting if name in known] + batch
     db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (_TAKEN, json.dumps(taken)))

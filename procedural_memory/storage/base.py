@@ -12,10 +12,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import lru_cache
-from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
-from procedural_memory.storage.identity import digest_of, hash64
+from procedural_memory.storage.identity import MOMENT, digest_of, hash64, moment
 from procedural_memory.types import Command, Outcome, Verdict
 
 if TYPE_CHECKING:
@@ -63,13 +62,12 @@ FOLLOWERS = 64
 IMPORTED = "import "
 """What the names of the settings begin with that say how far histories were read."""
 
-_MOMENT = struct.Struct(">d8sI")
 _ID = struct.Struct(">q")
-_RECENT_ID = struct.Struct(f">{_MOMENT.size}xq")
+_RECENT_ID = struct.Struct(f">{MOMENT.size}xq")
 BEST_VALUES = 8
 """How many of the values seen in a place are kept at hand."""
 
-ENTRY = _MOMENT.size + _ID.size
+ENTRY = MOMENT.size + _ID.size
 
 _TRIMMED = 16 * RECENT
 """More of the followers of a context are not collected before all but the newest are dropped."""
@@ -94,17 +92,9 @@ def context_key(templates: Sequence[str], scope: str = "") -> int:
 _context_key = lru_cache(maxsize=32_768)(hash64)
 
 
-def moment(start: float, session_id: str, step: int) -> bytes:
-    """Return the canonical place of a step: bytes that sort by session start, session, step.
-
-    Ties between sessions that start together are broken by a hash of the session id, which every memory agrees on.
-    """
-    return _MOMENT.pack(start, blake2b(session_id.encode("utf-8", "surrogatepass"), digest_size=8).digest(), step)
-
-
 def moment_start(when: bytes) -> float:
     """Return the session start that a moment was made of."""
-    return float(_MOMENT.unpack(when)[0])
+    return float(MOMENT.unpack(when)[0])
 
 
 def recent_entry(when: bytes, template: int) -> bytes:
@@ -424,6 +414,11 @@ class Store(Protocol):
 
     def has_step(self, command: Command, until: int) -> bool:
         """Return whether a row up to number `until` has this line, of the same source and the same time."""
+        ...
+
+    def told_by_hook_alone(self, source: str, host: str) -> list[tuple[str, str, float]]:
+        """Return the session id, line and time of the newest steps of a shell's hook on a host, in the order of the
+        log, without those that a step of the shell's history `source` has line and time of."""
         ...
 
     def replace_steps(self, session: int, commands: Sequence[Command], digest: bytes) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from procedural_memory.errors import StorageError
+from procedural_memory.storage.append import MOST_SPOOLED, spool, spool_of
 from procedural_memory.storage.base import session_digest, text_id
 from procedural_memory.storage.files import close_read, open_to_read
 from procedural_memory.storage.filesystem import network_file_system
@@ -70,7 +71,7 @@ def examine(path: Path, deep: bool = False, derive: Derive | None = None) -> lis
     """
     found = [_file(path)]
     if found[-1].verdict != "ok":
-        return found
+        return [*found, *(check for check in _spool(path) if check.verdict != "ok")]
     found += [_size(path), *_private(path), _file_system(path), *_beside(path)]
     opened = _connect(path)
     if isinstance(opened, Check):
@@ -166,11 +167,29 @@ def _beside(path: Path) -> Iterator[Check]:
         yield Check("write-ahead log", "warning", says)
     else:
         yield Check("write-ahead log", "ok", f"{size / 1e6:.1f} MB")
+    yield from _spool(path)
     with suppress(OSError):
         left = sorted(each.name for each in path.parent.iterdir() if _LEFT.fullmatch(each.name))
         if left:
             says = f"Left by saves that were broken off, unless one is going on; they may be deleted: {', '.join(left)}"
             yield Check("left-overs", "warning", says)
+
+
+def _spool(path: Path) -> Iterator[Check]:
+    """Look at the steps that hooks could not write to the file."""
+    steps, unreadable, size = spool(str(path))
+    where = shlex.quote(spool_of(str(path)))
+    if not steps and not unreadable:
+        yield Check("waiting steps", "ok", "none")
+        return
+    says = f"{steps:,} steps of hooks wait in {where}"
+    if steps:
+        says += f"; they are taken in by: procedural-memory stats --path {shlex.quote(str(path))}"
+    if unreadable:
+        says += f"; {unreadable:,} could not be read, perhaps as a newer version wrote them: update, or delete *.unread"
+    if size + MOST_SPOOLED // 10 > MOST_SPOOLED:
+        says += f"; they take {size / 2**20:.0f} of {MOST_SPOOLED // 2**20} MiB, and what comes beyond is dropped"
+    yield Check("waiting steps", "warning", f"{says}.")
 
 
 def _connect(path: Path) -> sqlite3.Connection | Check:

@@ -6,6 +6,7 @@ Needs the standard library alone: what appends to a log without loading the pack
 from __future__ import annotations
 
 import json
+import struct
 from collections.abc import Iterable, Sequence
 
 try:  # the same function without what loads OpenSSL, which takes as long as all the rest
@@ -13,7 +14,13 @@ try:  # the same function without what loads OpenSSL, which takes as long as all
 except ImportError:  # pragma: no cover
     from hashlib import blake2b
 
-__all__ = ["digest_of", "hash64"]
+__all__ = ["COURSE_STEP", "MOMENT", "digest_of", "hash64", "moment"]
+
+MOMENT = struct.Struct(">d8sI")
+"""Session start, hash of the session id, number of the step."""
+
+COURSE_STEP = struct.Struct("<qqB")
+"""One step of a course: the ids of its program and of its template, and flags."""
 
 
 def hash64(*parts: str) -> int:
@@ -32,3 +39,11 @@ def digest_of(outcome: str | None, steps: Iterable[Sequence[object]]) -> bytes:
         Of each step the line, exit status, folder and time. Who told of it, and the project, may differ.
     """
     return blake2b(json.dumps([outcome, [list(step) for step in steps]]).encode(), digest_size=16).digest()
+
+
+def moment(start: float, session_id: str, step: int) -> bytes:
+    """Return the canonical place of a step: bytes that sort by session start, session, step.
+
+    Ties between sessions that start together are broken by a hash of the session id, which every memory agrees on.
+    """
+    return MOMENT.pack(start, blake2b(session_id.encode("utf-8", "surrogatepass"), digest_size=8).digest(), step)

@@ -95,6 +95,8 @@ _KEPT = 4_096
 """How many rows of a kind are kept as they were read: those of a session come up again and again."""
 _RENEWED = 8
 """Contexts of which so many followers changed are read again."""
+_HOOK_STEPS = 100_000
+"""Among how many of the newest rows of the log the steps of a hook are looked for."""
 _PAIR = struct.Struct("<qf")
 _OUTCOME_CODE: dict[Outcome, int | None] = {"success": 1, "failure": 0, None: None}
 _OUTCOME: dict[int | None, Outcome] = {code: outcome for outcome, code in _OUTCOME_CODE.items()}
@@ -646,6 +648,17 @@ class SQLiteStore:
             (command.timestamp, text_id(command.command), text_id(command.source), until),
         )
         return found is not None
+
+    def told_by_hook_alone(self, source: str, host: str) -> list[tuple[str, str, float]]:
+        """Return the newest steps of a shell's hook on a host, without those found in the shell's history."""
+        return self._all(
+            "SELECT s.session_id, c.text, l.timestamp FROM log l JOIN session s ON s.id = l.session"
+            " JOIN text c ON c.id = l.command WHERE l.seq > (SELECT max(seq) FROM log) - ? AND l.source = ?"
+            " AND l.host = ? AND l.timestamp IS NOT NULL AND NOT EXISTS (SELECT 1 FROM log t INDEXED BY log_told WHERE"
+            " t.source IS NOT NULL AND t.timestamp = l.timestamp AND t.command = l.command AND t.source = ?)"
+            " ORDER BY l.seq",
+            (_HOOK_STEPS, text_id(f"{source}-hook"), text_id(host), text_id(source)),
+        )
 
     def mark_again(self, session: int, step: int) -> None:
         """Mark a step, or with number -1 a session, that is counted where another source tells of it."""

@@ -19,7 +19,8 @@ from calling import EVENTS, event, hook, ran, start
 from procedural_memory import Command, ProceduralMemoryEngine
 from procedural_memory.claude.events import SOURCE
 from procedural_memory.claude.settings import HOOK
-from procedural_memory.storage.append import append, spool_of, spooled
+from procedural_memory.repair import check as check_store
+from procedural_memory.storage.append import MOST_SPOOLED, append, spool_of, spooled
 from procedural_memory.storage.sqlite import SQLiteStore
 
 TOKEN = "ghp_" + "a1B2" * 9
@@ -319,6 +320,42 @@ def test_files_that_are_no_steps_are_no_trouble(store: Path) -> None:
     lines = [step.command for _, step in steps_of(store)]
     assert sorted(lines) == sorted(["ls ?", "login --password <SECRET>", "make", "x"])
     assert spooled(str(store)) == []
+
+
+def test_what_waits_is_told_of_and_is_not_without_end(store: Path) -> None:
+    """Beyond so much a step is dropped, and the log of the hook says so; the hook still ends well."""
+
+    def found() -> dict[str, tuple[str, str]]:
+        return {check.name: (check.verdict, check.says) for check in check_store(store)}
+
+    assert found()["waiting steps"] == ("ok", "none")
+    folder = Path(spool_of(str(store)))
+    with closing(sqlite3.connect(store, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        hook(store, ran("make one"))
+        hook(store, ran("make two"))
+    (folder / "0.json").write_text("no step")
+    verdict, says = found()["waiting steps"]
+    assert verdict == "warning"
+    assert "3 steps" in says
+    with ProceduralMemoryEngine(path=store, embedder="lexical") as engine:
+        stats = engine.stats()
+    assert (stats["command_count"], stats["waiting_steps"], stats["unreadable_steps"]) == (2, 0, 1)
+    assert "1 could not be read" in found()["waiting steps"][1]
+    os.truncate(folder / "0.json.unread", MOST_SPOOLED)
+    with closing(sqlite3.connect(store, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        hook(store, ran("make three"))
+    assert spooled(str(store)) == []
+    assert "a step was dropped" in (store.parent / "hook.log").read_text()
+    assert "make three" not in (store.parent / "hook.log").read_text()
+    assert "64 of 64 MiB" in found()["waiting steps"][1]
+    store.unlink()
+    assert [name for name, (verdict, _) in found().items() if verdict != "ok"] == ["file", "waiting steps"]
+    hook(store, ran("make four"))
+    (folder / "0.json.unread").unlink()
+    hook(store, ran("make five"))
+    assert [step.command for _, step in steps_of(store)] == ["make five"]
 
 
 def test_the_hook_and_another_source_tell_of_one_step(store: Path) -> None:

@@ -82,6 +82,33 @@ def test_a_step_that_two_sources_tell_of_ran_once(tmp_path: Path, project: Path)
     assert told(path, event("pre_tool_use", project, tool_input={"command": "make check"}), "--warn") == ""
 
 
+def test_a_workflow_of_another_project_is_none_of_this_one(tmp_path: Path, project: Path) -> None:
+    """Also where each of its lines was run here; and how often one ended well is counted here alone."""
+    path = tmp_path / "memory.sqlite3"
+    elsewhere = tmp_path / "other"
+    (elsewhere / ".git").mkdir(parents=True)
+
+    def session(folder: Path, lines: list[str], outcome: str = "success") -> dict[str, Any]:
+        steps = [{"command": line, "exit_code": 0, "cwd": str(folder)} for line in lines]
+        return {"commands": steps, "outcome": outcome}
+
+    theirs, ours = ["make test", "make push", "make clean"], ["make clean", "make test", "git commit -m {}"]
+    there = [line.format("x") for line in ours]
+    sessions = (
+        [session(elsewhere, theirs)] * 5 + [session(elsewhere, there)] * 5 + [session(elsewhere, there, "failure")]
+    )
+    sessions += [session(project, [line.format(number) for line in ours]) for number in range(3)]
+    sessions += [session(project, ["make push", "ls", "make push"])]
+    mixed = session(project, ["make one", "make two", "make three"])
+    mixed["commands"][1]["cwd"] = str(elsewhere)
+    sessions += [mixed] * 4
+    with ProceduralMemoryEngine(path=path, embedder="lexical") as engine:
+        engine.learn_many(sessions)
+    lines = told(path, event("session_start", project)).splitlines()
+    flows = lines[lines.index("Workflows that ended well:") + 1 : lines.index("Commands that work:")]
+    assert flows == ['- "make clean" -> "make test" -> "git commit -m 2" (3 of 3)']
+
+
 def test_nothing_is_told_where_nothing_is_known(store: Path, tmp_path: Path) -> None:
     """Another folder, no folder, no store."""
     assert told(store, event("session_start", tmp_path)) == ""

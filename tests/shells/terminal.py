@@ -85,6 +85,13 @@ class Terminal:
         """Type letters."""
         self.tmux("send-keys", "-l", text)
 
+    def paste(self, text: str) -> None:
+        """Paste a text, as a terminal tells a shell of it."""
+        file = self.home / "pasted"
+        file.write_text(text)
+        self.tmux("load-buffer", str(file))
+        self.tmux("paste-buffer", "-p", "-d")
+
     def key(self, name: str) -> None:
         """Press a key, as tmux names it."""
         self.tmux("send-keys", name)

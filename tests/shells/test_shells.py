@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from terminal import AUTOSUGGESTIONS, terminal
+from terminal import AUTOSUGGESTIONS, PROMPT, terminal
 
 import procedural_memory
 from procedural_memory import ProceduralMemoryEngine
@@ -89,6 +89,67 @@ def test_what_another_shell_ran_is_not_recorded_here(tmp_path: Path) -> None:
     assert "echo theirs" not in commands
     assert commands[0] == "echo mine"
     assert commands[-1] == "echo alive"
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        "HISTCONTROL=erasedups",
+        "readonly HISTTIMEFORMAT='%F %T '",
+        "shopt -u cmdhist",
+        "readonly HISTTIMEFORMAT='[%d.%m.] %H:%M:%S  '; shopt -u cmdhist",
+        "HISTCONTROL=ignoreboth:erasedups; HISTTIMEFORMAT='%c '",
+        "HISTSIZE=3",
+    ],
+)
+def test_however_bash_keeps_its_history(tmp_path: Path, before: str) -> None:
+    """Lines that take the place of others, that have a time before them, that have each a number of their own."""
+    with terminal("bash", tmp_path, before=before) as used:
+        for line in ("echo one", "true", "echo 'a  b'", "echo one", "true"):
+            used.run(line)
+        for line in ("for i in 1 2", "do", "true $i", "done"):
+            used.type(line)
+            used.key("Enter")
+        used.run("echo end")
+        commands = [step.command for step in used.recorded(7)]
+        assert "readonly variable" not in used.screen()
+    loop = "for i in 1 2\ndo\ntrue $i\ndone" if "-u cmdhist" in before else "for i in 1 2; do true $i; done"
+    assert commands == ["echo one", "true", "echo 'a  b'", "echo one", "true", loop, "echo end"]
+
+
+def test_a_line_that_is_deleted_from_the_history_is_not_recorded(tmp_path: Path) -> None:
+    """Nor is the one that stands at its end then."""
+    with terminal("bash", tmp_path, before="HISTCONTROL=ignorespace") as used:
+        used.run("echo one")
+        used.run("echo two")
+        used.run(" history -d -1")
+        used.run("echo three")
+        commands = [step.command for step in used.recorded(3)]
+    assert commands == ["echo one", "echo two", "echo three"]
+
+
+def test_a_long_line_is_recorded(shell: str, tmp_path: Path) -> None:
+    """Also one that is longer than what a program can be handed; and predictions go on after it."""
+    _know(tmp_path, "echo one", "echo two", "echo three")
+    long = "true " + "x" * 140_000
+    take = "bind \\ez 'commandline -r -- (cat ~/pasted); commandline -f execute'" if shell == "fish" else ""
+    with terminal(shell, tmp_path, after=take) as used:
+        if shell == "fish":  # which takes minutes to show so much that is pasted
+            (tmp_path / "pasted").write_text(long)
+            used.key("M-z")
+        else:
+            used.paste(long)
+            used.wait(lambda screen: "xxxxxxxx" in screen)
+            time.sleep(3)
+            used.key("Enter")
+        used.tmux("clear-history")
+        used.wait(lambda screen: screen.endswith(PROMPT), 60)
+        used.key("C-l")
+        used.wait(lambda screen: screen.strip() == PROMPT)
+        used.run("echo one")
+        assert [step.command for step in used.recorded(47)][45:] == [long, "echo one"]
+        used.key("M-n")
+        used.wait(lambda _: used.line() == "echo two")
 
 
 def test_the_switch_turns_it_off(shell: str, tmp_path: Path) -> None:

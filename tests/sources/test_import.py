@@ -69,6 +69,20 @@ ONE = ["git pull", "make", "make test"]
 TWO = ["vim a.py", "pytest -q", "git push"]
 
 
+def test_a_file_that_did_not_change_is_not_read_again(engine: ProceduralMemoryEngine, home: Path) -> None:
+    """Nor where a session of it goes on, until that may be over; what waits is told of all the same."""
+    file = write(home / ".zsh_history", zsh(["make", "make test", "ls a"], time.time() - 300), old=False)
+    status = file.stat()
+    assert engine.import_history().sources[0].open_commands == 3
+    file.write_text(file.read_text().replace("make\n", "make ", 1))  # two commands, and as long as it was
+    os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert engine.import_history().sources[0].open_commands == 3
+    assert engine.import_history(dry_run=True, idle_gap=100).sources[0].commands == 2
+    assert engine.import_history(dry_run=True, include_open=True).sources[0].commands == 2
+    os.utime(file)
+    assert engine.import_history().sources[0].open_commands == 2
+
+
 def test_importing_again_changes_nothing(engine: ProceduralMemoryEngine, home: Path, tmp_path: Path) -> None:
     """What was learned is not learned again, also by another engine of the same memory."""
     write(home / ".zsh_history", zsh(ONE) + zsh(TWO, START + DAY))
