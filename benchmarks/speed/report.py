@@ -108,7 +108,7 @@ def _bulk(found: Found) -> list[str]:
 def _footprints(found: Found) -> list[str]:
     rows = [
         f"| {there.commands:,} | {there.templates:,} | {there.patterns:,} | {there.file / 1e6:.1f} "
-        f"| {there.vectors / 1e6:.1f} | {there.text / 1e6:.2f} | {there.above:.0f} | {there.predicting:.0f} "
+        f"| {there.vectors / 1e6:.1f} | {there.text / 1e6:.3f} | {there.above:.0f} | {there.predicting:.0f} "
         f"| {there.working:.0f} | {there.importing:.0f} |"
         for _, there in sorted(found.footprints.items())
     ]
