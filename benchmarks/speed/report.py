@@ -196,22 +196,26 @@ def plot(found: Found, path: Path) -> None:
     figure = Figure(figsize=(15, 7), layout="constrained")
     for axes, title, chosen in zip(
         figure.subplots(1, 2),
-        ("one call", "the whole memory"),
+        ("one call (dotted: the first yardstick)", "the whole memory (dotted: the first yardstick)"),
         ([name for name in costs if name not in whole], [name for name in costs if name in whole]),
         strict=True,
     ):
         for place, name in enumerate(chosen):
-            _draw(axes, f"C{place}", name, costs[name], _yardstick_costs(found.results, name))
+            _draw(
+                axes, f"C{place % 10}", "os"[place // 10 % 2], name, costs[name], _yardstick_costs(found.results, name)
+            )
         axes.set(xscale="log", yscale="log", title=title, xlabel="commands or patterns in the memory", ylabel="seconds")
         if chosen:
-            axes.legend(fontsize=7)
+            axes.legend(fontsize=7, loc="upper left", bbox_to_anchor=(0, -0.1), ncols=2)
         axes.grid(alpha=0.3)
     figure.savefig(path, dpi=80)
 
 
-def _draw(axes: Any, colour: str, name: str, ours: Mapping[int, float], other: Mapping[int, float]) -> None:
+def _draw(
+    axes: Any, colour: str, marker: str, name: str, ours: Mapping[int, float], other: Mapping[int, float]
+) -> None:
     exponent = slope(dict(ours))
     label = name if exponent is None else f"{name}: slope {exponent:.2f}"
-    axes.plot(list(ours), list(ours.values()), "o-", color=colour, label=label)
+    axes.plot(list(ours), list(ours.values()), f"{marker}-", color=colour, label=label)
     if other:
         axes.plot(list(other), list(other.values()), ".:", color=colour, alpha=0.5)
