@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scale import sessions_of
+from speed.workload import habits
 
 from procedural_memory import ProceduralMemoryEngine
 
@@ -157,7 +157,7 @@ def killed(path: Path, folder: Path, workers: int) -> str:
 def measure(sessions: int, seconds: int, folder: Path) -> list[str]:
     """Return the document."""
     path = folder / "memory.sqlite3"
-    made = list(sessions_of(sessions + 500))
+    made = list(islice(habits(), sessions + 500))
     with ProceduralMemoryEngine(path=path, embedder="lexical") as engine:
         for first in range(0, sessions, 1_000):
             engine.learn_many(made[first : min(first + 1_000, sessions)])

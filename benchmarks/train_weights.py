@@ -26,14 +26,16 @@ from procedural_memory.sources.files import read_sessions
 HERE = Path(__file__).parent
 DATA = Path(os.environ.get("PROCEDURAL_MEMORY_DATA", HERE.parent.parent / "shared" / "data"))
 NAMES = ("agent_bash", "training_shell")
+FOLDERS = ("--data", "--cache", "--to")
+"""Options that name a folder."""
 NEUTRAL = HERE / "weights" / "neutral.json"
 """Trust in the counts and in their recent part, and in nothing else."""
 
 
 def as_told(arguments: Sequence[str]) -> list[str]:
-    """Return the arguments of a command as they are told to others: where the data lies here is no news to them."""
-    place = arguments.index("--data") + 1 if "--data" in arguments else len(arguments)
-    return [*arguments[:place], *["FOLDER" for _ in arguments[place : place + 1]], *arguments[place + 1 :]]
+    """Return the arguments of a command as they are told to others: where folders lie here is no news to them."""
+    before = ["", *arguments]
+    return ["FOLDER" if name in FOLDERS else argument for name, argument in zip(before, arguments, strict=False)]
 
 
 def without(name: str) -> Path:

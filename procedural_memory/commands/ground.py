@@ -177,8 +177,8 @@ class SessionValues:
     def free_fills(self, place: Place) -> Iterator[Guess]:
         """Yield what the rules propose that look at no other place of the line."""
         kind, role = place
-        yield from zip(_ROLE_RULES, reversed(self.by_role.get(role, ())))
-        yield from zip(_KIND_RULES, reversed(self.by_kind.get(kind, ())))
+        yield from zip(_ROLE_RULES, reversed(self.by_role.get(role, ())), strict=False)
+        yield from zip(_KIND_RULES, reversed(self.by_kind.get(kind, ())), strict=False)
         if kind == "FILE":
             yield from self._files(role)
         elif kind == "TEST":

@@ -21,6 +21,7 @@ from procedural_memory.claude.events import SOURCE
 from procedural_memory.claude.settings import HOOK
 from procedural_memory.repair import check as check_store
 from procedural_memory.storage.append import MOST_SPOOLED, append, spool_of, spooled
+from procedural_memory.storage.migrations import VERSION
 from procedural_memory.storage.sqlite import SQLiteStore
 
 TOKEN = "ghp_" + "a1B2" * 9
@@ -264,7 +265,7 @@ def test_what_cannot_be_written_waits_for_an_engine(tmp_path: Path, what: str) -
     assert (store.read_bytes() if store.exists() else None) == before
     if what == "newer":
         with closing(sqlite3.connect(store)) as db:
-            db.execute("PRAGMA user_version = 5")
+            db.execute(f"PRAGMA user_version = {VERSION}")
     if what == "damaged":
         store.unlink()
     with ProceduralMemoryEngine(path=store, embedder="lexical") as engine:
