@@ -191,7 +191,7 @@ class ProceduralMemoryEngine:
         self._patterns = Patterns(self._store, self._reading, self._privacy.again)
         # Prediction must not wait for a model, so its similarity knows stored vectors only.
         stored = CommandSimilarity(self._vectors.stored_cosines, self._vectors.scale)
-        prepared = CommandSimilarity(self._vectors.prepared_cosines, self._vectors.scale)
+        prepared = CommandSimilarity(self._vectors.prepared_cosines, self._vectors.scale, stored)
         self._kept_pairs = KeptSimilarity(stored, self._vectors.space)
         self._index = PatternIndex(self._store, stored, self._kept_pairs, self._privacy.again)
         self._search = PatternIndex(self._store, prepared, text=self._privacy.again)

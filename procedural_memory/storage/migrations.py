@@ -80,9 +80,8 @@ CREATE TABLE pattern(
     failure INTEGER NOT NULL, unknown INTEGER NOT NULL, duration_ms INTEGER NOT NULL, timed INTEGER NOT NULL,
     newest BLOB NOT NULL, example TEXT NOT NULL);
 CREATE TABLE posting(key INTEGER NOT NULL, pattern INTEGER NOT NULL, PRIMARY KEY(key, pattern)) WITHOUT ROWID;
-CREATE TABLE vector(
-    template INTEGER NOT NULL, fingerprint TEXT NOT NULL, data BLOB NOT NULL,
-    PRIMARY KEY(fingerprint, template)) WITHOUT ROWID;
+CREATE TABLE vector(  -- with a rowid, unlike the rest: so long a row would overflow the page of a key
+    template INTEGER NOT NULL, fingerprint TEXT NOT NULL, data BLOB NOT NULL, PRIMARY KEY(fingerprint, template));
 CREATE TABLE neighbour(
     template INTEGER NOT NULL, fingerprint TEXT NOT NULL, data BLOB NOT NULL,
     PRIMARY KEY(fingerprint, template)) WITHOUT ROWID;

@@ -12,7 +12,6 @@ Concurrency contract
 
 from __future__ import annotations
 
-import heapq
 import json
 import logging
 import math
@@ -164,7 +163,7 @@ class SQLiteStore:
         self._shown: dict[int, ShownCounts | None] = {}
         self._all_shown = False
         self._counted: set[int] = set()
-        self._postings: dict[int, tuple[int, tuple[int, ...]]] = {}
+        self._postings: dict[int, tuple[int, NDArray[np.int64]]] = {}
         self._pattern_counts: dict[int, PatternCounts | None] = {}
         self._pattern_templates: dict[int, NDArray[np.int64]] = {}
         self._data_version = 0
@@ -1033,26 +1032,31 @@ class SQLiteStore:
 
     def patterns_with(self, keys: Sequence[int], limit: int) -> list[int]:
         """Return at most `limit` ids of patterns that hold most of `keys`, rare keys weighing more, best first."""
+        import numpy as np
+
         # A key that more patterns share than are read says little about any of them.
         read = max(_POSTINGS_READ, 4 * limit)
-        scores: dict[int, float] = {}
-        for key in dict.fromkeys(keys):
-            rows = self._posting(key, read)
-            weight = 1.0 / math.log(2 + len(rows))
-            for pattern in rows:
-                scores[pattern] = scores.get(pattern, 0.0) + weight
-        ranked = heapq.nlargest(limit, [(score, pattern) for pattern, score in scores.items()])
-        return [pattern for _, pattern in ranked]
+        lists = [self._posting(key, read) for key in dict.fromkeys(keys)]
+        if not lists:
+            return []
+        patterns, which = np.unique(np.concatenate(lists), return_inverse=True)
+        weights = np.repeat([1.0 / math.log(2 + len(rows)) for rows in lists], [len(rows) for rows in lists])
+        scores = np.bincount(which, weights, len(patterns))
+        ranked: list[int] = patterns[np.lexsort((patterns, scores))[: -limit - 1 : -1]].tolist()
+        return ranked
 
-    def _posting(self, key: int, limit: int) -> tuple[int, ...]:
+    def _posting(self, key: int, limit: int) -> NDArray[np.int64]:
         """Return the newest ids, as numbers, of patterns that hold a key."""
+        import numpy as np
+
         with self._lock:
             known = self._postings.get(key)
             if known is None or known[0] < limit:
                 if len(self._postings) >= _POSTINGS:
                     self._postings.clear()
                 sql = "SELECT pattern FROM posting WHERE key = ? ORDER BY pattern DESC LIMIT ?"
-                known = self._postings[key] = limit, tuple([number for (number,) in self._all(sql, (key, limit))])
+                rows = self._all(sql, (key, limit))
+                known = self._postings[key] = limit, np.fromiter(chain.from_iterable(rows), np.int64, len(rows))
             return known[1][:limit]
 
     def pattern_templates(self, ids: Sequence[int]) -> Iterator[tuple[int, NDArray[np.int64]]]:
