@@ -174,7 +174,13 @@ def main() -> None:
                 engine.flush()
                 print(f"embedded {time.perf_counter() - begin:.1f}", file=sys.stderr)
                 times = measure(engine, queries_of(options.queries, patterns, templates), size)
-                print(size, {k: [round(1e3 * x, 2) for x in (statistics.median(v), sorted(v)[int(.9 * len(v))])] for k, v in times._asdict().items()})
+                print(
+                    size,
+                    {
+                        k: [round(1e3 * x, 2) for x in (statistics.median(v), sorted(v)[int(0.9 * len(v))])]
+                        for k, v in times._asdict().items()
+                    },
+                )
 
 
 if __name__ == "__main__":

@@ -166,8 +166,8 @@ class CommandSimilarity:
     ) -> None:
         self._cosines = cosines
         self._scale = scale
-        self._lock = threading.Lock() if beside is None else beside._lock
-        self._features = _Features() if beside is None else beside._features
+        self._lock: threading.Lock = threading.Lock() if beside is None else beside._lock
+        self._features: _Features = _Features() if beside is None else beside._features
 
     def matrix(self, query: Sequence[str], others: Sequence[str]) -> Floats:
         """Return similarities of two lists of templates: float32 in 0..1, shape (len(query), len(others)).

@@ -387,10 +387,8 @@ class _Kept:
             self._rows[used : used + len(new)] = added
             self._places.update(zip(new, range(used, used + len(new)), strict=True))
 
-    def take(
-        self, templates: Sequence[str], made: Mapping[str, NDArray[np.float32]]
-    ) -> NDArray[np.float32] | None:
-        """Return vectors, those in `made` where there is none, NaN where it has none either; None where all would be."""
+    def take(self, templates: Sequence[str], made: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32] | None:
+        """Return vectors; those `made` where there is none, NaN where that is not either; None where all would be."""
         import numpy as np
 
         get = self._places.get

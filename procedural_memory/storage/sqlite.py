@@ -32,6 +32,7 @@ from procedural_memory.storage.append import spooled, take_in, tidy
 from procedural_memory.storage.base import (
     BEST_VALUES,
     FOLLOWERS,
+    Bounds,
     Context,
     Course,
     Delta,
@@ -53,6 +54,7 @@ from procedural_memory.storage.base import (
 )
 from procedural_memory.storage.files import hold, make_private, missing_bytes, release, side_files
 from procedural_memory.storage.migrations import FIRST_TABLES, VERSION, migrate, tables_of, version_of
+from procedural_memory.storage.shelf import keep_within, put_anew, take_back
 from procedural_memory.types import Command, Durability, Outcome, Verdict
 
 if TYPE_CHECKING:
@@ -70,7 +72,20 @@ _ASK_AGAIN = 10
 _BREATH = 0.001
 """Seconds before it does, for there are locks that SQLite does not wait for."""
 
-_DERIVED = ("context", "follower", "value", "place", "rule", "shown", "course", "pattern", "posting", "again")
+_DERIVED = (
+    "context",
+    "follower",
+    "value",
+    "place",
+    "rule",
+    "shown",
+    "course",
+    "pattern",
+    "posting",
+    "rank",
+    "shelf",
+    "again",
+)
 _UNIGRAM = context_key(())
 _NO_VECTOR = (
     "WHERE f.context = ? AND NOT EXISTS (SELECT 1 FROM vector v WHERE v.fingerprint = ? AND v.template = f.template)"
@@ -738,6 +753,7 @@ class SQLiteStore:
             self.set_meta("derived", 0)
             self.set_meta("derived_feedback", 0)
             self.set_meta("superseded", 0)
+            self.set_meta("in_use", None)
             for counter in ("generation", "courses"):
                 self.set_meta(counter, (self.meta(counter) or 0) + 1)
 
@@ -793,8 +809,29 @@ class SQLiteStore:
                 self._apply_pattern(row)
                 for key in row.keys:
                     self._postings.pop(key, None)
+            bounds = self.bounds() if delta.patterns else Bounds()
+            if bounds != Bounds():
+                changed = {pattern_row_id(row.pattern_id): row.keys for row in delta.patterns.values()}
+                for number, *keys in keep_within(self._db, bounds, changed):
+                    self._pattern_counts.pop(number, None)
+                    self._pattern_templates.pop(number, None)
+                    for key in keys:
+                        self._postings.pop(key, None)
             self.set_meta("derived", upto)
             return news
+
+    def bound_patterns(self, bounds: Bounds) -> None:
+        """Keep the most useful patterns in use from now on, within bounds; the others are put on the shelf."""
+        if bounds != self.bounds():
+            with self.transaction():
+                self.set_meta("bounds", json.dumps(bounds))
+                put_anew(self._db, bounds)
+                self._drop_read()
+
+    def bounds(self) -> Bounds:
+        """Return what the patterns are kept within."""
+        kept = self.meta("bounds")
+        return Bounds() if kept is None else Bounds(*json.loads(kept))
 
     def _renew(self, delta: Delta, recents: Mapping[int, bytes]) -> None:
         """Bring the contexts that were read up to a delta that is merged: they are asked for again at the next step."""
@@ -881,6 +918,7 @@ class SQLiteStore:
     def _apply_pattern(self, row: PatternRow) -> None:
         execute = self._db.execute
         self._pattern_counts.pop(pattern_row_id(row.pattern_id), None)
+        take_back(self._db, pattern_row_id(row.pattern_id))
         known = execute("SELECT id, newest FROM pattern WHERE pattern_id = ?", (row.pattern_id,)).fetchone()
         counts = (row.success, row.failure, row.unknown, row.duration_ms, row.timed)
         if known is None:
@@ -1140,6 +1178,7 @@ class SQLiteStore:
                 "SELECT count(*) - (SELECT count(*) FROM again WHERE step >= 0) FROM log WHERE step >= 0"
             ),
             "pattern_count": "SELECT count(*) FROM pattern",
+            "shelved_pattern_count": "SELECT count(*) FROM shelf",
             "template_count": "SELECT count(*) FROM follower WHERE context = ?",
             "graph_edge_count": (
                 "SELECT count(*) FROM follower f JOIN context c ON c.key = f.context WHERE c.head NOT NULL"

@@ -307,7 +307,9 @@ def test_features_stay_bounded_and_survive_forgetting(monkeypatch: pytest.Monkey
 
 def test_two_similarities_may_share_what_they_read() -> None:
     """Beside one another they give what each gives alone."""
-    near = CommandSimilarity(lambda first, second: np.ones((len(first), len(second)), dtype=np.float32), Scale(0.0, 1.0))
+    near = CommandSimilarity(
+        lambda first, second: np.ones((len(first), len(second)), dtype=np.float32), Scale(0.0, 1.0)
+    )
     beside = CommandSimilarity(beside=near)
     query, others = ["frob build", "make && cd <FILE>"], ["cargo build", "cd <FILE>", "make"]
     np.testing.assert_array_equal(beside.matrix(query, others), SIMILARITY.matrix(query, others))
