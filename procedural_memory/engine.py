@@ -715,10 +715,13 @@ class ProceduralMemoryEngine:
         # Before the lock: a model that is slow keeps no prediction waiting.
         with self._reading():
             batch = self._batch
+            strangers = self._search.strangers(templates)
+        like: list[str] = []
         if not batch:  # a batch holds the store, which the worker may be waiting for
             self._vectors.prepare(templates[-MAX_QUERY:])
+            like = self._vectors.like(strangers)
         with self._reading():
-            return self._search.similar(templates, wanted, floor) if templates else []
+            return self._search.similar(templates, wanted, floor, like) if templates else []
 
     def pattern_groups(self, threshold: float = 0.9) -> list[tuple[str, ...]]:
         """Return groups of near-duplicate patterns: ids connected by similarity of at least `threshold`.

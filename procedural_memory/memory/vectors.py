@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from procedural_memory.errors import EmbeddingError, ModelFormatError
+from procedural_memory.memory.nearest import EXACT, NearestIndex, usearch_installed
 from procedural_memory.storage.base import Store
 
 if TYPE_CHECKING:
@@ -29,6 +30,9 @@ NEIGHBOURS = 20
 """How many nearest templates are stored with a template."""
 
 _BATCH = 256
+_WIDE = 64
+"""How many nearest templates of a new one may take it into their lists, where not all are compared."""
+_LIKE = 5
 _CACHED = 20_000
 _QUERIES = 4_096
 _PATIENCE = 2.0
@@ -65,6 +69,7 @@ class VectorIndex:
         self._pending = False
         self._closed = False
         self._scale: Scale | None = None
+        self._index = NearestIndex(store)
         self._cache = _Kept(None)
         self._queries: dict[str, NDArray[np.float32]] = {}
         self._held: tuple[int | None, NDArray[np.int64], NDArray[np.float32]] | None = None
@@ -147,6 +152,31 @@ class VectorIndex:
             # Replaced, not changed: another thread may be reading it.
             self._queries = made if len(self._queries) > _QUERIES else {**self._queries, **made}
 
+    def like(self, templates: Sequence[str]) -> list[str]:
+        """Return the templates that are nearest to those of a query that are not known; call it after `prepare`, and
+        like it without holding any lock."""
+        import numpy as np
+
+        made, scale = self._queries, self.scale()
+        rows = [made[text] for text in templates if text in made]
+        if not rows or scale is None or self._fingerprint is None:
+            return []
+        with self._work:
+            queries, generation = np.stack(rows), self._store.meta("generation")
+            if self._many():
+                lists = self._index.search(self._fingerprint, queries, _LIKE)
+            else:
+                ids, held = self._matrix((), generation)
+                cosines = queries @ held.T if len(ids) else np.empty((len(rows), 0), dtype=np.float32)
+                best = np.argsort(-cosines, axis=1, kind="stable")[:, :_LIKE]
+                lists = [[(int(ids[b]), float(row[b])) for b in places] for row, places in zip(cosines, best, strict=True)]
+        near = dict.fromkeys(number for pairs in lists for number, cosine in pairs if cosine > scale.low)
+        return self._store.template_texts(list(near))
+
+    def _many(self) -> bool:
+        """Whether there are too many vectors to compare all of them, and an index may be had."""
+        return self._store.count_vectors(self._fingerprint or "") > EXACT and usearch_installed()
+
     def prepared_cosines(self, first: Sequence[str], second: Sequence[str]) -> NDArray[np.float32] | None:
         """As `stored_cosines`, with the vectors made by `prepare`."""
         return self._cosines(first, second, self._queries)
@@ -202,6 +232,7 @@ class VectorIndex:
 
     def reset(self) -> None:
         """Drop what is cached of the store, after templates were dropped from it."""
+        self._index.drop()
         self._cache, self._queries = _Kept(None), {}
         self._held = None
 
@@ -303,6 +334,8 @@ class VectorIndex:
         import numpy as np
 
         assert self._fingerprint is not None
+        if self._many():
+            return self._nearly_nearest(new)
         ids, rows = self._matrix(new, generation)
         is_new = np.isin(ids, new)
         fresh, old = np.flatnonzero(is_new), np.flatnonzero(~is_new)
@@ -322,6 +355,28 @@ class VectorIndex:
             for row, column in zip(*np.nonzero(cosines[:, old] > floors), strict=True):
                 pair = (int(ids[block[row]]), float(cosines[row, old[column]]))
                 entering.setdefault(int(ids[old[column]]), []).append(pair)
+        return lists, entering
+
+    def _nearly_nearest(self, new: Sequence[int]) -> tuple[_Lists, _Lists]:
+        """As `_nearest`, by the approximate index: a template is taken into the lists of those that are near to it."""
+        import numpy as np
+
+        assert self._fingerprint is not None
+        lists: _Lists = {}
+        entering: _Lists = {}
+        fresh = set(new)
+        self._held = None
+        for begin in range(0, len(new), _BATCH):
+            stored = self._store.vectors_of(self._fingerprint, new[begin : begin + _BATCH])
+            if not stored:
+                continue
+            rows = np.frombuffer(b"".join(stored.values()), dtype=np.float32).reshape(len(stored), -1)
+            for number, found in zip(stored, self._index.search(self._fingerprint, rows, _WIDE), strict=True):
+                pairs = [pair for pair in found if pair[0] != number]
+                lists[number] = pairs[:NEIGHBOURS]
+                for other, cosine in pairs:
+                    if other not in fresh:
+                        entering.setdefault(other, []).append((number, cosine))
         return lists, entering
 
     def _matrix(self, new: Sequence[int], generation: int | None) -> tuple[NDArray[np.int64], NDArray[np.float32]]:

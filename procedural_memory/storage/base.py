@@ -625,6 +625,10 @@ class Store(Protocol):
         """Yield (template id, float32 bytes) in id order."""
         ...
 
+    def vector_ids(self, fingerprint: str) -> list[int]:
+        """Return the ids of the templates that have a vector of this fingerprint."""
+        ...
+
     def count_vectors(self, fingerprint: str) -> int:
         """Return how many vectors of this fingerprint there are."""
         ...

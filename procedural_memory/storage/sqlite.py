@@ -1233,6 +1233,10 @@ class SQLiteStore:
             "SELECT template, data FROM vector WHERE fingerprint = ? ORDER BY template", (fingerprint,)
         )
 
+    def vector_ids(self, fingerprint: str) -> list[int]:
+        """Return the ids of the templates that have a vector of this fingerprint."""
+        return [number for (number,) in self._all("SELECT template FROM vector WHERE fingerprint = ?", (fingerprint,))]
+
     def count_vectors(self, fingerprint: str) -> int:
         """Return how many vectors of this fingerprint there are."""
         return int(self._one("SELECT count(*) FROM vector WHERE fingerprint = ?", (fingerprint,))[0])

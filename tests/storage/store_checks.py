@@ -471,6 +471,7 @@ def check_vectors_are_kept_apart_by_space(store: Store) -> None:
     assert store.count_missing("one") == 0
     assert store.count_missing("two") == 1
     assert list(store.vectors("one")) == [(number, b"\0\0\x80?")]
+    assert (store.vector_ids("one"), store.vector_ids("two")) == ([number], [])
     assert store.vectors_of("two", [number]) == {}
     assert store.unlinked("one") == [number]
     store.put_neighbours("one", {number: [(number, 0.5), (8, -1.0)], 9: [(number, 1.0)]})
