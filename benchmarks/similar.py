@@ -1,14 +1,18 @@
-"""What a search for similar patterns costs in memories of a thousand to a million patterns, and what it finds.
+"""What a search for similar patterns costs in memories of a thousand patterns and more, and what the index finds.
 
 Patterns are made up: `patterns_of` draws workflows of three to ten commands of real and made-up tools, Zipf-distributed,
 half as many distinct templates as patterns. They are put into a store through the interface by which everything is
 learned (`Store.apply`), with the vectors of the lexical embedder of 384 dimensions. A query is a pattern of which one
-step is missing and another one is replaced; every query is asked once, so that none finds itself prepared.
+step is missing and another one is replaced. Each is asked twice: at first much of what it needs was never read.
 
 Yardsticks in the same run, in turns: one product of a float32 matrix, patterns x 384, with a vector, and the exact
 search of usearch in the same matrix.
 
-Run: python benchmarks/similar.py [--sizes 1000 10000 100000] [--folder F] [--queries 60] [--write]
+The index of the nearest templates (`memory.nearest`) is measured by itself, whatever the size from which it is used:
+vectors of made-up templates, each the query for its own neighbours, beside comparing all. Of those that are equally
+near any is right.
+
+Run: python benchmarks/similar.py [--sizes 1000 10000 100000] [--templates 10000 50000] [--folder F] [--write]
 """
 
 from __future__ import annotations
@@ -23,7 +27,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from datetime import date
+from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,19 +38,33 @@ from numpy.typing import NDArray
 
 from procedural_memory import ProceduralMemoryEngine, normalize
 from procedural_memory.embedding.lexical import LexicalEmbedder
+from procedural_memory.memory.nearest import NearestIndex
 from procedural_memory.memory.patterns import index_keys, pattern_id_of
 from procedural_memory.storage.base import Delta, PatternRow, context_key, moment
 from procedural_memory.storage.sqlite import SQLiteStore
 
 DIMENSION, CHUNK = 384, 5_000
 TOOLS = ("git", "docker", "kubectl", "npm", "cargo", "pytest", "make", "terraform", "aws", "pip", "go", "helm", "ssh")
-VERBS = (
+VERBS = (  # noqa: SIM905 - words are easier to read
     "add build check clean commit create delete deploy describe diff export fetch get init install list log merge "
     "plan publish pull push remove restart run scan show start status stop sync tag test update upgrade validate"
 ).split()
 FLAGS = ("-v", "-q", "--all", "--force", "--dry-run", "--json", "-n", "--verbose", "--no-cache", "--wait", "-r", "-f")
 ARGUMENTS = ("", "", "src/main.py", "https://example.org/a", "42", "./build", "'a message'", "package.json")
-SYLLABLES = "ka lo mi ru te so va ne pi du fa xo".split()
+TOP, EQUAL = 10, 1e-4
+SIMILAR = (
+    "| patterns | templates | product ms | usearch exact, of the product | first time ms | again ms "
+    "| first time, of the product | again, of the product |"
+)
+INDEX = (
+    "| templates | recall@10 | search ms | product ms | search, of the product | build s | comparing all s "
+    "| open s | file MB |"
+)
+NOTE = """*Product*: one float32 matrix-vector product, patterns (templates) x 384. *First time*: a query that was not
+asked before, in a process that answered the queries before it. *Comparing all*: as many products as there are templates, what
+it takes at least to link each template to its nearest ones without an index. The index is used from 100,000 templates
+on; *open* is the first search of another process, which reads the file once to check it."""
+SYLLABLES = ("ka", "lo", "mi", "ru", "te", "so", "va", "ne", "pi", "du", "fa", "xo")
 
 
 def templates_of(count: int) -> list[str]:
@@ -128,7 +148,7 @@ def seconds_of(function: Callable[[], object]) -> float:
 
 def measure(engine: ProceduralMemoryEngine, queries: Sequence[list[str]], size: int) -> Times:
     """Ask every query once, then once more at once; after each come the yardsticks."""
-    from usearch.index import MetricKind, search
+    from usearch.index import search
 
     chance = np.random.default_rng(3)
     matrix: NDArray[np.float32] = chance.standard_normal((size, DIMENSION), dtype=np.float32)
@@ -140,47 +160,100 @@ def measure(engine: ProceduralMemoryEngine, queries: Sequence[list[str]], size: 
         times.again.append(seconds_of(lambda steps=steps: engine.similar_patterns(steps, 5, 0.0)))  # type: ignore[misc]
         times.product.append(seconds_of(lambda vector=vector: matrix @ vector))  # type: ignore[misc]
         times.exact.append(
-            seconds_of(lambda vector=vector: search(matrix, vector, 10, MetricKind.IP, exact=True))  # type: ignore[misc]
+            seconds_of(lambda vector=vector: search(matrix, vector, 10, "ip", exact=True))  # type: ignore[misc]
         )
     return times
 
 
-def store_of(folder: Path, size: int, templates: Sequence[str], patterns: Sequence[tuple[str, ...]]) -> Path:
-    """Return a store of so many patterns, made unless it is there."""
+def similar_row(folder: Path, size: int, count: int) -> str:
+    """Return the row of a memory of so many patterns."""
+    templates = templates_of(size // 2)
+    patterns = list(patterns_of(size, templates))
     path = folder / f"patterns-{size}.sqlite3"
     if not path.exists():
         build(path, patterns)
-    return path
+    with ProceduralMemoryEngine(path=path, embedder=LexicalEmbedder(DIMENSION)) as engine:
+        engine.flush()
+        warm, *queries = queries_of(count + 1, patterns, templates)
+        engine.similar_patterns(warm)
+        times = measure(engine, queries, size)
+    search, again, product, exact = (1e3 * statistics.median(taken) for taken in times)
+    return (
+        f"| {size:,} | {len(templates):,} | {product:.2f} | {exact / product:.2f} | {search:.1f} | {again:.1f} "
+        f"| {search / product:.2f} | {again / product:.2f} |"
+    )
+
+
+def index_row(folder: Path, size: int, count: int) -> str:
+    """Return the row of an index of so many templates."""
+    templates = templates_of(size)
+    rows = LexicalEmbedder(DIMENSION).embed(templates)
+    with closing(SQLiteStore(str(folder / f"templates-{size}.sqlite3"), "normal")) as store:
+        ids = store.template_ids(templates)
+        if not ids:
+            delta = Delta()
+            for template in templates:
+                delta.follow(context_key(()), template, 0)
+            store.apply(delta, 0)
+            ids = store.template_ids(templates)
+            store.put_vectors("v", {ids[text]: row.tobytes() for text, row in zip(templates, rows, strict=True)})
+        index = NearestIndex(store)
+        built = seconds_of(lambda: index.search("v", rows[:1], 1))
+        opened = seconds_of(lambda: NearestIndex(store).search("v", rows[:1], 1))
+        chosen = np.random.default_rng(3).choice(size, count, replace=False)
+        right, search, product = 0, [], []
+        for place in chosen.tolist():
+            query = rows[place : place + 1]
+            begin = time.perf_counter()
+            (found,) = index.search("v", query, TOP)
+            search.append(time.perf_counter() - begin)
+            begin = time.perf_counter()
+            cosines = rows @ query[0]
+            product.append(time.perf_counter() - begin)
+            floor = np.partition(cosines, -TOP)[-TOP] - EQUAL
+            near = {ids[templates[other]] for other in np.flatnonzero(cosines >= floor).tolist()}
+            right += sum(number in near for number, _ in found)
+        megabytes = index.path.stat().st_size / 1e6 if index.path is not None else 0.0
+    per_search, per_product = 1e3 * statistics.median(search), 1e3 * statistics.median(product)
+    return (
+        f"| {size:,} | {right / (TOP * count):.4f} | {per_search:.2f} | {per_product:.2f} "
+        f"| {per_search / per_product:.2f} | {built:.1f} | {size * per_product / 1e3:.0f} | {opened:.2f} "
+        f"| {megabytes:.0f} |"
+    )
 
 
 def main() -> None:
     """Measure, and print or write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sizes", type=int, nargs="+", default=[1_000, 10_000, 100_000])
+    parser.add_argument("--sizes", type=int, nargs="*", default=[1_000, 10_000, 100_000], help="of patterns")
+    parser.add_argument("--templates", type=int, nargs="*", default=[10_000, 50_000], help="in the index")
     parser.add_argument("--folder", type=Path, help="keep the stores here; those that are there are used again")
-    parser.add_argument("--queries", type=int, default=60)
+    parser.add_argument("--queries", type=int, default=100)
     parser.add_argument("--write", action="store_true")
     options = parser.parse_args()
+    found = []
     with tempfile.TemporaryDirectory() as scratch:
         folder = options.folder or Path(scratch)
+        found += [SIMILAR, "|---" * SIMILAR.count(" | ") + "|---|"]
         for size in options.sizes:
-            begin = time.perf_counter()
-            templates = templates_of(size // 2)
-            patterns = list(patterns_of(size, templates))
-            path = store_of(folder, size, templates, patterns)
-            print(f"built {time.perf_counter() - begin:.1f}", file=sys.stderr)
-            with ProceduralMemoryEngine(path=path, embedder=LexicalEmbedder(DIMENSION)) as engine:
-                begin = time.perf_counter()
-                engine.flush()
-                print(f"embedded {time.perf_counter() - begin:.1f}", file=sys.stderr)
-                times = measure(engine, queries_of(options.queries, patterns, templates), size)
-                print(
-                    size,
-                    {
-                        k: [round(1e3 * x, 2) for x in (statistics.median(v), sorted(v)[int(0.9 * len(v))])]
-                        for k, v in times._asdict().items()
-                    },
-                )
+            found.append(similar_row(folder, size, options.queries))
+            print(found[-1], file=sys.stderr)
+        found += ["", INDEX, "|---" * INDEX.count(" | ") + "|---|"]
+        for size in options.templates:
+            found.append(index_row(folder, size, 2 * options.queries))
+            print(found[-1], file=sys.stderr)
+    print("\n".join(found))
+    if options.write:
+        given = " ".join(["--sizes", *map(str, options.sizes), "--templates", *map(str, options.templates)])
+        told = (
+            f"Written by `python benchmarks/similar.py {given} --write` on {date.today()} (Python "
+            f"{platform.python_version()}, numpy {np.__version__}, usearch {version('usearch')}, {os.cpu_count()} "
+            f"cores): made-up patterns of 3 to 10 steps, vectors of {DIMENSION} dimensions, {options.queries} queries, "
+            "medians. The load average was "
+            f"{os.getloadavg()[0]:.1f} at the end."
+        )
+        text = ["# What a search for similar patterns costs", told, "\n".join(found), NOTE]
+        Path(__file__).with_name("SIMILAR.md").write_text("\n\n".join(text) + "\n")
 
 
 if __name__ == "__main__":

@@ -169,7 +169,10 @@ class VectorIndex:
                 ids, held = self._matrix((), generation)
                 cosines = queries @ held.T if len(ids) else np.empty((len(rows), 0), dtype=np.float32)
                 best = np.argsort(-cosines, axis=1, kind="stable")[:, :_LIKE]
-                lists = [[(int(ids[b]), float(row[b])) for b in places] for row, places in zip(cosines, best, strict=True)]
+                lists = [
+                    list(zip(ids[places].tolist(), row[places].tolist(), strict=True))
+                    for row, places in zip(cosines, best, strict=True)
+                ]
         near = dict.fromkeys(number for pairs in lists for number, cosine in pairs if cosine > scale.low)
         return self._store.template_texts(list(near))
 
