@@ -1,8 +1,8 @@
 """What a search for similar patterns costs in memories of a thousand patterns and more, and what the index finds.
 
-Patterns are made up: `patterns_of` draws workflows of three to ten commands of real and made-up tools, Zipf-distributed,
-half as many distinct templates as patterns. They are put into a store through the interface by which everything is
-learned (`Store.apply`), with the vectors of the lexical embedder of 384 dimensions. A query is a pattern of which one
+Patterns are made up: `patterns_of` draws workflows of three to ten commands of real and made-up tools, by Zipf; half as
+many distinct templates as patterns. They are put into a store through the interface by which everything is learned
+(`Store.apply`), with the vectors of the lexical embedder of 384 dimensions. A query is a pattern of which one
 step is missing and another one is replaced. Each is asked twice: at first much of what it needs was never read.
 
 Yardsticks in the same run, in turns: one product of a float32 matrix, patterns x 384, with a vector, and the exact
@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import json
 import os
 import platform
 import random
@@ -40,6 +41,7 @@ from procedural_memory import ProceduralMemoryEngine, normalize
 from procedural_memory.embedding.lexical import LexicalEmbedder
 from procedural_memory.memory.nearest import NearestIndex
 from procedural_memory.memory.patterns import index_keys, pattern_id_of
+from procedural_memory.memory.similarity import measure_scale
 from procedural_memory.storage.base import Delta, PatternRow, context_key, moment
 from procedural_memory.storage.sqlite import SQLiteStore
 
@@ -54,15 +56,16 @@ ARGUMENTS = ("", "", "src/main.py", "https://example.org/a", "42", "./build", "'
 TOP, EQUAL = 10, 1e-4
 SIMILAR = (
     "| patterns | templates | product ms | usearch exact, of the product | first time ms | again ms "
-    "| first time, of the product | again, of the product |"
+    "| first time, of the product | again, of the product | first time, CPU | again, CPU |"
 )
 INDEX = (
     "| templates | recall@10 | search ms | product ms | search, of the product | build s | comparing all s "
     "| open s | file MB |"
 )
 NOTE = """*Product*: one float32 matrix-vector product, patterns (templates) x 384. *First time*: a query that was not
-asked before, in a process that answered the queries before it. *Comparing all*: as many products as there are templates, what
-it takes at least to link each template to its nearest ones without an index. The index is used from 100,000 templates
+asked before, in a process that answered the queries before it. *CPU*: the same by the seconds of all cores, which who
+else uses the machine changes less. *Comparing all*: as many products as there are templates, what it takes at least to
+link each template to its nearest ones without an index. The index is used from 100,000 templates
 on; *open* is the first search of another process, which reads the file once to check it."""
 SYLLABLES = ("ka", "lo", "mi", "ru", "te", "so", "va", "ne", "pi", "du", "fa", "xo")
 
@@ -114,7 +117,9 @@ def _zipf(chance: random.Random, items: Sequence[str]) -> str:
 
 def build(path: Path, patterns: Sequence[tuple[str, ...]]) -> None:
     """Put patterns and their templates into a new store."""
-    store = SQLiteStore(str(path), "normal")
+    store, embedder = SQLiteStore(str(path), "normal"), LexicalEmbedder(DIMENSION)
+    store.set_meta("embedder", embedder.fingerprint)
+    store.set_meta(f"scale {embedder.fingerprint}", json.dumps(measure_scale(embedder.embed)))
     for begin in range(0, len(patterns), CHUNK):
         delta = Delta()
         for number, steps in enumerate(patterns[begin : begin + CHUNK], begin):
@@ -125,25 +130,37 @@ def build(path: Path, patterns: Sequence[tuple[str, ...]]) -> None:
             when = moment(1.6e9 + 60.0 * number, f"s{number}", 0)
             delta.patterns[name] = PatternRow(name, steps, keys, success=1, newest=when, example=steps)
         store.apply(delta, 0)
+        texts = list(dict.fromkeys(step for steps in patterns[begin : begin + CHUNK] for step in steps))
+        numbers = store.template_ids(texts)
+        rows = embedder.embed(texts)
+        vectors = {numbers[text]: row.tobytes() for text, row in zip(texts, rows, strict=True)}
+        store.put_vectors(embedder.fingerprint, vectors)
         print(f"\r{begin + CHUNK:,} of {len(patterns):,} patterns", end="", file=sys.stderr, flush=True)
     print(file=sys.stderr)
     store.close()
 
 
+class Took(NamedTuple):
+    """Seconds that a call took, and those of all cores that it used."""
+
+    wall: float
+    cpu: float
+
+
 class Times(NamedTuple):
-    """Seconds of searches and of the yardsticks, one of each in turns."""
+    """What searches and the yardsticks took, one of each in turns."""
 
-    search: list[float]
-    again: list[float]
-    product: list[float]
-    exact: list[float]
+    search: list[Took]
+    again: list[Took]
+    product: list[Took]
+    exact: list[Took]
 
 
-def seconds_of(function: Callable[[], object]) -> float:
-    """Return how long a call takes."""
-    begin = time.perf_counter()
+def took(function: Callable[[], object]) -> Took:
+    """Return what a call takes."""
+    wall, cpu = time.perf_counter(), time.process_time()
     function()
-    return time.perf_counter() - begin
+    return Took(time.perf_counter() - wall, time.process_time() - cpu)
 
 
 def measure(engine: ProceduralMemoryEngine, queries: Sequence[list[str]], size: int) -> Times:
@@ -156,11 +173,11 @@ def measure(engine: ProceduralMemoryEngine, queries: Sequence[list[str]], size: 
     times = Times([], [], [], [])
     for steps in queries:
         vector = chance.standard_normal(DIMENSION, dtype=np.float32)
-        times.search.append(seconds_of(lambda steps=steps: engine.similar_patterns(steps, 5, 0.0)))  # type: ignore[misc]
-        times.again.append(seconds_of(lambda steps=steps: engine.similar_patterns(steps, 5, 0.0)))  # type: ignore[misc]
-        times.product.append(seconds_of(lambda vector=vector: matrix @ vector))  # type: ignore[misc]
+        times.search.append(took(lambda steps=steps: engine.similar_patterns(steps, 5, 0.0)))  # type: ignore[misc]
+        times.again.append(took(lambda steps=steps: engine.similar_patterns(steps, 5, 0.0)))  # type: ignore[misc]
+        times.product.append(took(lambda vector=vector: matrix @ vector))  # type: ignore[misc]
         times.exact.append(
-            seconds_of(lambda vector=vector: search(matrix, vector, 10, "ip", exact=True))  # type: ignore[misc]
+            took(lambda vector=vector: search(matrix, vector, 10, "ip", exact=True))  # type: ignore[misc]
         )
     return times
 
@@ -173,14 +190,14 @@ def similar_row(folder: Path, size: int, count: int) -> str:
     if not path.exists():
         build(path, patterns)
     with ProceduralMemoryEngine(path=path, embedder=LexicalEmbedder(DIMENSION)) as engine:
-        engine.flush()
         warm, *queries = queries_of(count + 1, patterns, templates)
         engine.similar_patterns(warm)
         times = measure(engine, queries, size)
-    search, again, product, exact = (1e3 * statistics.median(taken) for taken in times)
+    search, again, product, exact = (1e3 * statistics.median(each.wall for each in taken) for taken in times)
+    cpu = [statistics.median(each.cpu for each in taken) for taken in times]
     return (
         f"| {size:,} | {len(templates):,} | {product:.2f} | {exact / product:.2f} | {search:.1f} | {again:.1f} "
-        f"| {search / product:.2f} | {again / product:.2f} |"
+        f"| {search / product:.2f} | {again / product:.2f} | {cpu[0] / cpu[2]:.2f} | {cpu[1] / cpu[2]:.2f} |"
     )
 
 
@@ -198,8 +215,8 @@ def index_row(folder: Path, size: int, count: int) -> str:
             ids = store.template_ids(templates)
             store.put_vectors("v", {ids[text]: row.tobytes() for text, row in zip(templates, rows, strict=True)})
         index = NearestIndex(store)
-        built = seconds_of(lambda: index.search("v", rows[:1], 1))
-        opened = seconds_of(lambda: NearestIndex(store).search("v", rows[:1], 1))
+        built = took(lambda: index.search("v", rows[:1], 1)).wall
+        opened = took(lambda: NearestIndex(store).search("v", rows[:1], 1)).wall
         chosen = np.random.default_rng(3).choice(size, count, replace=False)
         right, search, product = 0, [], []
         for place in chosen.tolist():

@@ -2,10 +2,10 @@
 
 Up to `EXACT` vectors every one is compared. Beyond, that is quadratic for a memory, and reads all of it for one
 template; so a graph of near neighbours (HNSW: Malkov and Yashunin 2018, by usearch) is searched instead. It holds the
-vectors in half precision, in a file that is read where it lies. Which file fits is told by the store: the space, the generation,
-how many vectors, and a checksum. A file that is missing, damaged, foreign or from before something was forgotten is
-never used; it is made anew from the vectors that the store has. What was added since is compared one by one, until
-there is enough of it for a new file.
+vectors in half precision, in a file that is read where it lies. Which file fits is told by the store: the space, the
+generation, and a checksum. A file that is missing, damaged, foreign or from before something was forgotten is never
+used; it is made anew from the vectors that the store has. What was added since is compared one by one, until there is
+enough of it for a new file.
 """
 
 from __future__ import annotations
@@ -226,7 +226,7 @@ class NearestIndex:
         except (OSError, RuntimeError, ValueError):
             return None
         if index is not None:
-            index.expansion_search = _SEARCH  # type: ignore[misc]  # it has a setter
+            index.expansion_search = _SEARCH
         return index
 
 
