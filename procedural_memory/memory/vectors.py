@@ -33,6 +33,7 @@ _BATCH = 256
 _WIDE = 64
 """How many nearest templates of a new one may take it into their lists, where not all are compared."""
 _LIKE = 5
+_FEW = 16
 _CACHED = 20_000
 _QUERIES = 4_096
 _PATIENCE = 2.0
@@ -187,10 +188,15 @@ class VectorIndex:
     def _cosines(
         self, first: Sequence[str], second: Sequence[str], made: Mapping[str, NDArray[np.float32]]
     ) -> NDArray[np.float32] | None:
+        import numpy as np
+
         kept = self._read([*first, *second])
         left, right = kept.take(first, made), kept.take(second, made)
         if left is None or right is None:
             return None
+        # For a few rows BLAS takes longer to hand the work to its threads than to do it.
+        if len(left) <= _FEW:
+            return np.stack([right @ row for row in left])
         cosines: NDArray[np.float32] = left @ right.T
         return cosines
 
