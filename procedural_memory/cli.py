@@ -23,7 +23,14 @@ from click.core import ParameterSource
 from procedural_memory import __version__
 from procedural_memory.cli_claude import claude
 from procedural_memory.cli_mcp import mcp
-from procedural_memory.cli_options import json_option, path_option, token_given, token_options
+from procedural_memory.cli_options import (
+    bound_options,
+    bounds_given,
+    json_option,
+    path_option,
+    token_given,
+    token_options,
+)
 from procedural_memory.errors import MissingExtraError, ProceduralMemoryError
 from procedural_memory.types import UNASKED_PROBABILITY, Forgotten, PatternState
 
@@ -98,8 +105,8 @@ def _engine(path: str | None, embedder: str, reading: bool = False) -> Procedura
     if reading and given and path and path != "default" and not Path(path).expanduser().exists():
         raise click.ClickException(f"--path {path!r}: there is no memory; 'procedural-memory learn' makes one")
     if embedder.startswith(("http://", "https://")):
-        return ProceduralMemoryEngine(embedder, path=path)
-    return ProceduralMemoryEngine(path=path, embedder=embedder)
+        return ProceduralMemoryEngine(embedder, path=path, **bounds_given())
+    return ProceduralMemoryEngine(path=path, embedder=embedder, **bounds_given())
 
 
 def _print_json(value: Any) -> None:
@@ -225,6 +232,7 @@ def _template(command: str) -> str:
 @main.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--outcome", type=click.Choice(["success", "failure"]), help="Of sessions that name none.")
+@bound_options
 @_store_options
 @json_option
 def learn(files: tuple[Path, ...], outcome: str | None, path: str, embedder: str, as_json: bool) -> None:
@@ -797,6 +805,7 @@ def repair(damaged: Path, new: Path, embedder: str, as_json: bool) -> None:
     callback=_seconds,
     help="Time without a command that ends a session.",
 )
+@bound_options
 @_store_options
 @json_option
 def import_history(
@@ -862,6 +871,7 @@ def import_history(
 @click.option("--idle", default="5m", show_default=True, callback=_seconds, help="Time that ends a session.")
 @click.option("--install", "what", flag_value="install", help="Let systemd or launchd run it from now on.")
 @click.option("--uninstall", "what", flag_value="uninstall", help="Take that back.")
+@bound_options
 @_store_options
 def watch_command(every: float, idle: float, what: str | None, path: str, embedder: str) -> None:
     """Follow the histories that import reads, and learn what is new, until a signal ends it."""

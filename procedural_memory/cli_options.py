@@ -8,7 +8,7 @@ from typing import Any, TextIO, TypeVar
 
 import click
 
-__all__ = ["json_option", "path_option", "token_given", "token_options"]
+__all__ = ["bound_options", "bounds_given", "json_option", "path_option", "token_given", "token_options"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -22,6 +22,36 @@ path_option = click.option(
     envvar="PROCEDURAL_MEMORY_PATH",
     help="File of the memory; 'default' is the user's data folder.",
 )
+
+
+def bound_options(function: F) -> F:
+    """Take bounds of the memory, which `bounds_given` returns; the store keeps them for all who use it."""
+    count = click.option(
+        "--max-patterns",
+        type=click.IntRange(0),
+        callback=_note_bound,
+        expose_value=False,
+        help="Keep the so many most useful patterns in use, now and later; 0: all.",
+    )
+    size = click.option(
+        "--max-memory",
+        type=click.IntRange(0),
+        metavar="BYTES",
+        callback=_note_bound,
+        expose_value=False,
+        help="The same by the bytes that they take in the store.",
+    )
+    return count(size(function))
+
+
+def _note_bound(context: click.Context, parameter: click.Parameter, value: int | None) -> None:
+    context.meta[f"{__name__}.{parameter.name}"] = value
+
+
+def bounds_given() -> dict[str, Any]:
+    """Return the bounds that the command was given, as options of the engine."""
+    meta = click.get_current_context().meta
+    return {name: meta.get(f"{__name__}.{name}") for name in ("max_patterns", "max_memory")}
 
 
 def token_options(function: F) -> F:

@@ -40,7 +40,7 @@ from procedural_memory.memory.tellings import SUPERSEDED
 from procedural_memory.privacy import DISABLE, PatternLike, Privacy
 from procedural_memory.session import Session
 from procedural_memory.storage.append import spool
-from procedural_memory.storage.base import IMPORTED, FeedbackRow, SessionRow, Store, session_digest
+from procedural_memory.storage.base import IMPORTED, Bounds, FeedbackRow, SessionRow, Store, session_digest
 from procedural_memory.storage.files import make_private
 from procedural_memory.storage.filesystem import network_file_system
 from procedural_memory.storage.owner import fate_of, owner_of
@@ -60,6 +60,7 @@ from procedural_memory.types import (
 )
 from procedural_memory.validation import (
     CommandLike,
+    as_bound,
     as_command,
     as_outcome,
     as_output,
@@ -122,6 +123,14 @@ class ProceduralMemoryEngine:
     ignore : sequence of str or Pattern
         A command in which one of these is found is kept out altogether, and so is one after a leading blank. With
         ``PROCEDURAL_MEMORY_DISABLE=1`` in the environment everything is: nothing is read or stored, nothing predicted.
+    max_patterns : int, optional
+        So many patterns are in use at most: the most useful ones, by their support, of whose sessions one of unknown
+        outcome counts half and one that failed a quarter. The others are put on a shelf: kept with their counts, but
+        neither listed nor searched, until they are worth more again. Kept by the store for all who use it; None: as it
+        was, 0: no bound.
+    max_memory : int, optional
+        The same by the bytes that the patterns in use take in the store, about: steps, example, and places in the index
+        by which they are found. What is on the shelf, the log, counts and vectors are not bounded by it: see `prune`.
 
     Examples
     --------
@@ -143,6 +152,8 @@ class ProceduralMemoryEngine:
         min_commands: int = 3,
         redact: Sequence[PatternLike] = (),
         ignore: Sequence[PatternLike] = (),
+        max_patterns: int | None = None,
+        max_memory: int | None = None,
     ) -> None:
         from procedural_memory.embedding.select import select_embedder
         from procedural_memory.memory.similarity import CommandSimilarity, KeptSimilarity
@@ -166,6 +177,7 @@ class ProceduralMemoryEngine:
             raise InvalidInputError(f"durability: must be 'full' or 'normal', got {shown(durability)}")
         if model is not None and not isinstance(model, (str, os.PathLike)):
             raise InvalidTypeError(f"model: must be a folder, a hub id or None, not {type(model).__name__}")
+        asked = as_bound("max_patterns", max_patterns), as_bound("max_memory", max_memory)
         self._privacy = Privacy(redact, ignore)
         if self._privacy.disabled:  # no file is touched, no model looked for
             path, embedder, model, embedding_service_url = None, "lexical", None, None
@@ -177,6 +189,11 @@ class ProceduralMemoryEngine:
         self._judged: Judged = {}
         self._store: Store = SQLiteStore(_resolve(path), durability)
         try:
+            # 0 takes a bound away, None leaves what the store has.
+            bounds = (
+                had if value is None else value or None for value, had in zip(asked, self._store.bounds(), strict=True)
+            )
+            self._store.bound_patterns(Bounds(*bounds))
             self._last_start = self._store.newest_start() or 0.0
             self._selection = select_embedder(
                 embedder,
@@ -193,7 +210,7 @@ class ProceduralMemoryEngine:
         self._patterns = Patterns(self._store, self._reading, self._privacy.again)
         # Prediction must not wait for a model, so its similarity knows stored vectors only.
         stored = CommandSimilarity(self._vectors.stored_cosines, self._vectors.scale)
-        prepared = CommandSimilarity(self._vectors.prepared_cosines, self._vectors.scale)
+        prepared = CommandSimilarity(self._vectors.prepared_cosines, self._vectors.scale, stored)
         self._kept_pairs = KeptSimilarity(stored, self._vectors.space)
         self._index = PatternIndex(self._store, stored, self._kept_pairs, self._privacy.again)
         self._search = PatternIndex(self._store, prepared, text=self._privacy.again)
@@ -700,10 +717,13 @@ class ProceduralMemoryEngine:
         # Before the lock: a model that is slow keeps no prediction waiting.
         with self._reading():
             batch = self._batch
+            strangers = self._search.strangers(templates)
+        like: list[str] = []
         if not batch:  # a batch holds the store, which the worker may be waiting for
             self._vectors.prepare(templates[-MAX_QUERY:])
+            like = self._vectors.like(strangers)
         with self._reading():
-            return self._search.similar(templates, wanted, floor) if templates else []
+            return self._search.similar(templates, wanted, floor, like) if templates else []
 
     def pattern_groups(self, threshold: float = 0.9) -> list[tuple[str, ...]]:
         """Return groups of near-duplicate patterns: ids connected by similarity of at least `threshold`.
@@ -879,7 +899,7 @@ class ProceduralMemoryEngine:
         be written waits beside it until it can: ``waiting_steps``, and ``unreadable_steps`` of another version or none.
         """
         with self._reading():
-            totals = self._store.totals()
+            totals, bounds = self._store.totals(), self._store.bounds()
             waiting, unreadable, _ = (0, 0, 0) if self._store.path is None else spool(self._store.path)
             return {
                 **totals,
@@ -887,6 +907,8 @@ class ProceduralMemoryEngine:
                 "unreadable_steps": unreadable,
                 "graph_node_count": totals["template_count"],
                 "pattern_states": count_states(self._store),
+                "max_patterns": bounds.patterns,
+                "max_memory": bounds.size,
                 "path": self._store.path,
                 "min_commands": self._min_commands,
                 "similarity_threshold": self._threshold,

@@ -24,6 +24,7 @@ from procedural_memory.types import ACTORS, Command, Outcome, Prediction, Verdic
 __all__ = [
     "MAX_COMMAND",
     "CommandLike",
+    "as_bound",
     "as_command",
     "as_commands",
     "as_outcome",
@@ -85,6 +86,11 @@ def as_positive_int(name: str, value: Any) -> int:
     if number < 1:
         raise InvalidInputError(f"{name}: must be at least 1, got {shown(number)}")
     return number
+
+
+def as_bound(name: str, value: Any) -> int | None:
+    """Return an integer of at least 1, 0 for no bound, or None."""
+    return value if value is None or (type(value) is int and value == 0) else as_positive_int(name, value)
 
 
 def as_probability(name: str, value: Any) -> float:

@@ -365,3 +365,16 @@ def test_save_and_load(run: Any, tmp_path: Path) -> None:
     assert "bad.jsonl" in failed.output
     assert "Traceback" not in failed.output
     assert "must end in one of" in run("save", "all.txt").output
+
+
+def test_bounds_are_kept_by_the_memory(run: Any) -> None:
+    """Given once to a command that learns they hold for the next ones; 0 takes them away."""
+    for name in "abc":
+        Path(f"{name}.txt").write_text(f"git pull\nmake {name}\ntool{name} run\n")
+    assert run("learn", "a.txt", "--max-patterns", "1").exit_code == 0
+    assert run("learn", "b.txt", "c.txt").exit_code == 0
+    found = parsed(run("stats", "--json"))
+    assert (found["pattern_count"], found["shelved_pattern_count"], found["max_patterns"]) == (1, 2, 1)
+    assert run("learn", "a.txt", "--max-patterns", "0").exit_code == 0
+    found = parsed(run("stats", "--json"))
+    assert (found["pattern_count"], found["max_patterns"]) == (3, None)

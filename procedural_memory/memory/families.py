@@ -1052,6 +1052,7 @@ _RUNNERS: Final = tuple(
     )
 )
 """Sub-commands that run another program."""
+_RUNNERS_BY_WORD: Final = {first: tuple(r for r in _RUNNERS if r[0] == first) for first, *_ in _RUNNERS}
 
 _INTERPRETERS: Final = {"py": "python", "js": "node", "mjs": "node", "rb": "ruby", "pl": "perl", "php": "php"}
 """Suffix of a script -> the program that runs it."""
@@ -1222,7 +1223,8 @@ def _parts(tokens: list[str]) -> _Parts | None:
         elif token.startswith("-"):  # what a wrapper left behind
             at += 1
         else:
-            length = next((len(r) for r in _RUNNERS if tuple(tokens[at : at + len(r)]) == r), 0)
+            runners = _RUNNERS_BY_WORD.get(token, ())
+            length = next((len(r) for r in runners if tuple(tokens[at : at + len(r)]) == r), 0)
             if length and at + length < len(tokens):
                 at += length
                 while at < len(tokens) - 1 and tokens[at][0] in "-<":  # uv run --with <NAME> pytest
@@ -1326,10 +1328,7 @@ _RULES: Final = _rules()
 
 def _job(parts: _Parts) -> tuple[tuple[str, str, str], int] | None:
     """Return the job of a command by `JOBS` and how many words name it."""
-    rules = _RULES.get(parts.program)
-    if rules is None and "." in parts.program:
-        rules = _RULES.get(f"{parts.program.partition('.')[0]}.*")
-    for rule in rules or ():
+    for rule in _rules_of(parts.program, parts.words[0] if parts.words else ""):
         n = len(rule.words)
         if (
             n <= len(parts.words)
@@ -1339,6 +1338,15 @@ def _job(parts: _Parts) -> tuple[tuple[str, str, str], int] | None:
         ):
             return rule.job, n
     return None
+
+
+@lru_cache(maxsize=4096)
+def _rules_of(program: str, first: str) -> tuple[_Rule, ...]:
+    """Return the rules of a program that its first word does not rule out: a few of the hundreds that `git` has."""
+    rules = _RULES.get(program)
+    if rules is None and "." in program:
+        rules = _RULES.get(f"{program.partition('.')[0]}.*")
+    return tuple(rule for rule in rules or () if not rule.words or rule.words[0] in ("*", first))
 
 
 def _verb(parts: _Parts, at: int) -> tuple[str, str, int]:

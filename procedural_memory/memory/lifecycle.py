@@ -5,15 +5,10 @@ from __future__ import annotations
 import time
 from typing import Final, get_args
 
-from procedural_memory.storage.base import Store, moment_start
+from procedural_memory.storage.base import HALF_LIFE, Store, moment_start
 from procedural_memory.types import PatternState
 
 __all__ = ["ARCHIVED_BELOW", "ESTABLISHED", "HALF_LIFE", "count_states", "memory_time", "state_of", "support_of"]
-
-HALF_LIFE: Final = 30 * 86_400.0
-"""Seconds in which the support of a pattern halves. A month: what comes every month, a release, stays active from its
-second time on; what was done twice and then no more is archived after two months, what was done a hundred times after
-eight."""
 
 ESTABLISHED: Final = 2
 """From so many sessions on a sequence is a workflow; a single one may be chance."""

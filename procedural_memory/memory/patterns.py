@@ -219,12 +219,23 @@ class PatternIndex:
         self._similarity = similarity
         self._kept = kept or similarity
 
-    def similar(self, templates: Sequence[str], k: int, threshold: float) -> list[SimilarPattern]:
-        """Return the `k` patterns most similar to `templates`, best first, none below `threshold`."""
+    def strangers(self, templates: Sequence[str]) -> list[str]:
+        """Return those of `templates` of which no pattern has the template nor the tool."""
+        newest = list(dict.fromkeys(templates[-MAX_QUERY:]))
+        known = self._store.template_ids(newest)
+        return [text for text in newest if text not in known and not self._store.patterns_with(index_keys(text), 1)]
+
+    def similar(
+        self, templates: Sequence[str], k: int, threshold: float, like: Sequence[str] = ()
+    ) -> list[SimilarPattern]:
+        """Return the `k` patterns most similar to `templates`, best first, none below `threshold`.
+
+        Patterns are looked for by what `templates` do, and by what templates `like` them do.
+        """
         from procedural_memory.memory.similarity import align
 
         query = templates[-MAX_QUERY:]
-        work = self._prepare(query, CANDIDATES, MAX_STEPS, self._similarity)
+        work = self._prepare(query, CANDIDATES, MAX_STEPS, self._similarity, like)
         if work is None:
             return []
         aligned = align(
@@ -296,10 +307,11 @@ class PatternIndex:
         candidates: int,
         most_steps: int,
         similarity: CommandSimilarity | KeptSimilarity,
+        like: Sequence[str] = (),
     ) -> _Aligned | None:
         import numpy as np
 
-        keys = [key for template in templates for key in index_keys(template)]
+        keys = [key for template in (*templates, *like) for key in index_keys(template)]
         # However many share its tools, the very same workflow is looked at first, where it is known.
         exact = pattern_row_id(pattern_id_of(templates))
         near = self._store.patterns_with(keys, candidates)

@@ -11,7 +11,7 @@ patterns.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple, TypeAlias
 from zlib import crc32
@@ -66,12 +66,11 @@ PREPARE: Final = 0.25  # weight of a command that only prepares the next one: `c
 RECENCY: Final = 0.6  # weight of each command of a context against the next newer one
 
 _DETAIL_BUCKETS: Final = 32
-_CAPACITY: Final = 16_384
-_ACTS: Final = 4
+_CAPACITY: Final = 65_536
+"""Of so many templates the features are kept, some 250 bytes each."""
 _UNIT: Final = 1 << 30  # scores are aligned in fixed point
-_COLUMNS: Final = (
-    "_identity", "_program", "_codes", "_sides", "_details", "_known", "_weight", "_share", "_flags", "_used",
-)  # fmt: skip
+_COLUMNS: Final = ("_first", "_count", "_identity", "_program", "_share", "_flags", "_used")
+_ACT_COLUMNS: Final = ("_codes", "_sides", "_details", "_known", "_weight")
 
 
 class Scale(NamedTuple):
@@ -155,13 +154,20 @@ class CommandSimilarity:
         alone counts.
     scale : Scale or callable returning one, optional
         The embedder's scale, see `measure_scale`; a callable is asked at each use. Default: that of MiniLM.
+    beside : CommandSimilarity, optional
+        One that compares the same templates with other vectors: what was read of them is kept once for both.
     """
 
-    def __init__(self, cosines: Cosines | None = None, scale: Scale | Callable[[], Scale | None] | None = None) -> None:
+    def __init__(
+        self,
+        cosines: Cosines | None = None,
+        scale: Scale | Callable[[], Scale | None] | None = None,
+        beside: CommandSimilarity | None = None,
+    ) -> None:
         self._cosines = cosines
         self._scale = scale
-        self._lock = threading.Lock()
-        self._features = _Features()
+        self._lock: threading.Lock = threading.Lock() if beside is None else beside._lock
+        self._features: _Features = _Features() if beside is None else beside._features
 
     def matrix(self, query: Sequence[str], others: Sequence[str]) -> Floats:
         """Return similarities of two lists of templates: float32 in 0..1, shape (len(query), len(others)).
@@ -296,17 +302,21 @@ class _Features:
 
     def _clear(self, size: int) -> None:
         self._slots: dict[str, int] = {}
-        self._codes = np.zeros((size, _ACTS, 5), dtype=np.int64)
-        self._sides = np.zeros((size, _ACTS, 2), dtype=np.int64)
-        self._details = np.zeros((size, _ACTS, _DETAIL_BUCKETS), dtype=np.float32)
-        self._known = np.zeros((size, _ACTS), dtype=np.bool_)
-        self._weight = np.zeros((size, _ACTS), dtype=np.float32)
+        self._clock = self._acts = 0
+        # Of each template; its acts stand from `_first` on in the other columns.
+        self._first = np.zeros(size, dtype=np.int64)
+        self._count = np.zeros(size, dtype=np.int64)
         self._share = np.zeros(size, dtype=np.float32)
         self._flags = np.zeros((size, 2), dtype=np.bool_)
         self._program = np.zeros(size, dtype=np.int64)
         self._identity = np.zeros(size, dtype=np.int64)
         self._used = np.zeros(size, dtype=np.int64)
-        self._clock = 0
+        # Of each act.
+        self._codes = np.zeros((size, 5), dtype=np.int64)
+        self._sides = np.zeros((size, 2), dtype=np.int64)
+        self._details = np.zeros((size, _DETAIL_BUCKETS), dtype=np.float32)
+        self._known = np.zeros(size, dtype=np.bool_)
+        self._weight = np.zeros(size, dtype=np.float32)
 
     def take(self, templates: Sequence[str]) -> _Batch:
         """Return the features of `templates`."""
@@ -323,13 +333,14 @@ class _Features:
         if len(templates) > _CAPACITY // 2:
             # More than the table is meant to hold: read them in a table of their own, which is then dropped.
             own = _Features()
-            return own, [own._add(t) if (s := own._slots.get(t)) is None else s for t in templates]
+            own._add(dict.fromkeys(templates))
+            return own, [own._slots[t] for t in templates]
         missing = {t for t in templates if t not in self._slots}
         if len(self._slots) + len(missing) > _CAPACITY:
             self._forget()
             missing = {t for t in templates if t not in self._slots}
-        for template in missing:
-            self._add(template)
+        if missing:
+            self._add(missing)
         slots = [self._slots[t] for t in templates]
         self._clock += 1
         self._used[slots] = self._clock
@@ -337,70 +348,106 @@ class _Features:
 
     def _gather(self, slots: list[int]) -> _Batch:
         rows = np.array(slots, dtype=np.int64)
-        weight = self._weight[rows]
-        present = weight > 0
-        counts = present.sum(axis=1)
-        owner, act = np.nonzero(present)
-        place = rows[owner]
+        starts, place = self._places(rows)
         return _Batch(
             identity=self._identity[rows],
             share=self._share[rows],
             forced=self._flags[rows, 0],
-            starts=np.concatenate(([0], np.cumsum(counts[:-1]))).astype(np.intp),
-            codes=self._codes[place, act],
-            sides=self._sides[place, act],
-            details=self._details[place, act],
-            known=self._known[place, act],
-            weight=weight[present],
+            starts=starts,
+            codes=self._codes[place],
+            sides=self._sides[place],
+            details=self._details[place],
+            known=self._known[place],
+            weight=self._weight[place],
         )
 
-    def _add(self, template: str) -> int:
-        slot = len(self._slots)
-        if slot == len(self._used):
-            for name in _COLUMNS:
-                old = getattr(self, name)
-                setattr(self, name, np.concatenate([old, np.zeros_like(old)]))
-        acts = read(template)
-        total = sum(act.weight for act in acts)
-        for i, act in enumerate(acts):
-            job = f"{act.family}\0{act.verb}\0{act.object}"
-            # A verb that is not named is shared by nobody.
-            self._codes[slot, i] = (
-                _code(act.program),
-                _code(act.family),
-                _code(act.verb) if act.verb else -1,
-                _code(job),
-                _code(act.object),
+    def _places(self, rows: NDArray[np.int64]) -> tuple[Indices, Indices]:
+        """Return where the acts of each of `rows` begin among theirs, and where all of them stand in the columns."""
+        counts = self._count[rows]
+        starts = np.concatenate(([0], np.cumsum(counts[:-1]))).astype(np.intp)
+        place = np.repeat(self._first[rows] - starts, counts) + np.arange(counts.sum())
+        return starts, place.astype(np.intp)
+
+    def _add(self, templates: Iterable[str]) -> None:
+        """Read templates that are not here, each once."""
+        codes: list[tuple[int, int, int, int, int]] = []
+        sides: list[tuple[int, int]] = []
+        of_acts: list[tuple[bool, float]] = []
+        details: list[tuple[int, float]] = []
+        columns: list[tuple[int, int, int, int, float, bool, bool]] = []
+        for slot, template in enumerate(templates, len(self._slots)):
+            acts = read(template)
+            heavy = [act for act in acts if act.weight >= 0.5]
+            main = heavy or acts
+            looks = all(act.verb in LOOKING for act in main)
+            columns.append(
+                (
+                    self._acts + len(codes),
+                    len(acts),
+                    hash(template),
+                    _code(main[0].program),
+                    LOOK if looks else 1.0 if heavy else PREPARE,
+                    any(act.forced for act in acts),
+                    not all(act.known for act in heavy),
+                )
             )
-            self._sides[slot, i] = _SIDES.get(act.effect, (0, 0))
-            self._known[slot, i] = act.known
-            self._weight[slot, i] = act.weight / total
-            row = self._details[slot, i]
-            for detail in act.details:
-                row[_code(detail) % _DETAIL_BUCKETS] += 1.0 if detail[0] == "-" else 0.5
-            length = float(np.sqrt(row @ row))
-            if length:
-                row /= length
-            else:
-                row[_DETAIL_BUCKETS - 1] = 1.0
-        heavy = [act for act in acts if act.weight >= 0.5]
-        self._program[slot] = _code((heavy or acts)[0].program)
-        looks = all(act.verb in LOOKING for act in heavy or acts)
-        self._share[slot] = LOOK if looks else 1.0 if heavy else PREPARE
-        self._flags[slot] = any(act.forced for act in acts), not all(act.known for act in heavy)
-        self._identity[slot] = hash(template)
-        self._slots[template] = slot
-        return slot
+            self._slots[template] = slot
+            total = sum(act.weight for act in acts)
+            for act in acts:
+                for detail in act.details:
+                    bucket = _code(detail) % _DETAIL_BUCKETS
+                    details.append((len(codes) * _DETAIL_BUCKETS + bucket, 1.0 if detail[0] == "-" else 0.5))
+                codes.append(
+                    (
+                        _code(act.program),
+                        _code(act.family),
+                        _code(act.verb) if act.verb else -1,  # a verb that is not named is shared by nobody
+                        _code(f"{act.family}\0{act.verb}\0{act.object}"),
+                        _code(act.object),
+                    )
+                )
+                sides.append(_SIDES.get(act.effect, (0, 0)))
+                of_acts.append((act.known, act.weight / total))
+        self._grow(_COLUMNS, len(self._slots))
+        self._grow(_ACT_COLUMNS, self._acts + len(codes))
+        new = slice(len(self._slots) - len(columns), len(self._slots))
+        first, count, identity, program, share, forced, strange = zip(*columns, strict=True)
+        self._first[new], self._count[new], self._identity[new] = first, count, identity
+        self._program[new], self._share[new] = program, share
+        self._flags[new, 0], self._flags[new, 1] = forced, strange
+        new = slice(self._acts, self._acts + len(codes))
+        self._codes[new], self._sides[new] = codes, sides
+        self._known[new], self._weight[new] = zip(*of_acts, strict=True)
+        rows = np.zeros((len(codes), _DETAIL_BUCKETS), dtype=np.float32)
+        if details:
+            where, amount = zip(*details, strict=True)
+            np.add.at(rows.reshape(-1), np.array(where), np.array(amount, dtype=np.float32))
+        lengths = np.sqrt((rows * rows).sum(axis=1))
+        rows[lengths == 0, _DETAIL_BUCKETS - 1] = lengths[lengths == 0] = 1.0
+        self._details[new] = rows / lengths[:, None]
+        self._acts += len(codes)
+
+    def _grow(self, columns: Sequence[str], size: int) -> None:
+        for name in columns:
+            old = getattr(self, name)
+            if size > len(old):
+                new = np.zeros((max(size, 2 * len(old)), *old.shape[1:]), dtype=old.dtype)
+                new[: len(old)] = old
+                setattr(self, name, new)
 
     def _forget(self) -> None:
         """Drop the half that was used longest ago."""
         order = np.argsort(-self._used[: len(self._slots)], kind="stable")[: len(self._slots) // 2]
         names = list(self._slots)
-        for name in _COLUMNS:
-            old = getattr(self, name)
-            new = np.zeros_like(old)
-            new[: len(order)] = old[order]
-            setattr(self, name, new)
+        starts, place = self._places(order)
+        for columns, kept in ((_COLUMNS, order), (_ACT_COLUMNS, place)):
+            for name in columns:
+                old = getattr(self, name)
+                new = np.zeros_like(old)
+                new[: len(kept)] = old[kept]
+                setattr(self, name, new)
+        self._first[: len(order)] = starts
+        self._acts = len(place)
         self._slots = {names[slot]: i for i, slot in enumerate(order)}
 
 

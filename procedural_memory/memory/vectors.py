@@ -10,10 +10,11 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from procedural_memory.errors import EmbeddingError, ModelFormatError
+from procedural_memory.memory.nearest import EXACT, NearestIndex, usearch_installed
 from procedural_memory.storage.base import Store
 
 if TYPE_CHECKING:
@@ -29,6 +30,10 @@ NEIGHBOURS = 20
 """How many nearest templates are stored with a template."""
 
 _BATCH = 256
+_WIDE = 64
+"""How many nearest templates of a new one may take it into their lists, where not all are compared."""
+_LIKE = 5
+_FEW = 16
 _CACHED = 20_000
 _QUERIES = 4_096
 _PATIENCE = 2.0
@@ -65,7 +70,8 @@ class VectorIndex:
         self._pending = False
         self._closed = False
         self._scale: Scale | None = None
-        self._cache: dict[int, NDArray[np.float32]] = {}
+        self._index = NearestIndex(store)
+        self._cache = _Kept(None)
         self._queries: dict[str, NDArray[np.float32]] = {}
         self._held: tuple[int | None, NDArray[np.int64], NDArray[np.float32]] | None = None
         self.problem: str | None = None
@@ -123,37 +129,21 @@ class VectorIndex:
             return []
         return self._store.neighbours(self._fingerprint, template)
 
-    def stored(self, templates: Sequence[str]) -> dict[str, NDArray[np.float32]]:
-        """Return the stored vectors of `templates`, without embedding anything."""
-        import numpy as np
-
-        if self._fingerprint is None:
-            return {}
-        ids = self._store.template_ids(templates)
-        cache = self._cache
-        if lacking := [number for number in ids.values() if number not in cache]:
-            if len(cache) > _CACHED:
-                cache = self._cache = {}
-                lacking = list(ids.values())
-            for number, data in self._store.vectors_of(self._fingerprint, lacking).items():
-                cache[number] = np.frombuffer(data, dtype=np.float32)
-        return {text: cache[number] for text, number in ids.items() if number in cache}
-
-    def stored_cosines(self, first: Sequence[str], second: Sequence[str]) -> NDArray[np.float32]:
-        """Return cosines of two lists of templates from stored vectors; NaN where one is missing.
+    def stored_cosines(self, first: Sequence[str], second: Sequence[str]) -> NDArray[np.float32] | None:
+        """Return cosines of two lists of templates from stored vectors; NaN where one is missing, None where all are.
 
         Returns
         -------
         ndarray of float32, shape (len(first), len(second))
         """
-        return _cosines(self.stored([*first, *second]), first, second)
+        return self._cosines(first, second, {})
 
     def prepare(self, templates: Sequence[str]) -> None:
         """Make the vectors of a query that are not stored; call it without holding any lock, it may take its time."""
         if self._embedder is None:
             return
-        known = self.stored(templates).keys() | self._queries.keys()
-        if lacking := [text for text in dict.fromkeys(templates) if text not in known]:
+        there = self._read(templates)
+        if lacking := [text for text in there.lacking(dict.fromkeys(templates)) if text not in self._queries]:
             try:
                 with self._work:
                     made = dict(zip(lacking, self._embed(lacking), strict=True))
@@ -163,11 +153,66 @@ class VectorIndex:
             # Replaced, not changed: another thread may be reading it.
             self._queries = made if len(self._queries) > _QUERIES else {**self._queries, **made}
 
-    def prepared_cosines(self, first: Sequence[str], second: Sequence[str]) -> NDArray[np.float32]:
+    def like(self, templates: Sequence[str]) -> list[str]:
+        """Return the templates that are nearest to those of a query that are not known; call it after `prepare`, and
+        like it without holding any lock."""
+        import numpy as np
+
+        made, scale = self._queries, self.scale()
+        rows = [made[text] for text in templates if text in made]
+        if not rows or scale is None or self._fingerprint is None:
+            return []
+        with self._work:
+            queries, generation = np.stack(rows), self._store.meta("generation")
+            if self._many():
+                lists = self._index.search(self._fingerprint, queries, _LIKE)
+            else:
+                ids, held = self._matrix((), generation)
+                cosines = queries @ held.T if len(ids) else np.empty((len(rows), 0), dtype=np.float32)
+                best = np.argsort(-cosines, axis=1, kind="stable")[:, :_LIKE]
+                lists = [
+                    list(zip(ids[places].tolist(), row[places].tolist(), strict=True))
+                    for row, places in zip(cosines, best, strict=True)
+                ]
+        near = dict.fromkeys(number for pairs in lists for number, cosine in pairs if cosine > scale.low)
+        return self._store.template_texts(list(near))
+
+    def _many(self) -> bool:
+        """Whether there are too many vectors to compare all of them, and an index may be had."""
+        return self._store.count_vectors(self._fingerprint or "") > EXACT and usearch_installed()
+
+    def prepared_cosines(self, first: Sequence[str], second: Sequence[str]) -> NDArray[np.float32] | None:
         """As `stored_cosines`, with the vectors made by `prepare`."""
-        queries = self._queries
-        have = {text: queries[text] for text in (*first, *second) if text in queries}
-        return _cosines({**have, **self.stored([*first, *second])}, first, second)
+        return self._cosines(first, second, self._queries)
+
+    def _cosines(
+        self, first: Sequence[str], second: Sequence[str], made: Mapping[str, NDArray[np.float32]]
+    ) -> NDArray[np.float32] | None:
+        import numpy as np
+
+        kept = self._read([*first, *second])
+        left, right = kept.take(first, made), kept.take(second, made)
+        if left is None or right is None:
+            return None
+        # For a few rows BLAS takes longer to hand the work to its threads than to do it.
+        if len(left) <= _FEW:
+            return np.stack([right @ row for row in left])
+        cosines: NDArray[np.float32] = left @ right.T
+        return cosines
+
+    def _read(self, templates: Sequence[str]) -> _Kept:
+        """Return the vectors that are kept, with those of `templates` that are stored."""
+        kept, generation = self._cache, self._store.meta("generation")
+        lacking = kept.lacking(templates)
+        if kept.generation != generation or len(kept) + len(lacking) > _CACHED:
+            # Put in place of the other one, which another thread may be reading.
+            kept = self._cache = _Kept(generation)
+            lacking = list(templates)
+        if self._fingerprint is not None and lacking:
+            numbers = self._store.template_ids(lacking)
+            stored = self._store.vectors_of(self._fingerprint, list(numbers.values()))
+            kept.add({text: stored[number] for text, number in numbers.items() if number in stored})
+        return kept
 
     def restore(self, vectors: Mapping[str, Mapping[str, bytes]]) -> None:
         """Take over cached vectors of the space in use, for templates that are known; what is no vector is left."""
@@ -196,7 +241,8 @@ class VectorIndex:
 
     def reset(self) -> None:
         """Drop what is cached of the store, after templates were dropped from it."""
-        self._cache, self._queries = {}, {}
+        self._index.drop()
+        self._cache, self._queries = _Kept(None), {}
         self._held = None
 
     # -- the work
@@ -297,6 +343,8 @@ class VectorIndex:
         import numpy as np
 
         assert self._fingerprint is not None
+        if self._many():
+            return self._nearly_nearest(new)
         ids, rows = self._matrix(new, generation)
         is_new = np.isin(ids, new)
         fresh, old = np.flatnonzero(is_new), np.flatnonzero(~is_new)
@@ -316,6 +364,28 @@ class VectorIndex:
             for row, column in zip(*np.nonzero(cosines[:, old] > floors), strict=True):
                 pair = (int(ids[block[row]]), float(cosines[row, old[column]]))
                 entering.setdefault(int(ids[old[column]]), []).append(pair)
+        return lists, entering
+
+    def _nearly_nearest(self, new: Sequence[int]) -> tuple[_Lists, _Lists]:
+        """As `_nearest`, by the approximate index: a template is taken into the lists of those that are near to it."""
+        import numpy as np
+
+        assert self._fingerprint is not None
+        lists: _Lists = {}
+        entering: _Lists = {}
+        fresh = set(new)
+        self._held = None
+        for begin in range(0, len(new), _BATCH):
+            stored = self._store.vectors_of(self._fingerprint, new[begin : begin + _BATCH])
+            if not stored:
+                continue
+            rows = np.frombuffer(b"".join(stored.values()), dtype=np.float32).reshape(len(stored), -1)
+            for number, found in zip(stored, self._index.search(self._fingerprint, rows, _WIDE), strict=True):
+                pairs = [pair for pair in found if pair[0] != number]
+                lists[number] = pairs[:NEIGHBOURS]
+                for other, cosine in pairs:
+                    if other not in fresh:
+                        entering.setdefault(other, []).append((number, cosine))
         return lists, entering
 
     def _matrix(self, new: Sequence[int], generation: int | None) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
@@ -339,14 +409,64 @@ class VectorIndex:
         return ids, rows
 
 
-def _cosines(
-    have: Mapping[str, NDArray[np.float32]], first: Sequence[str], second: Sequence[str]
-) -> NDArray[np.float32]:
-    import numpy as np
+class _Kept:
+    """Vectors of templates, kept as the rows of one matrix: those of a thousand are had in one go.
 
-    if not have:
-        return np.full((len(first), len(second)), np.nan, dtype=np.float32)
-    void = np.full(len(next(iter(have.values()))), np.nan, dtype=np.float32)
-    left = np.stack([have.get(text, void) for text in first])
-    right = np.stack([have.get(text, void) for text in second])
-    return np.asarray(left @ right.T, dtype=np.float32)
+    Parameters
+    ----------
+    generation : int or None
+        Of the store, within which no template goes.
+    """
+
+    def __init__(self, generation: int | None) -> None:
+        self.generation = generation
+        self._lock = threading.Lock()
+        self._places: dict[str, int] = {}
+        self._rows: NDArray[np.float32] | None = None
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def lacking(self, templates: Iterable[str]) -> list[str]:
+        """Return those of the templates that are not here."""
+        places = self._places
+        return [text for text in templates if text not in places]
+
+    def add(self, vectors: Mapping[str, bytes]) -> None:
+        """Keep vectors as they are stored."""
+        import numpy as np
+
+        with self._lock:  # two threads may have read the same ones
+            new = {text: data for text, data in vectors.items() if text not in self._places}
+            if not new:
+                return
+            added = np.frombuffer(b"".join(new.values()), dtype=np.float32).reshape(len(new), -1)
+            used = len(self._places)
+            if self._rows is None:
+                self._rows = np.empty((256, added.shape[1]), dtype=np.float32)
+            if used + len(new) > len(self._rows):
+                grown = np.empty((max(2 * len(self._rows), used + len(new)), self._rows.shape[1]), dtype=np.float32)
+                grown[:used] = self._rows[:used]
+                self._rows = grown
+            self._rows[used : used + len(new)] = added
+            self._places.update(zip(new, range(used, used + len(new)), strict=True))
+
+    def take(self, templates: Sequence[str], made: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32] | None:
+        """Return vectors; those `made` where there is none, NaN where that is not either; None where all would be."""
+        import numpy as np
+
+        get = self._places.get
+        places = np.array([get(text, -1) for text in templates], dtype=np.intp)
+        missing = np.flatnonzero(places < 0).tolist()
+        more = {place: vector for place in missing if (vector := made.get(templates[place])) is not None}
+        rows = self._rows
+        if rows is None:
+            if not more:
+                return None
+            taken = np.full((len(templates), len(next(iter(more.values())))), np.nan, dtype=np.float32)
+        else:
+            taken = rows[places]
+            taken[missing] = np.nan
+        for place, vector in more.items():
+            taken[place] = vector
+        return taken

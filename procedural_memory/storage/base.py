@@ -7,12 +7,13 @@ state, so that a merge equals learning the union and a rebuild equals what was t
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeAlias
 
 from procedural_memory.storage.identity import MOMENT, digest_of, hash64, moment
 from procedural_memory.types import Command, Outcome, Verdict
@@ -24,9 +25,11 @@ if TYPE_CHECKING:
 __all__ = [
     "BEST_VALUES",
     "FOLLOWERS",
+    "HALF_LIFE",
     "IMPORTED",
     "RECENT",
     "START",
+    "Bounds",
     "Context",
     "Course",
     "Delta",
@@ -45,9 +48,11 @@ __all__ = [
     "moment",
     "moment_start",
     "pattern_row_id",
+    "pattern_size",
     "recent_templates",
     "session_digest",
     "text_id",
+    "usefulness",
 ]
 
 START = ""
@@ -61,6 +66,11 @@ FOLLOWERS = 64
 
 IMPORTED = "import "
 """What the names of the settings begin with that say how far histories were read."""
+
+HALF_LIFE: Final = 30 * 86_400.0
+"""Seconds in which the support of a pattern halves. A month: what comes every month, a release, stays active from its
+second time on; what was done twice and then no more is archived after two months, what was done a hundred times after
+eight."""
 
 _ID = struct.Struct(">q")
 _RECENT_ID = struct.Struct(f">{MOMENT.size}xq")
@@ -258,6 +268,31 @@ class PatternCounts:
     def confidence(self) -> float:
         """Posterior mean of the success rate under a Beta(1, 1) prior."""
         return (self.success + 1) / (self.success + self.failure + 2)
+
+
+class Bounds(NamedTuple):
+    """How many patterns are in use at most, and how many bytes they take (`pattern_size`); None: any number."""
+
+    patterns: int | None = None
+    size: int | None = None
+
+    def hold(self, patterns: int, size: int) -> bool:
+        """Return whether so many patterns that take so many bytes keep within the bounds."""
+        return (self.patterns is None or patterns <= self.patterns) and (self.size is None or size <= self.size)
+
+
+def usefulness(success: int, failure: int, unknown: int, newest: bytes) -> float:
+    """Return what a pattern is worth, to be compared with others: the logarithm of its support, at whatever time.
+
+    Its sessions, halved for every `HALF_LIFE` since the newest one; one of unknown outcome counts half, one that failed
+    a quarter. Another session never makes a pattern worth less.
+    """
+    return math.log2(success + unknown / 2 + failure / 4) + moment_start(newest) / HALF_LIFE
+
+
+def pattern_size(steps: int, example: int, keys: int) -> int:
+    """Return how many bytes a pattern of so many steps, bytes of its example and keys takes in a store, about."""
+    return 200 + 9 * steps + example + 30 * keys
 
 
 @dataclass(slots=True)
@@ -490,6 +525,17 @@ class Store(Protocol):
         """
         ...
 
+    def bound_patterns(self, bounds: Bounds) -> None:
+        """Keep within bounds from now on, whoever writes: the most useful patterns are in use (`usefulness`; of two
+        that are worth the same that of the greater id), as many as fit, up to the first that does not. The others are
+        kept on the shelf with their counts, and are in use again when they are worth more. A pattern that does not fit
+        by itself never is."""
+        ...
+
+    def bounds(self) -> Bounds:
+        """Return what the patterns are kept within."""
+        ...
+
     def template_ids(self, templates: Iterable[str]) -> dict[str, int]:
         """Return the ids of those `templates` that were counted."""
         ...
@@ -575,7 +621,7 @@ class Store(Protocol):
         ...
 
     def totals(self) -> dict[str, int]:
-        """Return the sizes shown by ``stats()``."""
+        """Return the sizes shown by ``stats()``; of patterns on the shelf only how many there are."""
         ...
 
     # -- vectors
@@ -597,6 +643,10 @@ class Store(Protocol):
 
     def vectors(self, fingerprint: str) -> Iterator[tuple[int, bytes]]:
         """Yield (template id, float32 bytes) in id order."""
+        ...
+
+    def vector_ids(self, fingerprint: str) -> list[int]:
+        """Return the ids of the templates that have a vector of this fingerprint."""
         ...
 
     def count_vectors(self, fingerprint: str) -> int:

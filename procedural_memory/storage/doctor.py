@@ -381,6 +381,8 @@ class _Inside:
                     rows = self._db.execute(f"SELECT * FROM {table}")
                     marks = ",".join("?" * len(rows.description))
                     fresh._db.executemany(f"INSERT INTO {table} VALUES ({marks})", rows)
+                if kept := self._one("SELECT value FROM meta WHERE key = 'bounds'"):
+                    fresh.set_meta("bounds", kept[0])
             derive(fresh)
             differ = []
             for table, columns in _DERIVED.items():

@@ -13,6 +13,11 @@ from typing import Final
 
 __all__ = ["FIRST_TABLES", "LOG_TABLES", "VERSION", "migrate", "tables_of", "version_of"]
 
+_VECTOR: Final = """
+CREATE TABLE vector(  -- with a rowid, unlike the rest: so long a row would overflow the page of a key
+    template INTEGER NOT NULL, fingerprint TEXT NOT NULL, data BLOB NOT NULL, PRIMARY KEY(fingerprint, template));
+"""
+
 MIGRATIONS: Final = (
     # 1
     """
@@ -48,8 +53,21 @@ MIGRATIONS: Final = (
     CREATE INDEX again_session ON again(session) WHERE step = -1;
     CREATE INDEX log_told ON log(timestamp) WHERE source IS NOT NULL AND timestamp IS NOT NULL;
     """,
-    # 6: of what is derived only
-    "",
+    # 6: where bounds are set, what patterns in use are worth, and the patterns that are not; vectors laid out anew
+    f"""
+    CREATE TABLE rank(pattern INTEGER PRIMARY KEY, worth REAL NOT NULL, size INTEGER NOT NULL, keys BLOB NOT NULL);
+    CREATE INDEX rank_worth ON rank(worth, pattern);
+    CREATE TABLE shelf(
+        id INTEGER PRIMARY KEY, pattern_id TEXT NOT NULL UNIQUE, templates BLOB NOT NULL, success INTEGER NOT NULL,
+        failure INTEGER NOT NULL, unknown INTEGER NOT NULL, duration_ms INTEGER NOT NULL, timed INTEGER NOT NULL,
+        newest BLOB NOT NULL, example TEXT NOT NULL, worth REAL NOT NULL, size INTEGER NOT NULL, keys BLOB NOT NULL);
+    CREATE INDEX shelf_worth ON shelf(worth, id);
+    CREATE TABLE IF NOT EXISTS vector(template, fingerprint, data);
+    ALTER TABLE vector RENAME TO vector_before;
+    {_VECTOR}
+    INSERT INTO vector SELECT template, fingerprint, data FROM vector_before;
+    DROP TABLE vector_before;
+    """,
 )
 """What makes a log of version n - 1 one of version n. Steps are never changed, only added."""
 
@@ -58,8 +76,7 @@ VERSION: Final = len(MIGRATIONS)
 DERIVED_SINCE: Final = 3
 """The version in which the form or the meaning of what is derived last changed."""
 
-DERIVED_SCHEMA: Final = """
-CREATE TABLE context(
+DERIVED_SCHEMA: Final = f"""{_VECTOR}CREATE TABLE context(
     key INTEGER PRIMARY KEY, head INTEGER, total INTEGER NOT NULL, recent BLOB NOT NULL DEFAULT x'');
 CREATE INDEX context_head ON context(head) WHERE head IS NOT NULL;
 CREATE TABLE follower(
@@ -82,9 +99,6 @@ CREATE TABLE pattern(
     failure INTEGER NOT NULL, unknown INTEGER NOT NULL, duration_ms INTEGER NOT NULL, timed INTEGER NOT NULL,
     newest BLOB NOT NULL, example TEXT NOT NULL);
 CREATE TABLE posting(key INTEGER NOT NULL, pattern INTEGER NOT NULL, PRIMARY KEY(key, pattern)) WITHOUT ROWID;
-CREATE TABLE vector(
-    template INTEGER NOT NULL, fingerprint TEXT NOT NULL, data BLOB NOT NULL,
-    PRIMARY KEY(fingerprint, template)) WITHOUT ROWID;
 CREATE TABLE neighbour(
     template INTEGER NOT NULL, fingerprint TEXT NOT NULL, data BLOB NOT NULL,
     PRIMARY KEY(fingerprint, template)) WITHOUT ROWID;

@@ -12,7 +12,6 @@ Concurrency contract
 
 from __future__ import annotations
 
-import heapq
 import json
 import logging
 import math
@@ -33,6 +32,7 @@ from procedural_memory.storage.append import spooled, take_in, tidy
 from procedural_memory.storage.base import (
     BEST_VALUES,
     FOLLOWERS,
+    Bounds,
     Context,
     Course,
     Delta,
@@ -54,6 +54,7 @@ from procedural_memory.storage.base import (
 )
 from procedural_memory.storage.files import hold, make_private, missing_bytes, release, side_files
 from procedural_memory.storage.migrations import FIRST_TABLES, VERSION, migrate, tables_of, version_of
+from procedural_memory.storage.shelf import keep_within, put_anew, take_back
 from procedural_memory.types import Command, Durability, Outcome, Verdict
 
 if TYPE_CHECKING:
@@ -71,7 +72,20 @@ _ASK_AGAIN = 10
 _BREATH = 0.001
 """Seconds before it does, for there are locks that SQLite does not wait for."""
 
-_DERIVED = ("context", "follower", "value", "place", "rule", "shown", "course", "pattern", "posting", "again")
+_DERIVED = (
+    "context",
+    "follower",
+    "value",
+    "place",
+    "rule",
+    "shown",
+    "course",
+    "pattern",
+    "posting",
+    "rank",
+    "shelf",
+    "again",
+)
 _UNIGRAM = context_key(())
 _NO_VECTOR = (
     "WHERE f.context = ? AND NOT EXISTS (SELECT 1 FROM vector v WHERE v.fingerprint = ? AND v.template = f.template)"
@@ -165,7 +179,7 @@ class SQLiteStore:
         self._shown: dict[int, ShownCounts | None] = {}
         self._all_shown = False
         self._counted: set[int] = set()
-        self._postings: dict[int, tuple[int, tuple[int, ...]]] = {}
+        self._postings: dict[int, tuple[int, NDArray[np.int64]]] = {}
         self._pattern_counts: dict[int, PatternCounts | None] = {}
         self._pattern_templates: dict[int, NDArray[np.int64]] = {}
         self._data_version = 0
@@ -756,6 +770,7 @@ class SQLiteStore:
             self.set_meta("derived", 0)
             self.set_meta("derived_feedback", 0)
             self.set_meta("superseded", 0)
+            self.set_meta("in_use", None)
             for counter in ("generation", "courses"):
                 self.set_meta(counter, (self.meta(counter) or 0) + 1)
 
@@ -808,8 +823,29 @@ class SQLiteStore:
                 self._apply_pattern(row)
                 for key in row.keys:
                     self._postings.pop(key, None)
+            bounds = self.bounds() if delta.patterns else Bounds()
+            if bounds != Bounds():
+                changed = {pattern_row_id(row.pattern_id): row.keys for row in delta.patterns.values()}
+                for number, *keys in keep_within(self._db, bounds, changed):
+                    self._pattern_counts.pop(number, None)
+                    self._pattern_templates.pop(number, None)
+                    for key in keys:
+                        self._postings.pop(key, None)
             self.set_meta("derived", upto)
             return news
+
+    def bound_patterns(self, bounds: Bounds) -> None:
+        """Keep the most useful patterns in use from now on, within bounds; the others are put on the shelf."""
+        if bounds != self.bounds():
+            with self.transaction():
+                self.set_meta("bounds", json.dumps(bounds))
+                put_anew(self._db, bounds)
+                self._drop_read()
+
+    def bounds(self) -> Bounds:
+        """Return what the patterns are kept within."""
+        kept = self.meta("bounds")
+        return Bounds() if kept is None else Bounds(*json.loads(kept))
 
     def _merged_recent(self, delta: Delta) -> dict[int, bytes]:
         """Return the newest followers of contexts, those of a delta merged into those stored."""
@@ -908,6 +944,7 @@ class SQLiteStore:
     def _apply_pattern(self, row: PatternRow) -> None:
         execute = self._db.execute
         self._pattern_counts.pop(pattern_row_id(row.pattern_id), None)
+        take_back(self._db, pattern_row_id(row.pattern_id))
         known = execute("SELECT id, newest FROM pattern WHERE pattern_id = ?", (row.pattern_id,)).fetchone()
         counts = (row.success, row.failure, row.unknown, row.duration_ms, row.timed)
         if known is None:
@@ -1070,26 +1107,31 @@ class SQLiteStore:
 
     def patterns_with(self, keys: Sequence[int], limit: int) -> list[int]:
         """Return at most `limit` ids of patterns that hold most of `keys`, rare keys weighing more, best first."""
+        import numpy as np
+
         # A key that more patterns share than are read says little about any of them.
         read = max(_POSTINGS_READ, 4 * limit)
-        scores: dict[int, float] = {}
-        for key in dict.fromkeys(keys):
-            rows = self._posting(key, read)
-            weight = 1.0 / math.log(2 + len(rows))
-            for pattern in rows:
-                scores[pattern] = scores.get(pattern, 0.0) + weight
-        ranked = heapq.nlargest(limit, [(score, pattern) for pattern, score in scores.items()])
-        return [pattern for _, pattern in ranked]
+        lists = [self._posting(key, read) for key in dict.fromkeys(keys)]
+        if not lists:
+            return []
+        patterns, which = np.unique(np.concatenate(lists), return_inverse=True)
+        weights = np.repeat([1.0 / math.log(2 + len(rows)) for rows in lists], [len(rows) for rows in lists])
+        scores = np.bincount(which, weights, len(patterns))
+        ranked: list[int] = patterns[np.lexsort((patterns, scores))[: -limit - 1 : -1]].tolist()
+        return ranked
 
-    def _posting(self, key: int, limit: int) -> tuple[int, ...]:
+    def _posting(self, key: int, limit: int) -> NDArray[np.int64]:
         """Return the newest ids, as numbers, of patterns that hold a key."""
+        import numpy as np
+
         with self._lock:
             known = self._postings.get(key)
             if known is None or known[0] < limit:
                 if len(self._postings) >= _POSTINGS:
                     self._postings.clear()
                 sql = "SELECT pattern FROM posting WHERE key = ? ORDER BY pattern DESC LIMIT ?"
-                known = self._postings[key] = limit, tuple([number for (number,) in self._all(sql, (key, limit))])
+                rows = self._all(sql, (key, limit))
+                known = self._postings[key] = limit, np.fromiter(chain.from_iterable(rows), np.int64, len(rows))
             return known[1][:limit]
 
     def pattern_templates(self, ids: Sequence[int]) -> Iterator[tuple[int, NDArray[np.int64]]]:
@@ -1173,6 +1215,7 @@ class SQLiteStore:
                 "SELECT count(*) - (SELECT count(*) FROM again WHERE step >= 0) FROM log WHERE step >= 0"
             ),
             "pattern_count": "SELECT count(*) FROM pattern",
+            "shelved_pattern_count": "SELECT count(*) FROM shelf",
             "template_count": "SELECT count(*) FROM follower WHERE context = ?",
             "graph_edge_count": (
                 "SELECT count(*) FROM follower f JOIN context c ON c.key = f.context WHERE c.head NOT NULL"
@@ -1226,6 +1269,10 @@ class SQLiteStore:
         yield from self._all(
             "SELECT template, data FROM vector WHERE fingerprint = ? ORDER BY template", (fingerprint,)
         )
+
+    def vector_ids(self, fingerprint: str) -> list[int]:
+        """Return the ids of the templates that have a vector of this fingerprint."""
+        return [number for (number,) in self._all("SELECT template FROM vector WHERE fingerprint = ?", (fingerprint,))]
 
     def count_vectors(self, fingerprint: str) -> int:
         """Return how many vectors of this fingerprint there are."""

@@ -287,8 +287,9 @@ def test_arguments_may_tell_the_opposite(first: str, second: str) -> None:
     assert of(first, second) == 0.0
 
 
-def test_features_stay_bounded_and_survive_forgetting() -> None:
+def test_features_stay_bounded_and_survive_forgetting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Many more templates than are kept, also in one call: the same similarities, bounded memory."""
+    monkeypatch.setattr("procedural_memory.memory.similarity._CAPACITY", 16_384)
     similarity = CommandSimilarity()
     verbs = ("build", "test", "remove", "push", "list")
     for begin in range(0, 40_000, 2_000):
@@ -302,6 +303,18 @@ def test_features_stay_bounded_and_survive_forgetting() -> None:
     assert scores[-2] == of("npm ci", "yarn install")
     assert scores[-1] == 1.0
     assert len(similarity._features._slots) <= 16_384
+
+
+def test_two_similarities_may_share_what_they_read() -> None:
+    """Beside one another they give what each gives alone."""
+    near = CommandSimilarity(
+        lambda first, second: np.ones((len(first), len(second)), dtype=np.float32), Scale(0.0, 1.0)
+    )
+    beside = CommandSimilarity(beside=near)
+    query, others = ["frob build", "make && cd <FILE>"], ["cargo build", "cd <FILE>", "make"]
+    np.testing.assert_array_equal(beside.matrix(query, others), SIMILARITY.matrix(query, others))
+    assert (near.matrix(query, others) > beside.matrix(query, others)).any()
+    assert len(near._features._slots) == 5
 
 
 def test_what_is_kept_is_what_is_worked_out_anew() -> None:

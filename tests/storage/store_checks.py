@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,6 +13,7 @@ import pytest
 from procedural_memory.storage.base import (
     BEST_VALUES,
     RECENT,
+    Bounds,
     Course,
     Delta,
     FeedbackRow,
@@ -20,6 +22,7 @@ from procedural_memory.storage.base import (
     Store,
     context_key,
     moment,
+    pattern_size,
 )
 from procedural_memory.types import Command
 
@@ -470,6 +473,7 @@ def check_vectors_are_kept_apart_by_space(store: Store) -> None:
     assert store.count_missing("one") == 0
     assert store.count_missing("two") == 1
     assert list(store.vectors("one")) == [(number, b"\0\0\x80?")]
+    assert (store.vector_ids("one"), store.vector_ids("two")) == ([number], [])
     assert store.vectors_of("two", [number]) == {}
     assert store.unlinked("one") == [number]
     store.put_neighbours("one", {number: [(number, 0.5), (8, -1.0)], 9: [(number, 1.0)]})
@@ -489,6 +493,45 @@ def check_settings_are_kept(store: Store) -> None:
     store.set_meta("imports", "2")
     store.clear_meta("import ")
     assert [store.meta(name) for name in ("import a", "imports", "colour")] == [None, "2", math.pi]
+
+
+def check_patterns_keep_within_bounds(store: Store) -> None:
+    """The most useful ones are in use; the others are found by nothing, and come back with their counts."""
+
+    def learn(name: str, start: float, keys: frozenset[int]) -> None:
+        delta = Delta()
+        when = moment(start, "s", 0)
+        delta.patterns[name] = PatternRow(name, ("a", name), keys, success=1, newest=when, example=("a", name))
+        store.apply(delta, 0)
+
+    assert store.bounds() == Bounds()
+    for number in range(4):
+        learn(f"p{number}", 1e9 + number, frozenset({1, 10 + number}))
+    assert len(store.patterns_with([1], 9)) == 4
+    store.bound_patterns(Bounds(patterns=2))
+    assert store.bounds() == Bounds(patterns=2)
+    assert store.pattern_ids() == ["p2", "p3"]
+    assert (store.totals()["pattern_count"], store.totals()["shelved_pattern_count"]) == (2, 2)
+    assert len(store.patterns_with([1], 9)) == 2
+    assert store.patterns_with([10], 9) == []
+    assert store.pattern("p0") is None
+    learn("p0", 1e9 + 9, frozenset({1, 10}))
+    row = store.pattern("p0")
+    assert row is not None
+    assert (row.success, row.newest) == (2, moment(1e9 + 9, "s", 0))
+    assert store.pattern_ids() == ["p0", "p3"]
+    assert store.patterns_with([10], 9) == [row.id]
+    one = pattern_size(2, len(json.dumps(["a", "p0"])), 2)
+    store.bound_patterns(Bounds(size=3 * one + 1))
+    assert store.pattern_ids() == ["p0", "p2", "p3"]
+    store.reset_derived()
+    assert store.totals()["shelved_pattern_count"] == 0
+    learn("p1", 1e9, frozenset({1}))
+    assert store.pattern_ids() == ["p1"]
+    store.bound_patterns(Bounds(size=one - 200))
+    assert store.pattern_ids() == []
+    store.bound_patterns(Bounds())
+    assert store.pattern_ids() == ["p1"]
 
 
 CHECKS = [check for name, check in sorted(globals().items()) if name.startswith("check_")]
