@@ -215,6 +215,7 @@ def index_row(folder: Path, size: int, count: int) -> str:
             ids = store.template_ids(templates)
             store.put_vectors("v", {ids[text]: row.tobytes() for text, row in zip(templates, rows, strict=True)})
         index = NearestIndex(store)
+        index.drop()  # one that was kept
         built = took(lambda: index.search("v", rows[:1], 1)).wall
         opened = took(lambda: NearestIndex(store).search("v", rows[:1], 1)).wall
         chosen = np.random.default_rng(3).choice(size, count, replace=False)
