@@ -36,8 +36,10 @@ EXACT: Final = 100_000
 
 _TAIL, _SHARE = 5_000, 0.05
 """So many vectors, and so large a part of all, may be waiting for a new file."""
-_EDGES, _BUILD, _SEARCH = 24, 160, 256
+_EDGES, _BUILD, _SEARCH = 24, 160, 400
 """Of the graph: edges of a node, and how many nodes are looked at when one is added, and at least in a search."""
+_MORE = 32
+"""So many more than were asked for are put in order."""
 _CHUNK = 10_000
 _META: Final = "nearest"
 _log = logging.getLogger("procedural_memory")
@@ -103,16 +105,19 @@ class NearestIndex:
             assert self._index is not None
             assert self._known is not None
             assert self._tail is not None
-            found = self._index.search(queries, min(k, len(self._index)))
-            keys = np.atleast_2d(found.keys).view(np.int64)
-            cosines = 1.0 - np.atleast_2d(found.distances)
-            if len(self._tail):
-                last = np.broadcast_to(self._known[-len(self._tail) :], (len(queries), len(self._tail)))
-                keys, cosines = np.hstack([keys, last]), np.hstack([cosines, queries @ self._tail.T])
+            found = self._index.search(queries, min(k + _MORE, len(self._index)))
+            near = np.atleast_2d(found.keys).view(np.int64)
+            last = self._known[len(self._known) - len(self._tail) :]
+            late = queries @ self._tail.T
+        # Half precision finds them, full precision puts them in order; what was forgotten meanwhile is not there.
+        stored = self._store.vectors_of(fingerprint, np.unique(near).tolist())
         lists = []
-        for row, scores in zip(keys, cosines, strict=True):
-            best = np.lexsort((row, -scores))[:k]
-            lists.append(list(zip(row[best].tolist(), scores[best].tolist(), strict=True)))
+        for query, row, more in zip(queries, near, late, strict=True):
+            ids = np.array([number for number in row.tolist() if number in stored], dtype=np.int64)
+            rows = np.frombuffer(b"".join(stored[number] for number in ids.tolist()), dtype=np.float32)
+            ids, cosines = np.concatenate([ids, last]), np.concatenate([rows.reshape(-1, len(query)) @ query, more])
+            best = np.lexsort((ids, -cosines))[:k]
+            lists.append(list(zip(ids[best].tolist(), cosines[best].tolist(), strict=True)))
         return lists
 
     def drop(self) -> None:
