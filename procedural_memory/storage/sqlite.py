@@ -54,6 +54,7 @@ from procedural_memory.storage.base import (
 )
 from procedural_memory.storage.files import hold, make_private, missing_bytes, release, side_files
 from procedural_memory.storage.migrations import FIRST_TABLES, VERSION, migrate, tables_of, version_of
+from procedural_memory.storage.union import add_store, told_in_both
 from procedural_memory.types import Command, Durability, Outcome, Verdict
 
 if TYPE_CHECKING:
@@ -294,6 +295,34 @@ class SQLiteStore:
                         copied.commit()
             except sqlite3.Error as error:
                 raise self._failed(error, "it was not copied") from error
+
+    @contextmanager
+    def beside(self, path: str) -> Iterator[None]:
+        """Let the body `absorb` the store in a file that nobody else uses."""
+        self._all("ATTACH ? AS part", (path,))
+        try:
+            yield
+        finally:
+            self._all("DETACH part")
+
+    def absorb(self, within: float) -> bool:
+        """Add the store that is `beside` this one, of other sessions; return whether both tell of one step, at most
+        `within` seconds apart. Then all has to be derived anew.
+        """
+        with self.transaction():
+            try:
+                (known,) = self._one("SELECT count(*) FROM part.session JOIN main.session USING (session_id)")
+                if known:
+                    raise StoreBusyError(
+                        f"store {self._path or 'in memory'}: another process learned {known} of the sessions meanwhile; "
+                        "nothing was changed; try again"
+                    )
+                told = told_in_both(self._db, "part", within)
+                add_store(self._db, "part")
+            finally:
+                self._drop_read()
+                self._texts.clear()
+        return told
 
     def _failed(self, error: Exception, *rest: str) -> StorageError:
         # A plain DatabaseError tells of a file that is malformed or no database; its subclasses of everything else.
