@@ -1,4 +1,4 @@
-"""The job: workers read the partitions, learn what is new in them and unite what they learned; the memory takes it over.
+"""The job: workers read partitions, learn what is new in them and unite what they learned; the memory takes it over.
 
 ::
 
@@ -127,8 +127,8 @@ def learn_partitions(
     engine : ProceduralMemoryEngine
         The memory that learns; it may know something already.
     partitions : str, path, or sequence of them
-        Addresses that `fsspec` knows (``/logs/a.jsonl``, ``s3://logs/day=*/*.parquet``), patterns of them, or folders. All
-        workers must be able to read them. `procedural_memory.distributed.partitions` describes what stands in the
+        Addresses that `fsspec` knows (``/logs/a.jsonl``, ``s3://logs/day=*/*.parquet``), patterns of them, or folders.
+        All workers must be able to read them. `procedural_memory.distributed.partitions` describes what stands in the
         files. A session stands in one file as a whole, and a file is learned by one worker.
     client : distributed.Client, optional
         Of a cluster whose workers have this version of the package. Unless given, one is started on this machine for
@@ -184,7 +184,7 @@ def _cluster(client: Client | None) -> Iterator[Client]:
 
     with (
         LocalCluster(
-            n_workers=os.cpu_count() or 1, threads_per_worker=1, dashboard_address=None, host="127.0.0.1"
+            n_workers=os.cpu_count() or 1, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0"
         ) as cluster,
         Client(cluster) as own,
     ):
@@ -256,7 +256,9 @@ class _Job:
         now = engine._now()
         parts = [
             # Sessions without a time begin before now, in the order in which they stand.
-            self._submit(read_part, url, name, self._options, engine._privacy, engine._min_commands, now - count + place)
+            self._submit(
+                read_part, url, name, self._options, engine._privacy, engine._min_commands, now - count + place
+            )
             for place, (url, name) in enumerate(zip(urls, names_of(urls), strict=True))
         ]
         self._wait("read", parts)

@@ -8,9 +8,9 @@ A partition is one file that `fsspec` can open, on disk or in an object store. I
 ``.parquet``, ``.pq`` with a column ``commands``
     A session a row, with the same columns; ``commands`` is a list of strings or of structs.
 ``.parquet``, ``.pq`` with the columns ``session_id`` and ``command``
-    A step a row, in order within its session; the rows of a session need not stand together. More columns: ``exit_code``,
-    ``cwd``, ``timestamp``, ``duration_ms``, ``project``, ``source``, ``actor``, ``host``, ``branch`` of the step, and
-    ``outcome`` of its session, in any of its rows.
+    A step a row, in order within its session; the rows of a session need not stand together. More columns:
+    ``exit_code``, ``cwd``, ``timestamp``, ``duration_ms``, ``project``, ``source``, ``actor``, ``host``, ``branch`` of
+    the step, and ``outcome`` of its session, in any of its rows.
 
 A session stands in one partition as a whole.
 """
@@ -34,7 +34,18 @@ __all__ = ["Item", "names_of", "partitions_of", "read_items"]
 _JSONL: Final = (".jsonl", ".ndjson")
 _PARQUET: Final = (".parquet", ".pq")
 _PACKED: Final = (".gz", ".bz2", ".xz", ".zst")
-_STEP: Final = ("command", "exit_code", "cwd", "timestamp", "duration_ms", "project", "source", "actor", "host", "branch")
+_STEP: Final = (
+    "command",
+    "exit_code",
+    "cwd",
+    "timestamp",
+    "duration_ms",
+    "project",
+    "source",
+    "actor",
+    "host",
+    "branch",
+)
 
 
 class Item(NamedTuple):
@@ -77,9 +88,9 @@ def _expanded(url: str, options: Mapping[str, Any]) -> list[str]:
         system, _, paths = fsspec.get_fs_token_paths(url, storage_options=dict(options))
         if len(paths) == 1 and system.isdir(paths[0]):
             paths = sorted(path for path in system.find(paths[0]) if _suffix(path) in (*_JSONL, *_PARQUET))
-    except ImportError as error:  # of s3, gcs, …: it names the package
+    except (ImportError, ValueError) as error:  # of a protocol that is not known, or whose package is missing
         raise InvalidInputError(f"partitions: {url!r} cannot be opened ({error})") from error
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise HistoryError(f"partitions: {url!r} cannot be listed ({error})") from error
     if not paths:
         raise InvalidInputError(f"partitions: {shown(url)} stands for no file; check the address")
@@ -89,7 +100,9 @@ def _expanded(url: str, options: Mapping[str, Any]) -> list[str]:
 def names_of(urls: Sequence[str]) -> list[str]:
     """Return short names of partitions: their paths below the folder that holds all of them."""
     parts = [PurePosixPath(url).parts for url in urls]
-    shared = len(os.path.commonprefix([list(each[:-1]) for each in parts]))
+    shared = 0
+    while len({each[:-1][: shared + 1] for each in parts}) == 1 and shared < min(len(each) - 1 for each in parts):
+        shared += 1
     return ["/".join(each[shared:]) for each in parts]
 
 
@@ -164,7 +177,10 @@ def _rows(table: Any, names: Sequence[str]) -> Iterator[tuple[int, dict[str, Any
     wanted = [*_STEP, "commands", "session_commands", "outcome", "session_outcome", "session_id", "session"]
     number = 0
     for batch in table.iter_batches(columns=[name for name in names if name in wanted]):
-        columns = [column.cast(_micro(column.type), safe=False) for column in batch.columns]
+        columns = [
+            column.cast(_micro(column.type), safe=False) if "timestamp[ns" in str(column.type) else column
+            for column in batch.columns
+        ]
         lists = [column.to_pylist() for column in columns]
         for values in zip(*lists, strict=True):
             number += 1
@@ -184,7 +200,7 @@ def _micro(kind: pa.DataType) -> pa.DataType:
         return pa.large_list(_micro(kind.value_type))
     if pa.types.is_struct(kind):
         return pa.struct([(field.name, _micro(field.type)) for field in kind])
-    return pa.string() if pa.types.is_dictionary(kind) else kind
+    return pa.string() if pa.types.is_null(kind) or pa.types.is_dictionary(kind) else kind
 
 
 def _plain(value: Any) -> Any:

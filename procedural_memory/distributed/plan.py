@@ -52,7 +52,7 @@ def plan(heads: Sequence[Head], is_known: Callable[[str, bytes], bool], tail: in
                 if known != digest:
                     raise SessionConflictError(
                         f"session_id: {name!r} stands for different content in {url}, line {before}, and in {here}; "
-                        "nothing was learned. A session must stand in one partition as a whole; two sessions want two ids"
+                        "nothing was learned. A session must stand in one partition as a whole, and has its own id"
                     )
                 continue
             first[name] = head.url, line, digest
@@ -71,12 +71,13 @@ def plan(heads: Sequence[Head], is_known: Callable[[str, bytes], bool], tail: in
 
 
 def told_by_several(heads: Sequence[Head]) -> list[int]:
-    """Return the numbers of the partitions in which steps may stand that another source tells of, there or elsewhere."""
-    spans = sorted(
+    """Return the numbers of the partitions with steps that another source may tell of, there or elsewhere."""
+    spans = [
         (first, last, source, host, number)
         for number, head in enumerate(heads)
         for (source, host), (first, last) in head.tellers.items()
-    )
+    ]
+    spans.sort(key=lambda span: span[0])
     found: set[int] = set()
     for place, (_, last, source, host, number) in enumerate(spans):
         for begin, _, other, elsewhere, another in spans[place + 1 :]:

@@ -314,8 +314,8 @@ class SQLiteStore:
                 (known,) = self._one("SELECT count(*) FROM part.session JOIN main.session USING (session_id)")
                 if known:
                     raise StoreBusyError(
-                        f"store {self._path or 'in memory'}: another process learned {known} of the sessions meanwhile; "
-                        "nothing was changed; try again"
+                        f"store {self._path or 'in memory'}: another process learned {known} of these sessions "
+                        "meanwhile; nothing was changed; try again"
                     )
                 told = told_in_both(self._db, "part", within)
                 add_store(self._db, "part")

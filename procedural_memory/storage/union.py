@@ -87,7 +87,7 @@ def add_store(db: sqlite3.Connection, part: str) -> None:
     Of both the log may have a tail that is not derived; what is added to a tail must be all tail.
     """
     rows, derived = _log_of(db, "main")
-    more, derived_more = _log_of(db, part)
+    _, derived_more = _log_of(db, part)
     if derived < rows and derived_more:
         raise StorageError("union of stores: the log of the first one is not derived to its end; derive it first")
     indexes = [] if rows else _drop_indexes(db)  # to keep them while all comes takes longer than to build them
@@ -133,9 +133,7 @@ def _drop_indexes(db: sqlite3.Connection) -> list[str]:
 def _log_of(db: sqlite3.Connection, schema: str) -> tuple[int, int]:
     """Return the number of the last row of a log, and up to which row it is derived."""
     (last,) = db.execute(f"SELECT coalesce(max(seq), 0) FROM {schema}.log").fetchone()
-    (derived,) = db.execute(
-        f"SELECT coalesce((SELECT value FROM {schema}.meta WHERE key = 'derived'), 0)"
-    ).fetchone()
+    (derived,) = db.execute(f"SELECT coalesce((SELECT value FROM {schema}.meta WHERE key = 'derived'), 0)").fetchone()
     return last, derived
 
 
@@ -146,8 +144,7 @@ def _renew_place(db: sqlite3.Connection, key: int) -> None:
         (key, BEST_VALUES),
     ).fetchall()
     db.execute(
-        "UPDATE main.place SET best = ?, kinds = (SELECT count(*) FROM main.value WHERE key = place.key)"
-        " WHERE key = ?",
+        "UPDATE main.place SET best = ?, kinds = (SELECT count(*) FROM main.value WHERE key = place.key) WHERE key = ?",
         (json.dumps(dict(best)), key),
     )
 
