@@ -90,16 +90,20 @@ def made(seed: int, count: int) -> list[dict[str, Any]]:
     for number in range(count):
         project = chance.choice([None, "/src/shop", "/src/web"])
         begin = 1.7e9 + chance.randrange(50) * 1_000
+        # Half of them follow one of two patterns, with files of their own.
+        lines = chance.choice([["git pull", f"cat {number}.py", "make"], ["make test", f"vim {number}.py", "git push"]])
+        if chance.random() < 0.5:
+            lines = [chance.choice(LINES) for _ in range(chance.randrange(2, 9))]
         commands = [
             {
-                "command": chance.choice(LINES),
+                "command": line,
                 "exit_code": chance.choice([None, 0, 0, 1]),
                 "timestamp": begin + 7.0 * step,
                 "duration_ms": chance.choice([None, 12.5]),
                 "cwd": project and f"{project}/src",
                 "project": project,
             }
-            for step in range(chance.randrange(2, 9))
+            for step, line in enumerate(lines)
         ]
         outcome = chance.choice(["success", "failure", None])
         sessions.append({"session_id": f"s{number}", "commands": commands, "outcome": outcome, "source": "zsh"})
@@ -136,6 +140,20 @@ def test_any_sessions_in_any_parts(
             learn_partitions(many, files, threads)
         same(many, one)
         assert view(many) == view(one)
+
+
+def test_the_newest_session_is_the_example_of_a_pattern(
+    tmp_path: Path, threads: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever partition it stands in."""
+    set_tail(monkeypatch, 0)
+    sessions = [told("zsh", [f"cat {day}.py", "make", "git push"], 1e6 * day, name=f"{day}") for day in (2, 3, 1)]
+    with fresh() as one, fresh() as many:
+        one.learn_many(sessions)
+        learn_partitions(many, parted(tmp_path, sessions, 3, "jsonl"), threads)
+        (pattern,) = many.patterns.values()
+        assert pattern.command_sequence[0] == "cat 3.py"
+        same(many, one)
 
 
 def test_worker_processes_and_a_lost_one(tmp_path: Path, processes: Any) -> None:
