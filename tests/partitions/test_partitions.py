@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from logs import KINDS, parted, same, write
@@ -30,6 +31,7 @@ from procedural_memory import (
     ProceduralMemoryEngine,
     SessionConflictError,
 )
+from procedural_memory.cli import main
 from procedural_memory.distributed import job, learn_partitions
 from procedural_memory.memory import sequences
 from procedural_memory.samples import load_sessions
@@ -517,6 +519,27 @@ def test_a_missing_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         pytest.raises(MissingExtraError, match=r"pip install 'omnimemory-procedural\[distributed\]'"),
     ):
         learn_partitions(engine, tmp_path)
+
+
+def test_on_the_command_line(tmp_path: Path) -> None:
+    """The command tells what it learned and what it left out, and names a cluster that does not answer."""
+    write(tmp_path / "a.jsonl", MADE[:10])
+    (tmp_path / "b.jsonl").write_text("{\n", encoding="utf-8")
+    memory = ["--path", str(tmp_path / "m.sqlite3"), "--embedder", "lexical"]
+    arguments = ["learn-partitions", str(tmp_path / "*.jsonl"), *memory]
+    nobody = CliRunner().invoke(main, [*arguments, "--scheduler", "nowhere://127.0.0.1:1"])
+    assert nobody.exit_code == 1
+    assert "'nowhere://127.0.0.1:1': no cluster answers" in nobody.output
+    with distributed.LocalCluster(
+        n_workers=1, host="127.0.0.1", processes=False, protocol="tcp", dashboard_address="127.0.0.1:0"
+    ) as cluster:
+        told = CliRunner().invoke(main, [*arguments, "--scheduler", cluster.scheduler_address])
+        assert told.exit_code == 0, told.output
+        assert "2 partitions: 10 sessions were new, 0 known" in told.output
+        assert "b.jsonl, line 1: is not valid JSON" in told.output
+        again = CliRunner().invoke(main, [*arguments, "--scheduler", cluster.scheduler_address, "--json"])
+        report = json.loads(again.stdout)["partitions"]
+        assert [part["known_sessions"] for part in report] == [10, 0]
 
 
 def test_the_import_is_light() -> None:
