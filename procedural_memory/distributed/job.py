@@ -214,7 +214,8 @@ class _Job:
             with self._timed("read"):
                 parts = self._read(urls)
                 heads = self._heads(parts)
-            shares = plan(heads, self._is_known, WATCHED)
+            with self._engine._reading():
+                shares = plan(heads, self._is_known, WATCHED)
             with self._timed("learn"):
                 partials = self._learn(parts, heads, shares)
             with self._timed("unite"):
@@ -253,7 +254,8 @@ class _Job:
 
     def _read(self, urls: list[str]) -> list[Future]:
         engine, count = self._engine, len(urls)
-        now = engine._now()
+        with engine._writing():
+            now = engine._now()
         parts = [
             # Sessions without a time begin before now, in the order in which they stand.
             self._submit(
@@ -275,11 +277,9 @@ class _Job:
         return heads
 
     def _is_known(self, name: str, digest: bytes) -> bool:
-        engine = self._engine
-        with engine._reading():
-            known = engine._store.find_session(name)
-            if known is not None:
-                engine._check_same(known, digest)
+        known = self._engine._store.find_session(name)
+        if known is not None:
+            self._engine._check_same(known, digest)
         return known is not None
 
     def _learn(self, parts: list[Future], heads: list[Head], shares: list[Share]) -> list[Future]:

@@ -154,6 +154,7 @@ def read_part(
                 first, last = head.tellers.get((command.source, command.host), (command.timestamp,) * 2)
                 span = min(first, command.timestamp), max(last, command.timestamp)
                 head.tellers[command.source, command.host] = span
+    head.problems = [privacy.again(problem) for problem in head.problems]
     listed = [(session.session_id, session.digest.hex()) for session in head.sessions]
     head.fingerprint = hashlib.blake2b(json.dumps(listed).encode(), digest_size=16).digest()
     return Part(head, sessions)

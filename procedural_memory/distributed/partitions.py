@@ -21,6 +21,7 @@ import io
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import takewhile
 from pathlib import PurePosixPath
 from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple, cast
 
@@ -100,9 +101,8 @@ def _expanded(url: str, options: Mapping[str, Any]) -> list[str]:
 def names_of(urls: Sequence[str]) -> list[str]:
     """Return short names of partitions: their paths below the folder that holds all of them."""
     parts = [PurePosixPath(url).parts for url in urls]
-    shared = 0
-    while len({each[:-1][: shared + 1] for each in parts}) == 1 and shared < min(len(each) - 1 for each in parts):
-        shared += 1
+    folders = zip(*(each[:-1] for each in parts), strict=False)
+    shared = sum(1 for _ in takewhile(lambda names: len(set(names)) == 1, folders))
     return ["/".join(each[shared:]) for each in parts]
 
 

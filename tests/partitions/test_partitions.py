@@ -419,8 +419,11 @@ def test_secrets_and_what_is_kept_out(tmp_path: Path, threads: Any) -> None:
     ]
     sessions = [*made(1, 12), {"session_id": "x", "commands": lines}, {"session_id": "y", "commands": ["vpn up"] * 4}]
     with fresh(redact=[r"PRJ-\d{4}"], ignore=[r"^vpn\b"], path=tmp_path / "m.sqlite3") as engine:
-        report = learn_partitions(engine, parted(tmp_path, sessions, 2, "jsonl"), threads)
+        bad = write(tmp_path / "bad.jsonl", [{**MADE[0], "outcome": "PRJ-1234"}])
+        report = learn_partitions(engine, [*parted(tmp_path, sessions, 2, "jsonl"), bad], threads)
         assert report.partitions[1].short_sessions >= 1
+        assert report.skipped == 1
+        assert "PRJ" not in repr(report)
     content = b"".join(file.read_bytes() for file in tmp_path.glob("m.sqlite3*"))
     assert b"deploy --ticket <SECRET>" in content
     for hidden in (b"PRJ-1234", b"hunter2", b"vpn up", b"secret line"):
