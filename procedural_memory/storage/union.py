@@ -94,14 +94,14 @@ def add_store(db: sqlite3.Connection, part: str) -> None:
     db.create_function("newest_of", 2, _newest, deterministic=True)
     db.create_function("sum_of_rules", 2, _sum_of_rules, deterministic=True)
     shared = db.execute(f"SELECT key FROM {part}.place WHERE key IN (SELECT key FROM main.place)").fetchall()
-    (sessions,) = db.execute("SELECT coalesce(max(id), 0) FROM main.session").fetchone()
+    used = {"sessions": _used(db, "session"), "rows": _used(db, "log")}
     for statement in _UNION:
-        db.execute(statement.format(part=part), {"sessions": sessions, "rows": rows} if ":" in statement else {})
+        db.execute(statement.format(part=part), used if ":" in statement else {})
     for (key,) in shared:
         _renew_place(db, key)
     for statement in indexes:
         db.execute(statement)
-    upto = rows + derived_more if derived == rows else derived
+    upto = used["rows"] + derived_more if derived == rows else derived
     courses = "coalesce((SELECT value FROM main.meta WHERE key = 'courses'), 0) + 1"
     db.execute("INSERT OR REPLACE INTO main.meta VALUES ('derived', ?)", (upto,))
     db.execute(f"INSERT OR REPLACE INTO main.meta VALUES ('courses', {courses})")
@@ -135,6 +135,12 @@ def _log_of(db: sqlite3.Connection, schema: str) -> tuple[int, int]:
     (last,) = db.execute(f"SELECT coalesce(max(seq), 0) FROM {schema}.log").fetchone()
     (derived,) = db.execute(f"SELECT coalesce((SELECT value FROM {schema}.meta WHERE key = 'derived'), 0)").fetchone()
     return last, derived
+
+
+def _used(db: sqlite3.Connection, table: str) -> int:
+    """Return the highest number that a row of the main store has, or had before it was deleted."""
+    row = db.execute("SELECT seq FROM main.sqlite_sequence WHERE name = ?", (table,)).fetchone()
+    return int(row[0]) if row else 0
 
 
 def _renew_place(db: sqlite3.Connection, key: int) -> None:

@@ -241,6 +241,19 @@ def test_a_memory_that_knows_something(tmp_path: Path, threads: Any) -> None:
         assert view(many) == view(one)
 
 
+def test_numbers_of_what_was_forgotten_are_not_used_again(tmp_path: Path, threads: Any) -> None:
+    """Who follows the log by its numbers misses nothing of what is added."""
+    with fresh(path=tmp_path / "one.sqlite3") as one, fresh(path=tmp_path / "many.sqlite3") as many:
+        for engine in (one, many):
+            engine.learn_many(MADE[:20])
+            place, _ = engine.learned_since()
+            engine.forget(session="s0000019")
+        one.learn_many(MADE[20:40])
+        learn_partitions(many, parted(tmp_path, MADE[20:40], 2, "jsonl"), threads)
+        assert len(many.learned_since(place, 1_000)[1]) == 200
+        same(many, one)
+
+
 def same_but_feedback(one: ProceduralMemoryEngine, other: ProceduralMemoryEngine) -> None:
     """Assert equality of memories whose feedback was told at different moments."""
     from logs import tables
