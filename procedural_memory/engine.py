@@ -1058,17 +1058,18 @@ class ProceduralMemoryEngine:
             self._keep_ranker(anew=True)
         return added
 
-    def _absorb(self, path: Path) -> None:
+    def _absorb(self, paths: Sequence[Path]) -> None:
         """Take over what `distributed` learned of sessions that are not known here; the tail of their log, from which
         the ranker learns, is left for the next read."""
         from procedural_memory.storage.sqlite import SQLiteStore
 
         if not isinstance(self._store, SQLiteStore):
-            self.merge(path)
+            for path in paths:
+                self.merge(path)
             return
-        with self._store.beside(str(path)), self._changing():
+        with self._store.beside([*map(str, paths)]) as names, self._changing():
             self._catch_up()
-            told_in_both = self._store.absorb(SAME_TIME)
+            told_in_both = self._store.absorb(names, SAME_TIME)
             self._predictor.forget()
             self._outcomes.forget()
             if told_in_both:

@@ -223,7 +223,7 @@ class _Job:
         finally:
             self._client.cancel(self._futures)
         with self._timed("take over"):
-            if united is not None:
+            if united:
                 self._take_over(united)
         with self._timed("ranker"):
             self._engine.stats()  # learns the tail of the log
@@ -302,21 +302,23 @@ class _Job:
         self._wait("learn", partials)
         return partials
 
-    def _unite(self, partials: list[Future]) -> Partial | None:
+    def _unite(self, partials: list[Future]) -> list[Partial]:
+        """Unite partial memories, level by level, until two are left: they meet where they are taken over."""
         level, united = partials, []
-        while len(level) > 1:
-            groups = [level[i : i + _FAN_IN] for i in range(0, len(level), _FAN_IN)]
+        while len(level) > 2:
+            size = -(-len(level) // max(2, -(-len(level) // _FAN_IN)))
+            groups = [level[i : i + size] for i in range(0, len(level), size)]
             level = [group[0] if len(group) == 1 else self._submit(unite_partials, *group) for group in groups]
             united += level
         self._wait("unite", united)
-        result: Partial | None = level[0].result() if level else None
-        return result
+        return [future.result() for future in level]
 
-    def _take_over(self, united: Partial) -> None:
+    def _take_over(self, united: list[Partial]) -> None:
         with tempfile.TemporaryDirectory(prefix="procedural-memory-") as folder:
-            file = Path(folder, "united.sqlite")
-            file.write_bytes(united)
-            self._engine._absorb(file)
+            files = [Path(folder, f"{number}.sqlite") for number in range(len(united))]
+            for file, partial in zip(files, united, strict=True):
+                file.write_bytes(partial)
+            self._engine._absorb(files)
 
 
 def _report(head: Head, share: Share) -> PartitionReport:

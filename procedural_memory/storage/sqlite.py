@@ -54,7 +54,7 @@ from procedural_memory.storage.base import (
 )
 from procedural_memory.storage.files import hold, make_private, missing_bytes, release, side_files
 from procedural_memory.storage.migrations import FIRST_TABLES, VERSION, migrate, tables_of, version_of
-from procedural_memory.storage.union import add_store, told_in_both
+from procedural_memory.storage.union import add_stores, told_in_both
 from procedural_memory.types import Command, Durability, Outcome, Verdict
 
 if TYPE_CHECKING:
@@ -297,28 +297,32 @@ class SQLiteStore:
                 raise self._failed(error, "it was not copied") from error
 
     @contextmanager
-    def beside(self, path: str) -> Iterator[None]:
-        """Let the body `absorb` the store in a file that nobody else uses."""
-        self._all("ATTACH ? AS part", (path,))
+    def beside(self, paths: Sequence[str]) -> Iterator[list[str]]:
+        """Attach the stores in some files that nobody else uses; give their names, for `absorb`."""
+        names: list[str] = []
         try:
-            yield
+            for path in paths:
+                self._all(f"ATTACH ? AS part{len(names)}", (path,))
+                names.append(f"part{len(names)}")
+            yield names
         finally:
-            self._all("DETACH part")
+            for name in names:
+                self._all(f"DETACH {name}")
 
-    def absorb(self, within: float) -> bool:
-        """Add the store that is `beside` this one, of other sessions; return whether both tell of one step, at most
-        `within` seconds apart. Then all has to be derived anew.
+    def absorb(self, names: Sequence[str], within: float) -> bool:
+        """Add the stores that are `beside` this one, of other sessions; return whether one of them and this one tell of
+        one step, at most `within` seconds apart. Then all has to be derived anew.
         """
         with self.transaction():
             try:
-                (known,) = self._one("SELECT count(*) FROM part.session JOIN main.session USING (session_id)")
-                if known:
+                count = "SELECT count(*) FROM {}.session JOIN main.session USING (session_id)"
+                if known := sum(self._one(count.format(name))[0] for name in names):
                     raise StoreBusyError(
                         f"store {self._path or 'in memory'}: another process learned {known} of these sessions "
                         "meanwhile; nothing was changed; try again"
                     )
-                told = told_in_both(self._db, "part", within)
-                add_store(self._db, "part")
+                told = any(told_in_both(self._db, name, within) for name in names)
+                add_stores(self._db, names)
             finally:
                 self._drop_read()
                 self._texts.clear()

@@ -19,7 +19,7 @@ from typing import Final
 from procedural_memory.errors import StorageError
 from procedural_memory.storage.base import BEST_VALUES, ENTRY, merge_recent
 
-__all__ = ["add_store", "told_in_both", "unite"]
+__all__ = ["add_stores", "told_in_both", "unite"]
 
 _INTERNED: Final = "command, exit_code, {}, timestamp, duration_ms".format(
     ", ".join(("cwd", "project", "source", "actor", "host", "branch"))
@@ -76,21 +76,29 @@ def unite(parts: Sequence[Path], target: Path) -> None:
         for part in parts[1:]:
             db.execute("ATTACH ? AS part", (str(part),))
             db.execute("BEGIN")
-            add_store(db, "part")
+            _add(db, "part")
             db.execute("COMMIT")
             db.execute("DETACH part")
 
 
-def add_store(db: sqlite3.Connection, part: str) -> None:
-    """Add a store that is attached under the name `part` to the main one, within the transaction that is open.
+def add_stores(db: sqlite3.Connection, parts: Sequence[str]) -> None:
+    """Add stores that are attached under these names to the main one, within the transaction that is open.
 
-    Of both the log may have a tail that is not derived; what is added to a tail must be all tail.
+    The log of each may have a tail that is not derived; what is added to a tail must be all tail.
     """
+    # To keep the indexes of a store to which all comes takes longer than to build them.
+    indexes = [] if _log_of(db, "main")[0] else _drop_indexes(db)
+    for part in parts:
+        _add(db, part)
+    for statement in indexes:
+        db.execute(statement)
+
+
+def _add(db: sqlite3.Connection, part: str) -> None:
     rows, derived = _log_of(db, "main")
     _, derived_more = _log_of(db, part)
     if derived < rows and derived_more:
         raise StorageError("union of stores: the log of the first one is not derived to its end; derive it first")
-    indexes = [] if rows else _drop_indexes(db)  # to keep them while all comes takes longer than to build them
     db.create_function("newest_of", 2, _newest, deterministic=True)
     db.create_function("sum_of_rules", 2, _sum_of_rules, deterministic=True)
     shared = db.execute(f"SELECT key FROM {part}.place WHERE key IN (SELECT key FROM main.place)").fetchall()
@@ -99,8 +107,6 @@ def add_store(db: sqlite3.Connection, part: str) -> None:
         db.execute(statement.format(part=part), used if ":" in statement else {})
     for (key,) in shared:
         _renew_place(db, key)
-    for statement in indexes:
-        db.execute(statement)
     upto = used["rows"] + derived_more if derived == rows else derived
     courses = "coalesce((SELECT value FROM main.meta WHERE key = 'courses'), 0) + 1"
     db.execute("INSERT OR REPLACE INTO main.meta VALUES ('derived', ?)", (upto,))
