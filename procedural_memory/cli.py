@@ -277,6 +277,56 @@ def learn(files: tuple[Path, ...], outcome: str | None, path: str, embedder: str
     click.echo(f"Memory: {stats['path']}")
 
 
+@main.command("learn-partitions")
+@click.argument("partitions", nargs=-1, required=True)
+@click.option("--scheduler", help="Address of a Dask cluster (tcp://…); else processes of this machine learn.")
+@_store_options
+@json_option
+def learn_partitions_command(
+    partitions: tuple[str, ...], scheduler: str | None, path: str, embedder: str, as_json: bool
+) -> None:
+    """Learn the sessions of PARTITIONS on a Dask cluster: addresses, patterns or folders of JSONL and Parquet files.
+
+    Addresses are those of fsspec: /logs/*.jsonl, s3://bucket/day=*/*.parquet. Extra: distributed.
+    """
+    from procedural_memory.distributed import learn_partitions
+
+    def tell(what: str, done: int, count: int) -> None:
+        if sys.stderr.isatty():
+            click.echo(f"\r{what}: {done} of {count}\033[K", nl=done == count, err=True)
+
+    with _cluster_at(scheduler) as client, _engine(path, embedder) as engine:
+        report = learn_partitions(engine, partitions, client, progress=tell)
+    if as_json:
+        _print_json(asdict(report))
+        return
+    known, short = (sum(getattr(part, f"{name}_sessions") for part in report.partitions) for name in ("known", "short"))
+    click.echo(
+        f"{len(report.partitions)} partitions: {report.new_sessions} sessions were new, {known} known, "
+        f"{short} with fewer than 3 commands left out, {report.skipped} rows or sessions that break a rule left out"
+    )
+    for problem in [problem for part in report.partitions for problem in part.problems][:20]:
+        click.echo(f"  {problem}", err=True)
+
+
+@contextmanager
+def _cluster_at(address: str | None) -> Iterator[Any]:
+    """Give a client of the cluster at an address, None without one."""
+    if address is None:
+        yield None
+        return
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise MissingExtraError(f"{error.name}, which learns on many processes,", "distributed") from error
+    try:
+        client = Client(address, timeout=10)
+    except (OSError, ValueError) as error:
+        raise click.ClickException(f"--scheduler {address!r}: no cluster answers ({error})") from error
+    with client:
+        yield client
+
+
 def _about(file: Path, error: ProceduralMemoryError) -> str:
     """Return the message of an error, with the name of the file that it is about."""
     return str(error) if str(file) in str(error) else f"file {str(file)!r}: {error}"

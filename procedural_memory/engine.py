@@ -36,7 +36,7 @@ from procedural_memory.memory.forgetting import Conditions, Limits, Plan, plan_f
 from procedural_memory.memory.lifecycle import count_states
 from procedural_memory.memory.patterns import MAX_QUERY, PatternIndex, Patterns, pattern_id_of
 from procedural_memory.memory.sequences import Deriver
-from procedural_memory.memory.tellings import SUPERSEDED
+from procedural_memory.memory.tellings import SAME_TIME, SUPERSEDED
 from procedural_memory.privacy import DISABLE, PatternLike, Privacy
 from procedural_memory.session import Session
 from procedural_memory.storage.append import spool
@@ -1085,6 +1085,23 @@ class ProceduralMemoryEngine:
         elif combined:
             self._keep_ranker(anew=True)
         return added
+
+    def _absorb(self, paths: Sequence[Path]) -> None:
+        """Take over what `distributed` learned of sessions that are not known here; the tail of their log, from which
+        the ranker learns, is left for the next read."""
+        from procedural_memory.storage.sqlite import SQLiteStore
+
+        if not isinstance(self._store, SQLiteStore):
+            for path in paths:
+                self.merge(path)
+            return
+        with self._store.beside([*map(str, paths)]) as names, self._changing():
+            self._catch_up()
+            told_in_both = self._store.absorb(names, SAME_TIME)
+            self._predictor.forget()
+            self._outcomes.forget()
+            if told_in_both:
+                self._derive_again(watched=False)
 
     def _complete(self, known: SessionRow, record: SessionRecord, digest: bytes) -> int:
         """Bring a session that is open here to the end that it came to elsewhere; return how many steps are new."""

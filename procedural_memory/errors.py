@@ -72,6 +72,10 @@ class MissingExtraError(ProceduralMemoryError, ImportError):
             f"{feature} is not installed. Run: pip install 'omnimemory-procedural[{extra}]' "
             f"(in a clone: pip install '.[{extra}]')"
         )
+        self._given = feature, extra
+
+    def __reduce__(self) -> tuple[type[MissingExtraError], tuple[str, str]]:
+        return MissingExtraError, self._given  # it may be raised in a process that is asked to do something
 
 
 class EmbeddingError(ProceduralMemoryError, RuntimeError):

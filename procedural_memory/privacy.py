@@ -58,6 +58,9 @@ class Privacy:
         """Redact a text that is on its way out, by all the rules that there are now."""
         self._all_again = lru_cache(maxsize=8192)(self._each_again)
 
+    def __reduce__(self) -> tuple[type[Privacy], tuple[Sequence[PatternLike], Sequence[PatternLike]]]:
+        return Privacy, (self._redact, self._ignore)
+
     def text(self, text: str) -> str:
         """Redact by the patterns of this engine what the built-in rules have redacted."""
         return self.again(text) if self._redact else text

@@ -93,6 +93,8 @@ class Deriver:
         the step is among the newest `WATCHED_LINES`.
     watcher : Watcher, optional
         What learns when `watch` is called: it goes back to what it was where the rows cannot be counted.
+    told_elsewhere : callable, optional
+        Whether a step is counted with the record of another source, where more is known of it than is in the store.
     """
 
     def __init__(
@@ -101,8 +103,10 @@ class Deriver:
         min_commands: int,
         watch: Callable[[SessionContext, Command, bool], None] | None = None,
         watcher: Watcher | None = None,
+        told_elsewhere: Callable[[Store, LogRow, Command], bool] | None = None,
     ) -> None:
         self._store = store
+        self._told_elsewhere = told_elsewhere
         self._min_commands = min_commands
         self._watch = watch
         self._watcher = watcher
@@ -164,7 +168,10 @@ class Deriver:
                 self._close(state, delta)
                 del self._live[row.session]
                 continue
-            again = others and is_told_elsewhere(self._store, row, row.command)
+            if self._told_elsewhere is not None:
+                again = self._told_elsewhere(self._store, row, row.command)
+            else:
+                again = others and is_told_elsewhere(self._store, row, row.command)
             if again:
                 self._store.mark_again(row.session, row.step)
             elif watched and self._watch:

@@ -10,12 +10,16 @@ A line that one source has twice within that time, and a richer one once, is one
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Iterable
+from itertools import islice
+from typing import Final, NamedTuple, TypeAlias
 
 from procedural_memory.storage.base import LogRow, Store, moment
 from procedural_memory.types import Command
 
-__all__ = ["SAME_TIME", "SUPERSEDED", "is_told_elsewhere"]
+__all__ = ["SAME_TIME", "SUPERSEDED", "Telling", "is_told_elsewhere", "rank", "told_again"]
+
+Rank: TypeAlias = tuple[int, str, bytes]
 
 SAME_TIME: Final = 2.0
 """Seconds by which two sources may differ on when a step began: some know whole seconds only, or when it ended."""
@@ -45,8 +49,44 @@ def is_told_elsewhere(store: Store, row: LogRow, command: Command) -> bool:
     return bool(counted) or max(ranks.values()) > own
 
 
-def _rank(store: Store, row: LogRow, command: Command) -> tuple[int, str, bytes]:
-    """Return what records of one step are compared by: how much they tell; then what is the same in every memory."""
+def _rank(store: Store, row: LogRow, command: Command) -> Rank:
     session = store.get_session(row.session)
+    return rank(command, session.start, session.session_id, row.step)
+
+
+def rank(command: Command, start: float, session_id: str, step: int) -> Rank:
+    """Return what records of one step are compared by: how much they tell; then what is the same in every memory."""
     known = sum(getattr(command, name) is not None for name in _RICH)
-    return known, command.source or "", moment(session.start, session.session_id, row.step)
+    return known, command.source or "", moment(start, session_id, step)
+
+
+class Telling(NamedTuple):
+    """A record of a step that another source may tell of as well."""
+
+    line: str
+    timestamp: float
+    source: str
+    host: str | None
+    rank: Rank
+    place: tuple[int, ...]
+    """What the caller knows it by."""
+
+
+def told_again(tellings: Iterable[Telling]) -> set[tuple[int, ...]]:
+    """Return the places of those records that are counted with that of another source, of all that there are.
+
+    The same ones as `is_told_elsewhere` finds where all of them are in one log before the first is counted.
+    """
+    by_line: dict[str, list[Telling]] = {}
+    for telling in tellings:
+        by_line.setdefault(telling.line, []).append(telling)
+    again: set[tuple[int, ...]] = set()
+    for group in by_line.values():
+        group.sort(key=lambda telling: telling.timestamp)
+        for number, one in enumerate(group):
+            for other in islice(group, number + 1, None):
+                if other.timestamp - one.timestamp > SAME_TIME:
+                    break
+                if one.source != other.source and (one.host == other.host or None in (one.host, other.host)):
+                    again.add(min(one, other, key=lambda telling: telling.rank).place)
+    return again

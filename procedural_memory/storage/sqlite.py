@@ -55,6 +55,7 @@ from procedural_memory.storage.base import (
 from procedural_memory.storage.files import hold, make_private, missing_bytes, release, side_files
 from procedural_memory.storage.migrations import FIRST_TABLES, VERSION, migrate, tables_of, version_of
 from procedural_memory.storage.shelf import keep_within, put_anew, take_back
+from procedural_memory.storage.union import add_stores, told_in_both
 from procedural_memory.types import Command, Durability, Outcome, Verdict
 
 if TYPE_CHECKING:
@@ -309,6 +310,41 @@ class SQLiteStore:
                         copied.commit()
             except sqlite3.Error as error:
                 raise self._failed(error, "it was not copied") from error
+
+    @contextmanager
+    def beside(self, paths: Sequence[str]) -> Iterator[list[str]]:
+        """Attach the stores in some files that nobody else uses; give their names, for `absorb`."""
+        names: list[str] = []
+        try:
+            for path in paths:
+                self._all(f"ATTACH ? AS part{len(names)}", (path,))
+                names.append(f"part{len(names)}")
+            yield names
+        finally:
+            for name in names:
+                self._all(f"DETACH {name}")
+
+    def absorb(self, names: Sequence[str], within: float) -> bool:
+        """Add the stores that are `beside` this one, of other sessions; return whether one of them and this one tell of
+        one step, at most `within` seconds apart. Then all has to be derived anew.
+        """
+        with self.transaction():
+            try:
+                count = "SELECT count(*) FROM {}.session JOIN main.session USING (session_id)"
+                if known := sum(self._one(count.format(name))[0] for name in names):
+                    raise StoreBusyError(
+                        f"store {self._path or 'in memory'}: another process learned {known} of these sessions "
+                        "meanwhile; nothing was changed; try again"
+                    )
+                told = any(told_in_both(self._db, name, within) for name in names)
+                if (bounds := self.bounds()) != Bounds():
+                    put_anew(self._db, Bounds())  # what is on the shelf may be worth more with what is added
+                add_stores(self._db, names)
+                put_anew(self._db, bounds)
+            finally:
+                self._drop_read()
+                self._texts.clear()
+        return told
 
     def _failed(self, error: Exception, *rest: str) -> StorageError:
         # A plain DatabaseError tells of a file that is malformed or no database; its subclasses of everything else.

@@ -1,0 +1,233 @@
+"""Partitions: which files there are, and the sessions that stand in one.
+
+A partition is one file that `fsspec` can open, on disk or in an object store. Its suffix tells what it holds:
+
+``.jsonl``, ``.ndjson``, also ``.gz``, ``.bz2``, ``.xz``, ``.zst``
+    A session a line, as `ProceduralMemoryEngine.learn_many` takes it: a mapping with ``commands`` and optionally
+    ``outcome``, ``session_id``, ``source``, ``project``; or a list of commands.
+``.parquet``, ``.pq`` with a column ``commands``
+    A session a row, with the same columns; ``commands`` is a list of strings or of structs.
+``.parquet``, ``.pq`` with the columns ``session_id`` and ``command``
+    A step a row, in order within its session; the rows of a session need not stand together. More columns:
+    ``exit_code``, ``cwd``, ``timestamp``, ``duration_ms``, ``project``, ``source``, ``actor``, ``host``, ``branch`` of
+    the step, and ``outcome`` of its session, in any of its rows.
+
+A session stands in one partition as a whole.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import takewhile
+from pathlib import PurePosixPath
+from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple, cast
+
+from procedural_memory.errors import HistoryError, InvalidInputError, InvalidTypeError, MissingExtraError, shown
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["Item", "names_of", "partitions_of", "read_items"]
+
+_JSONL: Final = (".jsonl", ".ndjson")
+_PARQUET: Final = (".parquet", ".pq")
+_PACKED: Final = (".gz", ".bz2", ".xz", ".zst")
+_STEP: Final = (
+    "command",
+    "exit_code",
+    "cwd",
+    "timestamp",
+    "duration_ms",
+    "project",
+    "source",
+    "actor",
+    "host",
+    "branch",
+)
+
+
+class Item(NamedTuple):
+    """A session as it stands in a partition: its first line, or row, and how many lines that are not empty stand before
+    that; where it has a row for each step all of its rows."""
+
+    line: int
+    place: int
+    session: dict[str, Any]
+    rows: Sequence[int] = ()
+
+
+def partitions_of(given: object, options: Mapping[str, Any]) -> list[str]:
+    """Return the addresses of the files that are meant by addresses, patterns and folders, each once.
+
+    Parameters
+    ----------
+    given : str, path, or sequence of them
+        What a pattern or a folder stands for is sorted.
+    options : mapping
+        For the file system; see `fsspec`.
+    """
+    items = [given] if isinstance(given, (str, os.PathLike)) else given
+    if not isinstance(items, Sequence) or isinstance(items, (bytes, bytearray)) or not items:
+        raise InvalidTypeError(f"partitions: must be an address or a list of addresses, got {shown(given)}")
+    found: dict[str, None] = {}
+    for item in items:
+        if not isinstance(item, (str, os.PathLike)):
+            raise InvalidTypeError(f"partitions: must be addresses, not {type(item).__name__} ({shown(item)})")
+        found.update(dict.fromkeys(_expanded(os.fspath(item), options)))
+    for url in found:
+        _kind(url)
+    return list(found)
+
+
+def _expanded(url: str, options: Mapping[str, Any]) -> list[str]:
+    import fsspec
+
+    try:
+        system, _, paths = fsspec.get_fs_token_paths(url, storage_options=dict(options))
+        if len(paths) == 1 and system.isdir(paths[0]):
+            paths = sorted(path for path in system.find(paths[0]) if _suffix(path) in (*_JSONL, *_PARQUET))
+    except (ImportError, ValueError) as error:  # of a protocol that is not known, or whose package is missing
+        raise InvalidInputError(f"partitions: {url!r} cannot be opened ({error})") from error
+    except OSError as error:
+        raise HistoryError(f"partitions: {url!r} cannot be listed ({error})") from error
+    if not paths:
+        raise InvalidInputError(f"partitions: {shown(url)} stands for no file; check the address")
+    return [str(system.unstrip_protocol(path)) for path in paths]
+
+
+def names_of(urls: Sequence[str]) -> list[str]:
+    """Return short names of partitions: their paths below the folder that holds all of them."""
+    parts = [PurePosixPath(url).parts for url in urls]
+    folders = zip(*(each[:-1] for each in parts), strict=False)
+    shared = sum(1 for _ in takewhile(lambda names: len(set(names)) == 1, folders))
+    return ["/".join(each[shared:]) for each in parts]
+
+
+def read_items(url: str, options: Mapping[str, Any], bad: Callable[[int, str], object]) -> Iterator[Item]:
+    """Yield the sessions of a partition, not yet checked; call `bad` with the line and reason of what is none.
+
+    Raises
+    ------
+    HistoryError
+        The file cannot be read to its end.
+    """
+    import fsspec
+
+    parquet = _kind(url) in _PARQUET
+    try:
+        with fsspec.open(url, "rb", compression=None if parquet else "infer", **options) as file:
+            yield from (_parquet if parquet else _jsonl)(cast("IO[bytes]", file), bad)
+    except (OSError, EOFError, ValueError, ImportError) as error:  # of pyarrow and of packed files, too
+        if isinstance(error, (MissingExtraError, InvalidInputError)):
+            raise
+        raise HistoryError(f"partition {url!r}: cannot be read ({error})") from error
+
+
+def _suffix(url: str) -> str:
+    path = PurePosixPath(url.lower())
+    return PurePosixPath(path.stem).suffix if path.suffix in _PACKED else path.suffix
+
+
+def _kind(url: str) -> str:
+    kind = _suffix(url)
+    if kind not in (*_JSONL, *_PARQUET):
+        known = ", ".join((*_JSONL, *_PARQUET))
+        raise InvalidInputError(f"partitions: the names of files must end in {known} (JSONL also packed), got {url!r}")
+    return kind
+
+
+def _jsonl(file: IO[bytes], bad: Callable[[int, str], object]) -> Iterator[Item]:
+    lines = enumerate(io.TextIOWrapper(file, "utf-8-sig", "replace", newline="\n"), 1)
+    for place, (number, line) in enumerate((number, line) for number, line in lines if line.strip()):
+        try:
+            item = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            bad(number, f"is not valid JSON ({error})")
+            continue
+        if isinstance(item, list):
+            item = {"commands": item}
+        if isinstance(item, dict):
+            yield Item(number, place, item)
+        else:
+            bad(number, f"must be a session with 'commands', got {shown(item)}")
+
+
+def _parquet(file: IO[bytes], bad: Callable[[int, str], object]) -> Iterator[Item]:
+    try:
+        import pyarrow.parquet as pq
+    except ImportError as error:
+        raise MissingExtraError("pyarrow, which reads Parquet,", "distributed") from error
+    table = pq.ParquetFile(file)
+    names = table.schema_arrow.names
+    if "commands" in names or "session_commands" in names:
+        yield from (Item(number, number - 1, row) for number, row in _rows(table, names))
+    elif "session_id" in names and "command" in names:
+        yield from _by_session(_rows(table, names), bad)
+    else:
+        raise InvalidInputError(
+            "Parquet must have a column 'commands' (a session a row), or 'session_id' and 'command' (a step a row), "
+            f"got the columns {shown(names)}"
+        )
+
+
+def _rows(table: Any, names: Sequence[str]) -> Iterator[tuple[int, dict[str, Any]]]:
+    wanted = [*_STEP, "commands", "session_commands", "outcome", "session_outcome", "session_id", "session"]
+    number = 0
+    for batch in table.iter_batches(columns=[name for name in names if name in wanted]):
+        columns = [
+            column.cast(_micro(column.type), safe=False) if "timestamp[ns" in str(column.type) else column
+            for column in batch.columns
+        ]
+        lists = [column.to_pylist() for column in columns]
+        for values in zip(*lists, strict=True):
+            number += 1
+            row = dict(zip(batch.schema.names, values, strict=True))
+            yield number, _plain(row)
+
+
+def _micro(kind: pa.DataType) -> pa.DataType:
+    """Return a type with times in microseconds, which Python can hold."""
+    import pyarrow as pa
+
+    if pa.types.is_timestamp(kind):
+        return pa.timestamp("us", kind.tz)
+    if pa.types.is_list(kind):
+        return pa.list_(_micro(kind.value_type))
+    if pa.types.is_large_list(kind):
+        return pa.large_list(_micro(kind.value_type))
+    if pa.types.is_struct(kind):
+        return pa.struct([(field.name, _micro(field.type)) for field in kind])
+    return pa.string() if pa.types.is_null(kind) or pa.types.is_dictionary(kind) else kind
+
+
+def _plain(value: Any) -> Any:
+    """Return a value without what is absent: columns are there in all rows, or in none."""
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items() if item is not None}
+    return value
+
+
+def _by_session(rows: Iterator[tuple[int, dict[str, Any]]], bad: Callable[[int, str], object]) -> Iterator[Item]:
+    found: dict[str, tuple[list[int], list[dict[str, Any]], set[str]]] = {}
+    for number, row in rows:
+        name = row.pop("session_id", None)
+        if not isinstance(name, str):
+            bad(number, f"session_id: must be a string, got {shown(name)}")
+            continue
+        numbers, steps, outcomes = found.setdefault(name, ([], [], set()))
+        if (outcome := row.pop("outcome", None)) is not None:
+            outcomes.add(outcome)
+        numbers.append(number)
+        steps.append(row)
+    for name, (numbers, steps, outcomes) in found.items():
+        if len(outcomes) > 1:
+            bad(numbers[0], f"outcome: must be one in all rows of a session, got {shown(sorted(map(str, outcomes)))}")
+            continue
+        source = next((step["source"] for step in steps if "source" in step), None)
+        session = {"session_id": name, "outcome": next(iter(outcomes), None), "commands": steps, "source": source}
+        yield Item(numbers[0], numbers[0] - 1, session, numbers)
