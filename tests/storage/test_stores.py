@@ -10,18 +10,23 @@ from itertools import count
 from pathlib import Path
 
 import pytest
+from postgres_server import PostgresServer
 from store_checks import CHECKS, KEY, counted
 
 from procedural_memory import StorageError
 from procedural_memory.storage.base import Store
+from procedural_memory.storage.postgres import PostgresStore
 from procedural_memory.storage.sqlite import SQLiteStore
 from procedural_memory.types import Command
 
 
-@pytest.fixture(params=["memory", "file"])
+@pytest.fixture(params=["memory", "file", "postgres"])
 def make(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Store]:
     """Return what makes an empty store."""
     numbers = count()
+    if request.param == "postgres":
+        server: PostgresServer = request.getfixturevalue("postgres")
+        return lambda: PostgresStore(server.address())
     if request.param == "memory":
         return SQLiteStore
     return lambda: SQLiteStore(str(tmp_path / f"store{next(numbers)}.sqlite3"))
