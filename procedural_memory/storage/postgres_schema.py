@@ -81,13 +81,17 @@ _MEMBERS: Final = """
 CREATE TABLE member(role text NOT NULL, tenant text NOT NULL, project text, UNIQUE(role, tenant, project));
 COMMENT ON TABLE member IS 'who may use which memories; project NULL: all of the tenant';
 
-CREATE FUNCTION may_use(wanted_tenant text, wanted_project text) RETURNS boolean
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = procedural_memory, pg_temp AS $$
-    SELECT pg_has_role(session_user, (SELECT nspowner FROM pg_namespace WHERE nspname = 'procedural_memory'), 'MEMBER')
+-- Not in SQL: such a function would be planned anew in each statement, which takes longer than the statement.
+CREATE FUNCTION may_use(its_tenant text, its_project text) RETURNS boolean
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = procedural_memory, pg_temp AS $$
+BEGIN
+    RETURN pg_has_role(
+            session_user, (SELECT nspowner FROM pg_namespace WHERE nspname = 'procedural_memory'), 'MEMBER')
         OR EXISTS (
             SELECT 1 FROM member m JOIN pg_roles r ON r.rolname = m.role
-            WHERE m.tenant = wanted_tenant AND (m.project IS NULL OR m.project = wanted_project)
-                AND pg_has_role(session_user, r.oid, 'MEMBER'))
+            WHERE m.tenant = its_tenant AND (m.project IS NULL OR m.project = its_project)
+                AND pg_has_role(session_user, r.oid, 'MEMBER'));
+END
 $$;
 
 CREATE FUNCTION admit(who text, its_tenant text, its_project text DEFAULT NULL) RETURNS void
