@@ -25,6 +25,7 @@ from procedural_memory.cli_claude import claude
 from procedural_memory.cli_mcp import mcp
 from procedural_memory.cli_options import json_option, path_option, token_given, token_options
 from procedural_memory.errors import MissingExtraError, ProceduralMemoryError
+from procedural_memory.storage.address import is_address, shown_place
 from procedural_memory.types import UNASKED_PROBABILITY, Forgotten, PatternState
 
 if TYPE_CHECKING:
@@ -95,7 +96,8 @@ def _engine(path: str | None, embedder: str, reading: bool = False) -> Procedura
         return ProceduralMemoryEngine(embedder="lexical")
     # A path with a slip of the keyboard must not look like a memory that is empty.
     given = click.get_current_context().get_parameter_source("path") is ParameterSource.COMMANDLINE
-    if reading and given and path and path != "default" and not Path(path).expanduser().exists():
+    a_file = path not in (None, "default") and not is_address(path)
+    if reading and given and path and a_file and not Path(path).expanduser().exists():
         raise click.ClickException(f"--path {path!r}: there is no memory; 'procedural-memory learn' makes one")
     if embedder.startswith(("http://", "https://")):
         return ProceduralMemoryEngine(embedder, path=path)
@@ -615,7 +617,7 @@ def serve(
     embedder: str,
 ) -> None:
     """Serve the memory over HTTP, with a page at / and the endpoints described at /docs."""
-    secret = token_given(token, token_file)
+    secret, place = token_given(token, token_file), shown_place(path)
     try:
         from procedural_memory.server.serving import serve as run
     except ModuleNotFoundError as error:
@@ -627,7 +629,7 @@ def serve(
         uds=uds,
         workers=workers,
         log_requests=log_requests,
-        started=lambda address: click.echo(f"Serving {path} on {address} (page: /, endpoints: /docs)", err=True),
+        started=lambda address: click.echo(f"Serving {place} on {address} (page: /, endpoints: /docs)", err=True),
         path=path,
         embedder=embedder,
         durability=durability,
@@ -821,7 +823,7 @@ def import_history(
 
     if history is None and source not in SOURCES and Path(source).exists():
         source, history = "auto", Path(source)
-    if dry_run and path and not store_path(path).exists():
+    if dry_run and path and not is_address(path) and not store_path(path).exists():
         path = None  # no memory is made to look at what one would hold
     with _engine(path, embedder) as engine:
         with _bar("import", 100) as progress:

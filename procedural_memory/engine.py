@@ -1541,7 +1541,7 @@ def store_path(path: str | os.PathLike[str]) -> Path:
         raise InvalidInputError("path: must name a file, got ':memory:'; leave it out to keep everything in memory")
     if is_address(path):
         raise InvalidInputError(
-            f"path: must name a file here, got {Address.of(path)}; what needs no server of its own works on files alone"
+            f"path: must name a file: this works on no memory in PostgreSQL, got {Address.of(path)}"
         )
     if path == "default":
         import platformdirs

@@ -101,7 +101,7 @@ class PostgresServer:
         import psycopg
 
         where = {"host": str(self.folder), "dbname": database, "user": user}
-        with psycopg.connect(**where, autocommit=True) as db:  # type: ignore[arg-type]
+        with psycopg.connect(**where, autocommit=True) as db:
             for name, value in settings.items():
                 db.execute("SELECT set_config(%s, %s, false)", (name.replace("__", "."), value))
             cursor = db.execute(sql)  # type: ignore[call-overload]

@@ -5,9 +5,8 @@ Concurrency contract
     *Processes*: one writes to a memory at a time. A transaction locks the row of its memory first; who comes second
     waits, at most `PATIENCE` seconds, in the order of coming. Other memories of the database are not held up. Readers
     wait for nobody: `reading` gives them one state (``REPEATABLE READ``).
-    *Freshness*: each change counts up a number in the row of the memory, and `refresh` reads it: what another machine
-    has committed is seen by whatever begins after that. What is kept in memory stays valid while the number does. Who
-    commits a change also tells, by ``NOTIFY``, which keys it concerns: with that the others let go of just these.
+    *Freshness*: what another machine has committed is seen by whatever begins after that. `refresh` asks the server
+    for the number of the newest change, once; only what was changed is read again.
     *Failure*: a write that fails is rolled back whole; what was kept in memory of it is dropped. Where the server goes
     away while it commits, it is asked afterwards whether it did.
     *Durability*: what a transaction wrote survives what the server survives; with ``"normal"`` a crash of the server
@@ -19,17 +18,14 @@ from __future__ import annotations
 import heapq
 import json
 import math
-import os
 import sqlite3
 import struct
-import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from itertools import chain
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from procedural_memory.errors import ClosedError, StorageError, StoreUnavailableError
-from procedural_memory.storage.address import Address
+from procedural_memory.errors import StorageError
 from procedural_memory.storage.base import (
     BEST_VALUES,
     FOLLOWERS,
@@ -52,8 +48,9 @@ from procedural_memory.storage.base import (
     recent_templates,
     text_id,
 )
-from procedural_memory.storage.postgres_link import Link, array, byte_array
+from procedural_memory.storage.postgres_link import array, byte_array
 from procedural_memory.storage.postgres_schema import COPIED, DERIVED
+from procedural_memory.storage.postgres_transactions import PATIENCE, Kept, Transactions
 from procedural_memory.types import Command, Durability, Outcome, Verdict
 
 if TYPE_CHECKING:
@@ -62,14 +59,11 @@ if TYPE_CHECKING:
 
 __all__ = ["PATIENCE", "PostgresStore"]
 
-PATIENCE = 30.0
-"""Seconds that a writer waits for another one."""
-
 _UNIGRAM = context_key(())
 _T = TypeVar("_T")
 _CACHE = 200_000
-_KEPT = 4_096
-"""How many rows of a kind are kept as they were read: those of a session come up again and again."""
+_CONTEXTS = 4_096
+"""For how many keys more than a row each is kept."""
 _POSTINGS_READ = 100
 _AT_ONCE = 500
 """Sessions that are read in one go."""
@@ -87,16 +81,6 @@ _ASKED_OFTEN = ("derived", "derived_feedback", "generation", "ranker_version", "
 """Settings that are read anew, in one go, when another process has changed the memory."""
 
 
-class _Head(NamedTuple):
-    """The row of a memory: how often it was changed, and the last numbers given to rows of the log, to sessions and to
-    feedback."""
-
-    changes: int
-    rows: int
-    sessions: int
-    feedback: int
-
-
 def _shown_row(row: Sequence[Any]) -> FeedbackRow:
     _, step, after, line, verdict, timestamp, project = row
     return FeedbackRow(step, after, line, _VERDICTS[verdict], timestamp, project)
@@ -106,7 +90,7 @@ def _unpack(blob: bytes) -> tuple[int, ...]:
     return struct.unpack(f"<{len(blob) // 8}q", blob)
 
 
-class PostgresStore:
+class PostgresStore(Transactions):
     """A store on PostgreSQL.
 
     Parameters
@@ -118,215 +102,21 @@ class PostgresStore:
     """
 
     def __init__(self, address: str, durability: Durability = "full") -> None:
-        self._address = Address.of(address)
-        self._link = Link(self._address, durability, self._notice)
-        self._lock = threading.RLock()
-        self._process = os.getpid()
-        self._closed = False
-        self._depth = 0
-        self._view = False
-        self._connected = 0
-        self._head = _Head(0, 0, 0, 0)
-        # What this transaction changed: whether anything, which keys, and whether more than keys can tell.
-        self._changed = False
-        self._keys: set[int] = set()
-        self._all_changed = False
-        # What was read and is still so: dropped when it changes, here or in another process, or is rolled back.
-        self._written: set[int] = set()
-        self._texts: dict[int, str] = {}
-        self._meta: dict[str, Any] = {}
-        self._last_row: int | None = None
-        self._last_feedback: int | None = None
-        self._contexts: dict[int, Context | None] = {}
-        self._values: dict[int, ValueCounts | None] = {}
-        self._rules: dict[int, RuleCounts | None] = {}
-        self._shown: dict[int, ShownCounts | None] = {}
-        self._counted: set[int] = set()
-        self._postings: dict[int, tuple[int, tuple[int, ...]]] = {}
-        self._pattern_counts: dict[int, PatternCounts | None] = {}
-        self._pattern_templates: dict[int, NDArray[np.int64] | None] = {}
-        self._link.connect()
-        self._memory = self._link.memory
-        self._mine = f"memory = {self._memory}"
+        super().__init__(address, durability)
+        self._contexts: Kept[Context | None] = self._kept()
+        self._followers: Kept[dict[int, Follower | None]] = self._kept()
+        self._values: Kept[ValueCounts | None] = self._kept()
+        self._rules: Kept[RuleCounts | None] = self._kept()
+        self._shown: Kept[ShownCounts | None] = self._kept()
+        self._counted: Kept[bool] = self._kept()
+        self._postings: Kept[tuple[int, tuple[int, ...]]] = self._kept()
+        self._pattern_counts: Kept[PatternCounts | None] = self._kept()
+        self._pattern_templates: Kept[NDArray[np.int64] | None] = self._kept()
+        self._neighbours: Kept[dict[str, list[tuple[int, float]]]] = self._kept()
         joins = zip("cwpsahb", ("command", *_INTERNED), strict=True)
         self._step_joins = " ".join(
             f"LEFT JOIN text {short} ON {short}.memory = l.memory AND {short}.id = l.{name}" for short, name in joins
         )
-
-    @property
-    def path(self) -> str | None:
-        """The address, without its password."""
-        return str(self._address)
-
-    # -- transactions
-
-    @contextmanager
-    def transaction(self, patience: float | None = None) -> Iterator[None]:
-        """Run the body as one transaction; nested uses join the outer one.
-
-        Parameters
-        ----------
-        patience : float, optional
-            Seconds to wait for another process that writes; `PATIENCE` unless given.
-        """
-        with self._lock:
-            if self._depth:
-                yield
-                return
-            self._check_open()
-            if self._view:
-                raise StorageError(f"store {self._address}: it cannot be changed while it is looked at")
-            wait = max(1, round(1000 * min(PATIENCE if patience is None else patience, PATIENCE)))
-            transaction = self._begin(
-                f"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL lock_timeout = {wait};"
-                f" {self._looking('pg_current_xact_id()')} FOR NO KEY UPDATE"
-            )
-            before = self._head
-            self._depth = 1
-            try:
-                yield
-                if self._changed:
-                    self._commit(transaction)
-                else:
-                    self._link.script("COMMIT")
-            except BaseException:
-                self._drop_read()
-                self._head = before
-                self._link.roll_back()
-                raise
-            finally:
-                self._depth = 0
-                self._changed = self._all_changed = False
-                self._keys.clear()
-
-    def _looking(self, transaction: str = "NULL") -> str:
-        """Return the statement that reads the row of the memory, and what the transaction is called."""
-        columns = f"changes, rows, sessions, feedback, {transaction}::text"
-        return f"SELECT {columns} FROM memory WHERE id = {self._memory}"
-
-    def _begin(self, sql: str) -> str:
-        """Execute what begins a piece of work and ends with `_looking`; let go of what others changed since.
-
-        Where the connection broke since the last piece it is begun on a new one. Returns how the transaction is called.
-        """
-        try:
-            rows = self._anew(lambda: self._link.script(sql))
-            if not rows:
-                raise StorageError(f"store {self._address}: it was deleted on the server; make a new engine")
-        except BaseException:
-            self._link.roll_back()
-            raise
-        *numbers, transaction = rows[-1]
-        head = _Head(*map(int, numbers))
-        if head != self._head:
-            self._drop_changed(head)
-        return str(transaction)
-
-    def _anew(self, ask: Callable[[], list[Any]]) -> list[Any]:
-        """Ask the server, outside of transactions; once more where the connection broke since it was asked last."""
-        if not self._link.broken:
-            try:
-                return ask()
-            except StoreUnavailableError:
-                pass
-        self._connect()
-        return ask()
-
-    def _connect(self) -> None:
-        self._drop_read()
-        self._head = _Head(0, 0, 0, 0)
-        self._link.connect()
-        if self._link.memory != self._memory:
-            raise StorageError(f"store {self._address}: it was replaced by another one; make a new engine")
-
-    def _commit(self, transaction: str) -> None:
-        head = self._head = self._head._replace(changes=self._head.changes + 1)
-        numbers = ", ".join(f"{name} = {value}" for name, value in head._asdict().items())
-        tell = f"NOTIFY {self._link.channel}, '{self._news()}'"
-        end = f"UPDATE memory SET {numbers} WHERE id = {self._memory}; {tell}; COMMIT"
-        try:
-            self._link.script(end)
-        except StoreUnavailableError as error:
-            committed = self._link.was_committed(transaction)
-            if committed is None:
-                raise StoreUnavailableError(
-                    f"{error}; whether the last change was kept is not known: it is there in whole or not at all"
-                ) from error
-            self._drop_read()
-            if not committed:
-                raise StoreUnavailableError(f"{error}; nothing was changed") from error
-
-    @contextmanager
-    def reading(self) -> Iterator[None]:
-        """Let the body see one state, whatever others write meanwhile; it must not write. Nested uses join."""
-        with self._lock:
-            self._check_open()
-            if self._depth or self._view:
-                yield
-                return
-            self._begin(f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {self._looking()}")
-            self._view = True
-            try:
-                yield
-            finally:
-                self._view = False
-                self._link.roll_back()  # nothing was written
-
-    def refresh(self) -> None:
-        """Let go of what was read before another process changed the memory."""
-        with self._lock:
-            self._check_open()
-            if not (self._depth or self._view):
-                self._begin(self._looking())
-
-    def _drop_changed(self, head: _Head) -> None:
-        self._drop_read()
-        self._head = head
-
-    def _news(self) -> str:
-        return ""
-
-    def _notice(self, payload: str) -> None:
-        pass
-
-    def _drop_read(self) -> None:
-        kept = (self._contexts, self._values, self._rules, self._shown, self._counted, self._postings, self._written)
-        for each in (*kept, self._pattern_counts, self._pattern_templates, self._meta):
-            each.clear()
-        self._last_row = self._last_feedback = None
-
-    def close(self) -> None:
-        """Disconnect."""
-        with self._lock:
-            if not self._closed:
-                self._closed = True
-                if self._process == os.getpid():  # what a fork copied is not ours to close
-                    self._link.close()
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise ClosedError("the memory is closed; make a new ProceduralMemoryEngine")
-        if self._process != os.getpid():
-            raise ClosedError(
-                "the memory belongs to the process that opened it; make a new ProceduralMemoryEngine here"
-            )
-
-    def _all(self, sql: str, arguments: Sequence[Any] = ()) -> list[Any]:
-        with self._lock:
-            self._check_open()
-            if self._depth or self._view:
-                return self._link.rows(sql, arguments)
-            return self._anew(lambda: self._link.rows(sql, arguments))
-
-    def _one(self, sql: str, arguments: Sequence[Any] = ()) -> Any:
-        rows = self._all(sql, arguments)
-        return rows[0] if rows else None
-
-    def _write(self, sql: str, arguments: Sequence[Any] = ()) -> list[Any]:
-        """Change something, within a transaction; return the rows that the statement returns."""
-        assert self._depth
-        self._changed = True
-        return self._link.rows(sql, arguments)
 
     def take_in_spooled(self, patience: float) -> int:
         """Return 0: hooks write to files alone."""
@@ -354,9 +144,10 @@ class PostgresStore:
             counted = self._counted
             if len(counted) > _CACHE:
                 counted.clear()
-            if missing := {number for number in ids.values() if number not in counted}:
-                counted.update(row[1] for row in self._pairs("1", [(_UNIGRAM, number) for number in missing]))
-            return {text: number for text, number in ids.items() if number in counted}
+            if missing := [number for number in dict.fromkeys(ids.values()) if number not in counted]:
+                counted.update(dict.fromkeys(missing, False))
+                counted.update((row[1], True) for row in self._pairs("1", [(_UNIGRAM, number) for number in missing]))
+            return {text: number for text, number in ids.items() if counted[number]}
 
     def template_text(self, template: int) -> str:
         """Return a template by its id."""
@@ -736,13 +527,15 @@ class PostgresStore:
             self._apply_rules(delta)
             self._apply_courses(delta)
             self._apply_patterns(delta)
-            self._counted.update(map(text_id, counted))
+            if news:
+                self._touch(map(text_id, counted))
             self.set_meta("derived", upto)
             return news
 
     def _apply_followers(self, delta: Delta) -> None:
         if not delta.followers:
             return
+        self._touch({key for key, _ in delta.followers})
         arrays = ", ".join(["%s::bigint[]"] * (2 + len(_FOLLOWER)))
         self._write(
             f"INSERT INTO follower AS f SELECT {self._memory}, * FROM unnest({arrays})"
@@ -758,7 +551,7 @@ class PostgresStore:
     def _apply_contexts(self, delta: Delta) -> None:
         if not delta.totals:
             return
-        self._touch(self._contexts, delta.totals)
+        self._touch(delta.totals)
         packed = {
             key: [recent_entry(when, text_id(template)) for when, template in entries]
             for key in delta.totals
@@ -780,17 +573,11 @@ class PostgresStore:
             ),
         )
 
-    def _touch(self, kept: dict[int, Any], keys: Iterable[int]) -> None:
-        """Let go of what was read under keys that change."""
-        for key in keys:
-            kept.pop(key, None)
-            self._keys.add(key)
-
     def apply_shown(self, delta: Delta, upto: int) -> None:
         """Merge what was shown and mark the feedback as derived up to row `upto`."""
         with self.transaction():
             if delta.shown:
-                self._touch(self._shown, delta.shown)
+                self._touch(delta.shown)
                 names = ("accepted", "rejected", "ignored")
                 self._write(
                     f"INSERT INTO shown AS s SELECT {self._memory}, * FROM"
@@ -807,8 +594,8 @@ class PostgresStore:
         totals: dict[int, list[int]] = {}
         for (key, _), (count, _) in delta.values.items():
             totals.setdefault(key, [0, 0])[0] += count
-        self._touch(self._values, totals)
-        rows = self._write(
+        self._touch(totals)
+        rows = self._write_now(
             f"INSERT INTO value AS v SELECT {self._memory}, * FROM"
             " unnest(%s::bigint[], %s::bigint[], %s::text[], %s::bigint[], %s::bytea[])"
             " ON CONFLICT (memory, key, id) DO UPDATE SET count = v.count + EXCLUDED.count,"
@@ -862,7 +649,7 @@ class PostgresStore:
         if not delta.rules:
             return
         stored = self.rules(list(delta.rules))
-        self._touch(self._rules, delta.rules)
+        self._touch(delta.rules)
         texts = []
         for key, counts in delta.rules.items():
             merged = dict(stored.get(key, {}))
@@ -880,9 +667,8 @@ class PostgresStore:
         if not delta.patterns:
             return
         rows = {pattern_row_id(row.pattern_id): row for row in delta.patterns.values()}
-        self._touch(self._pattern_counts, rows)
-        self._touch(self._pattern_templates, rows)
-        self._touch(self._postings, {key for row in rows.values() for key in row.keys})
+        self._touch(rows)
+        self._touch({key for row in rows.values() for key in row.keys})
         counts = ("success", "failure", "unknown", "duration_ms", "timed")
         self._write(
             f"INSERT INTO pattern AS p(memory, id, pattern_id, templates, newest, example, {', '.join(counts)})"
@@ -912,17 +698,6 @@ class PostgresStore:
     def contexts(self, keys: Sequence[int]) -> dict[int, Context]:
         """Return what followed contexts that were seen: the `FOLLOWERS` most frequent ones, plus the recent ones."""
         return self._known(self._contexts, keys, self._read_contexts)
-
-    def _known(
-        self, kept: dict[int, _T | None], keys: Sequence[int], read: Callable[[str], Iterable[tuple[int, _T]]]
-    ) -> dict[int, _T]:
-        """Return what is known under `keys`: as it was read before, or read in one go."""
-        with self._lock:
-            if len(kept) >= _KEPT:
-                kept.clear()
-            if missing := {key: None for key in keys if key not in kept}:
-                kept.update(missing | dict(read(array(missing))))
-            return {key: found for key in keys if (found := kept[key]) is not None}
 
     def _read_contexts(self, keys: str) -> Iterator[tuple[int, Context]]:
         heads = self._all(
@@ -967,8 +742,17 @@ class PostgresStore:
 
     def followers(self, pairs: Sequence[tuple[int, int]]) -> dict[tuple[int, int], Follower]:
         """Return the counts of followers, by context and template, of those that were seen."""
-        rows = self._pairs(", ".join(_FOLLOWER), list(dict.fromkeys(pairs)))
-        return {(key, row[0]): Follower(*row) for key, *row in rows}
+        with self._lock:
+            kept = self._followers
+            if len(kept) > _CONTEXTS:
+                kept.clear()
+            known = {key: kept.setdefault(key, {}) for key, _ in pairs}
+            missing = [pair for pair in dict.fromkeys(pairs) if pair[1] not in known[pair[0]]]
+            for key, template in missing:
+                known[key][template] = None
+            for key, *row in self._pairs(", ".join(_FOLLOWER), missing):
+                known[key][row[0]] = Follower(*row)
+            return {(key, number): found for key, number in pairs if (found := known[key][number]) is not None}
 
     def follower(self, key: int, template: int) -> Follower | None:
         """Return the counts of one follower of a context."""
@@ -1054,7 +838,7 @@ class PostgresStore:
         """Return for each key the newest ids, as numbers, of patterns that hold it."""
         with self._lock:
             postings = self._postings
-            if len(postings) >= _KEPT:
+            if len(postings) >= _CONTEXTS:
                 postings.clear()
             missing = [key for key in keys if key not in postings or postings[key][0] < limit]
             if missing:
@@ -1250,6 +1034,7 @@ class PostgresStore:
                 for template, pairs in neighbours.items()
                 if template in there
             }
+            self._touch(kept)
             self._write(
                 f"INSERT INTO neighbour(memory, template, fingerprint, data) SELECT {self._memory}, new.template, %s,"
                 " new.data FROM unnest(%s::bigint[], %s::bytea[]) AS new(template, data)"
@@ -1259,9 +1044,15 @@ class PostgresStore:
 
     def neighbours(self, fingerprint: str, template: int) -> list[tuple[int, float]]:
         """Return the nearest templates of a template, nearest first; empty when not computed yet."""
-        sql = f"SELECT data FROM neighbour WHERE {self._mine} AND fingerprint = %s AND template = %s"
-        row = self._one(sql, (fingerprint, template))
-        return [] if row is None else list(_PAIR.iter_unpack(row[0]))
+        with self._lock:
+            if len(self._neighbours) > _CONTEXTS:
+                self._neighbours.clear()
+            kept = self._neighbours.setdefault(template, {})
+            if fingerprint not in kept:
+                sql = f"SELECT data FROM neighbour WHERE {self._mine} AND fingerprint = %s AND template = %s"
+                row = self._one(sql, (fingerprint, template))
+                kept[fingerprint] = [] if row is None else list(_PAIR.iter_unpack(row[0]))
+            return kept[fingerprint]
 
     # -- settings
 

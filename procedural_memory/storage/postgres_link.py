@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from procedural_memory.errors import MissingExtraError, StorageError, StoreBusyError, StoreUnavailableError
@@ -64,8 +64,8 @@ class Link:
         self._db: Connection[Any] | None = None
         self.memory = 0
         """The number of the memory on the server, known once it was connected to."""
-        self.connected = 0
-        """How often it was connected."""
+        self.secret = b""
+        """What those who use the memory know, and others of the database do not."""
 
     def connect(self) -> None:
         """Connect, unless that is so already."""
@@ -86,7 +86,6 @@ class Link:
         finally:
             if self._db is not db:
                 db.close()
-        self.connected += 1
 
     def _set_up(self, db: Connection[Any]) -> None:
         if db.info.server_version < _OLDEST:
@@ -111,14 +110,14 @@ class Link:
         db.execute(f"SELECT {calls}", [text for pair in given for text in pair])
         bring_up_to_date(db, str(self._address))
         db.execute(f"SET search_path = {SCHEMA}")
-        self.memory = self._find(db)
+        self.memory, self.secret = self._find(db)
         db.add_notify_handler(lambda notice: self._noticed(notice.payload))
         db.execute(f"LISTEN {self.channel}")
         self._db = db
 
-    def _find(self, db: Connection[Any]) -> int:
+    def _find(self, db: Connection[Any]) -> tuple[int, bytes]:
         named = (self._address.tenant, self._address.project)
-        find = "SELECT id FROM memory WHERE tenant = %s AND project = %s"
+        find = "SELECT id, secret FROM memory WHERE tenant = %s AND project = %s"
         row = db.execute(find, named).fetchone()
         if row is None:
             try:
@@ -131,7 +130,7 @@ class Link:
                 ) from error
             row = db.execute(find, named).fetchone()
         assert row is not None
-        return int(row[0])
+        return int(row[0]), bytes(row[1])
 
     @property
     def channel(self) -> str:
@@ -173,14 +172,17 @@ class Link:
         except self._psycopg.Error as error:
             raise self.failed(error) from error
 
-    def many(self, statements: Sequence[tuple[str, Sequence[Any]]]) -> list[list[Any]]:
-        """Execute statements one after the other, without waiting in between; return the rows of each."""
+    def many(self, statements: Sequence[tuple[str, Sequence[Any]]]) -> list[Any]:
+        """Execute statements one after the other, without waiting in between; return the rows of the last one."""
+        if len(statements) == 1:
+            return self.rows(*statements[0])
         db = self._db
         assert db is not None
         try:
-            with db.pipeline():
-                cursors = [db.execute(sql, arguments, binary=True) for sql, arguments in statements]
-            return [cursor.fetchall() if cursor.description is not None else [] for cursor in cursors]
+            with db.pipeline() if self._psycopg.Pipeline.is_supported() else nullcontext():
+                for sql, arguments in statements:
+                    cursor = db.execute(sql, arguments, binary=True)
+            return cursor.fetchall() if cursor.description is not None else []
         except self._psycopg.Error as error:
             raise self.failed(error) from error
 

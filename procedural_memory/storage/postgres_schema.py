@@ -128,7 +128,8 @@ def _first() -> str:
         [
             _MEMBERS,
             "CREATE TABLE memory(id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, tenant text NOT NULL,"
-            " project text NOT NULL, changes bigint NOT NULL DEFAULT 0, rows bigint NOT NULL DEFAULT 0,"
+            " project text NOT NULL, secret bytea NOT NULL DEFAULT uuid_send(gen_random_uuid()),"
+            " changes bigint NOT NULL DEFAULT 0, rows bigint NOT NULL DEFAULT 0,"
             " sessions bigint NOT NULL DEFAULT 0, feedback bigint NOT NULL DEFAULT 0,"
             # Rewritten by each change: with room for that in its page, it needs no new entry in an index.
             " UNIQUE(tenant, project)) WITH (fillfactor = 10);",
