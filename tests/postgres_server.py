@@ -100,11 +100,11 @@ class PostgresServer:
         """Execute a statement by itself, and return its rows."""
         import psycopg
 
-        where = {"host": str(self.folder), "dbname": database, "user": user}
+        where: dict[str, Any] = {"host": str(self.folder), "dbname": database, "user": user}
         with psycopg.connect(**where, autocommit=True) as db:
             for name, value in settings.items():
                 db.execute("SELECT set_config(%s, %s, false)", (name.replace("__", "."), value))
-            cursor = db.execute(sql)  # type: ignore[call-overload]
+            cursor = db.execute(sql)
             return list(cursor.fetchall()) if cursor.description else []
 
     def address(self, tenant: str | None = None, project: str = "", user: str = "keeper", rest: str = "") -> str:
