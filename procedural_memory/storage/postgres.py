@@ -22,6 +22,7 @@ import sqlite3
 import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -113,6 +114,8 @@ class PostgresStore(Transactions):
         self._pattern_counts: Kept[PatternCounts | None] = self._kept()
         self._pattern_templates: Kept[NDArray[np.int64] | None] = self._kept()
         self._neighbours: Kept[dict[str, list[tuple[int, float]]]] = self._kept()
+        self._session_rows: dict[int, SessionRow] = {}
+        self._step_counts: dict[int, int] = {}
         joins = zip("cwpsahb", ("command", *_INTERNED), strict=True)
         self._step_joins = " ".join(
             f"LEFT JOIN text {short} ON {short}.memory = l.memory AND {short}.id = l.{name}" for short, name in joins
@@ -121,6 +124,11 @@ class PostgresStore(Transactions):
     def take_in_spooled(self, patience: float) -> int:
         """Return 0: hooks write to files alone."""
         return 0
+
+    def _drop_small(self) -> None:
+        super()._drop_small()
+        self._session_rows.clear()
+        self._step_counts.clear()
 
     # -- interning
 
@@ -197,6 +205,7 @@ class PostgresStore(Transactions):
         )
         self._head = self._head._replace(rows=last)
         self._last_row = last
+        self._step_counts.pop(session, None)
 
     def _step_columns(self, commands: Sequence[Command]) -> list[str]:
         """Return the columns of steps as arrays, making sure that their texts are there."""
@@ -211,6 +220,8 @@ class PostgresStore(Transactions):
 
     def step_count(self, session: int) -> int:
         """Return how many steps a session has."""
+        if session in self._step_counts:
+            return self._step_counts[session]
         sql = f"SELECT coalesce(max(step) + 1, 0) FROM log WHERE {self._mine} AND session = %s"
         return int(self._one(sql, (session,))[0])
 
@@ -223,11 +234,13 @@ class PostgresStore(Transactions):
     def set_start(self, session: int, start: float) -> None:
         """Place a session elsewhere in canonical order."""
         with self.transaction():
+            self._session_rows.pop(session, None)
             self._write(f"UPDATE session SET start = %s WHERE {self._mine} AND id = %s", (start, session))
 
     def close_session(self, session: int, outcome: Outcome, digest: bytes) -> None:
         """Close a session: sets its outcome and appends the close to the log."""
         with self.transaction():
+            self._session_rows.pop(session, None)
             self._write(
                 "UPDATE session SET outcome = %s, closed = 1, digest = %s, owner = NULL"
                 f" WHERE {self._mine} AND id = %s",
@@ -248,7 +261,8 @@ class PostgresStore(Transactions):
 
     def get_session(self, session: int) -> SessionRow:
         """Return a session by its row id."""
-        row = self.find_session(session)
+        known = self._session_rows.get(session)
+        row = self.find_session(session) if known is None else replace(known)
         if row is None:
             raise StorageError(f"session row {session} is not in the store")
         return row
@@ -280,7 +294,25 @@ class PostgresStore(Transactions):
 
     def tail(self, limit: int) -> list[LogRow]:
         """Return the next rows of the log that are not yet part of the derived state."""
-        return self.rows_after(self.meta("derived") or 0, limit)
+        with self._lock:
+            rows = self.rows_after(self.meta("derived") or 0, limit)
+            if self._depth:
+                self._read_sessions(rows)
+            return rows
+
+    def _read_sessions(self, rows: Sequence[LogRow]) -> None:
+        """Read in one go what is asked for of the sessions of rows that are about to be learned."""
+        if len(self._session_rows) > _CONTEXTS:
+            self._session_rows.clear()
+            self._step_counts.clear()
+        sessions = {row.session for row in rows}
+        if new := sessions.difference(self._session_rows):
+            self._session_rows.update((row.id, row) for row in self._sessions("id = ANY(%s::bigint[])", (array(new),)))
+        if ended := {row.session for row in rows if row.command is None}.difference(self._step_counts):
+            sql = (
+                f"SELECT session, max(step) + 1 FROM log WHERE {self._mine} AND session = ANY(%s::bigint[]) GROUP BY 1"
+            )
+            self._step_counts.update(self._all(sql, (array(ended),)))
 
     def _log_rows(self, condition: str, values: Sequence[Any]) -> list[LogRow]:
         rows = self._all(
@@ -371,7 +403,7 @@ class PostgresStore(Transactions):
         with self.transaction():
             row = self.get_session(session)
             self._write(f"DELETE FROM log WHERE {self._mine} AND session = %s", (session,))
-            self._last_row = None
+            self._drop_small()
             self.add_steps(session, 0, commands)
             if row.closed:
                 self.close_session(session, row.outcome, digest)
@@ -381,6 +413,7 @@ class PostgresStore(Transactions):
     ) -> None:
         """Put other texts into a session and its steps, one by one: the rows of the log stay where they are."""
         with self.transaction():
+            self._session_rows.pop(session, None)
             self._write(
                 "UPDATE session SET session_id = %s, name_id = %s, source = %s,"
                 f" digest = CASE closed WHEN 1 THEN %s ELSE digest END WHERE {self._mine} AND id = %s",
@@ -400,7 +433,7 @@ class PostgresStore(Transactions):
             numbers = array(sessions)
             for table, column in (("log", "session"), ("feedback", "session"), ("session", "id")):
                 self._write(f"DELETE FROM {table} WHERE {self._mine} AND {column} = ANY(%s::bigint[])", (numbers,))
-            self._last_row = self._last_feedback = None
+            self._drop_small()
 
     # -- feedback, which is part of the log
 
@@ -700,31 +733,35 @@ class PostgresStore(Transactions):
         return self._known(self._contexts, keys, self._read_contexts)
 
     def _read_contexts(self, keys: str) -> Iterator[tuple[int, Context]]:
-        heads = self._all(
-            f"SELECT key, total, recent FROM context WHERE {self._mine} AND key = ANY(%s::bigint[])", (keys,)
+        best = "count DESC, template DESC"
+        rows = self._all(
+            "SELECT c.key, c.total, c.recent, f.templates, f.counts FROM context c CROSS JOIN LATERAL"
+            f" (SELECT array_agg(template ORDER BY {best}) AS templates, array_agg(count ORDER BY {best}) AS counts"
+            f" FROM (SELECT template, count FROM follower WHERE {self._mine} AND context = c.key"
+            f" ORDER BY {best} LIMIT %s) AS b) AS f"
+            f" WHERE c.{self._mine} AND c.key = ANY(%s::bigint[])",
+            (FOLLOWERS, keys),
         )
-        if not heads:
-            return
-        found: dict[int, dict[int, int]] = {key: {} for key, _, _ in heads}
-        sql = (
-            "SELECT k, f.template, f.count FROM unnest(%s::bigint[]) AS keys(k) CROSS JOIN LATERAL"
-            f" (SELECT template, count FROM follower WHERE {self._mine} AND context = k"
-            " ORDER BY count DESC, template DESC LIMIT %s) f ORDER BY f.count DESC, f.template DESC"
-        )
-        for key, template, count in self._all(sql, (array(found), FOLLOWERS)):
-            found[key][template] = count
-        recents = {key: tuple(recent_templates(blob)) for key, _, blob in heads}
-        complete = {key: len(counts) < FOLLOWERS for key, counts in found.items()}
+        found = {
+            key: Context(
+                total,
+                tuple(recent_templates(recent)),
+                dict(zip(templates or (), counts or (), strict=True)),
+                len(templates or ()) < FOLLOWERS,
+            )
+            for key, total, recent, templates, counts in rows
+        }
         pairs = [
             (key, template)
-            for key, counts in found.items()
-            if not complete[key]
-            for template in sorted(set(recents[key]).difference(counts))
+            for key, context in found.items()
+            if not context.complete
+            for template in sorted(set(context.recent).difference(context.counts))
         ]
+        more: dict[int, dict[int, int]] = {}
         for key, template, count in self._pairs("count", pairs):
-            found[key][template] = count
-        for key, total, _ in heads:
-            yield key, Context(total, recents[key], found[key], complete[key])
+            more.setdefault(key, {})[template] = count
+        for key, context in found.items():
+            yield key, replace(context, counts={**context.counts, **more[key]}) if key in more else context
 
     def _pairs(self, columns: str, pairs: Sequence[tuple[int, int]]) -> list[Any]:
         """Return columns of followers, behind their contexts and templates, in the order of these."""
