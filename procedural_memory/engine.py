@@ -1578,6 +1578,6 @@ def _resolve(path: str | os.PathLike[str] | None) -> str | None:
         warnings.warn(
             f"path {str(target)!r}: lies on a network file system ({kind}); used by several machines "
             "at once it may be damaged: keep it on a local disk, and move it with save and merge",
-            stacklevel=3,
+            stacklevel=4,
         )
     return str(target)
