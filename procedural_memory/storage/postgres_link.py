@@ -75,17 +75,22 @@ class Link:
         try:
             db = psycopg.connect(**self._parameters, autocommit=True)
         except psycopg.Error as error:
-            raise StoreUnavailableError(
-                f"store {self._address}: the server cannot be reached ({self._words(error)}); nothing was changed, "
-                "and it is tried again at the next call"
-            ) from None  # its traceback would hold the password
+            raise self._unreachable(error) from None  # its traceback would hold the password
         try:
             self._set_up(db)
         except psycopg.Error as error:
+            if db.closed:
+                raise self._unreachable(error) from None
             raise self.failed(error, "it was not opened") from error
         finally:
             if self._db is not db:
                 db.close()
+
+    def _unreachable(self, error: Exception) -> StoreUnavailableError:
+        return StoreUnavailableError(
+            f"store {self._address}: the server cannot be reached ({self._words(error)}); nothing was changed, "
+            "and it is tried again at the next call"
+        )
 
     def _set_up(self, db: Connection[Any]) -> None:
         if db.info.server_version < _OLDEST:

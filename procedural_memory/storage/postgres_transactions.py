@@ -24,6 +24,7 @@ from weakref import WeakSet
 from procedural_memory.errors import ClosedError, StorageError, StoreUnavailableError
 from procedural_memory.storage.address import Address
 from procedural_memory.storage.postgres_link import Link, array
+from procedural_memory.storage.postgres_schema import VERSION
 from procedural_memory.types import Durability
 
 __all__ = ["PATIENCE", "Kept", "Transactions"]
@@ -181,8 +182,9 @@ class Transactions:
                 self._begin(self._looking())
 
     def _looking(self, transaction: str = "NULL") -> str:
-        """Return the statement that reads the row of the memory, and what the transaction is called."""
-        return f"SELECT {', '.join(Head._fields)}, {transaction}::text FROM memory WHERE id = {self._memory}"
+        """Return the statement that reads the row of the memory, the version, and what the transaction is called."""
+        columns = f"{', '.join(Head._fields)}, (SELECT number FROM version), {transaction}::text"
+        return f"SELECT {columns} FROM memory WHERE id = {self._memory}"
 
     def _begin(self, sql: str) -> str:
         """Execute what begins a piece of work and ends with `_looking`; let go of what others changed since.
@@ -193,10 +195,15 @@ class Transactions:
             rows = self._anew(lambda: self._link.script(sql))
             if not rows:
                 raise StorageError(f"store {self._address}: it was deleted on the server; make a new engine")
+            *numbers, version, transaction = rows[-1]
+            if version != VERSION:
+                raise StorageError(
+                    f"store {self._address}: another version of the package ({version}, this one reads {VERSION}) has "
+                    "taken it over; update omnimemory-procedural and make a new ProceduralMemoryEngine"
+                )
         except BaseException:
             self._link.roll_back()
             raise
-        *numbers, transaction = rows[-1]
         self._go_to(Head(*map(int, numbers)))
         return str(transaction)
 

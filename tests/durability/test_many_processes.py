@@ -42,7 +42,7 @@ def test_many_processes_learn_into_one_database(
     durability: Durability, postgres: PostgresServer, tmp_path: Path, thorough: bool
 ) -> None:
     """The same of a memory in PostgreSQL, beside another tenant's in the same tables."""
-    sessions = 500 if thorough else 6
+    sessions = 500 if thorough else 4
     address = postgres.address()
     with fresh(postgres.address(), durability) as other:
         other.learn_many(sessions_of(1, 3))

@@ -436,6 +436,31 @@ def test_an_end_that_was_not_heard_of_is_asked_for(
         assert guesses(engine) == guesses(alone)
 
 
+def test_a_change_that_failed_at_its_end_is_not_taken_for_anothers(
+    postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is read after it is of the state before it, and let go of when another machine makes the next change."""
+    address = postgres.address()
+    with closing(PostgresStore(address)) as one, closing(PostgresStore(address)) as two:
+        two.apply(counted("x"), 0)
+        one.refresh()
+        send = one._send
+
+        def failing() -> list[Any]:
+            if one._waiting[-1][0] == "COMMIT":
+                raise StorageError("no room")
+            return send()
+
+        monkeypatch.setattr(one, "_send", failing)
+        with pytest.raises(StorageError, match="no room"):
+            one.apply(counted("y", start=2.0), 0)
+        monkeypatch.undo()
+        assert one.contexts([KEY])[KEY].total == 1
+        two.apply(counted("z", start=3.0), 0)
+        one.refresh()
+        assert one.contexts([KEY])[KEY].total == 2
+
+
 def test_a_connection_that_was_lost_in_between_is_made_anew(postgres: PostgresServer) -> None:
     """Nobody notices where nothing was under way."""
     with opened(postgres.address()) as engine:
@@ -502,10 +527,16 @@ def test_what_is_not_ours_is_left_alone(postgres: PostgresServer) -> None:
         opened(address)
     assert postgres.query("SELECT relname FROM pg_class WHERE relkind = 'r' AND relname = 'log'", "others") == []
     postgres.query(f"DROP SCHEMA {SCHEMA} CASCADE", "others", "keeper")
-    opened(address).close()
-    postgres.query(f"UPDATE {SCHEMA}.version SET number = 99", "others", "keeper")
-    with pytest.raises(StorageError, match="of version 99, this package reads"):
-        opened(address)
+    with opened(address) as engine:
+        engine.learn_workflow(LINES)
+        postgres.query(f"UPDATE {SCHEMA}.version SET number = 99", "others", "keeper")
+        for call in (lambda: guesses(engine), lambda: engine.learn_workflow(LINES)):
+            with pytest.raises(StorageError, match=r"another version of the package .99.* has taken it over"):
+                call()
+        with pytest.raises(StorageError, match="of version 99, this package reads"):
+            opened(address)
+        postgres.query(f"UPDATE {SCHEMA}.version SET number = 1", "others", "keeper")
+        assert engine.stats()["session_count"] == 1
     postgres.query(
         "CREATE DATABASE old OWNER keeper ENCODING 'SQL_ASCII' TEMPLATE template0 LOCALE_PROVIDER libc LOCALE 'C'"
     )
@@ -599,6 +630,32 @@ def test_a_password_is_never_told(
     told += [path.read_text(errors="replace") for path in tmp_path.rglob("*") if path.is_file()]
     told += [str(postgres.query("SELECT * FROM pg_stat_activity"))]
     assert not [text for text in told if PASSWORD in text]
+
+
+def test_the_service_keeps_its_memory_there(postgres: PostgresServer) -> None:
+    """As in a file: what was learned is there when it is started anew; a server that is away is one clear line."""
+    pytest.importorskip("fastapi", reason="the service is not installed: the extra 'server'")
+    pytest.importorskip("httpx", reason="httpx is not installed: the extra 'test-server'")
+    from fastapi.testclient import TestClient
+
+    from procedural_memory.server import create_app
+
+    address = postgres.address()
+    for sessions in (1, 2):
+        with TestClient(create_app(path=address, embedder="lexical"), base_url="http://localhost") as client:
+            body = {"session_commands": [{"command": line} for line in LINES], "session_outcome": "success"}
+            assert client.post("/learn", json=body).status_code == 200
+            stats = client.get("/stats").json()
+            assert (stats["total_successes"], stats["pattern_count"]) == (sessions, 1)
+            if sessions == 2:
+                postgres.kill()
+                try:
+                    answer = client.post("/learn", json=body)
+                finally:
+                    postgres.start()
+                assert answer.status_code == 503
+                assert answer.json() == {"detail": "the server that keeps the memory cannot be reached; try again"}
+                assert client.post("/learn", json=body).status_code == 200
 
 
 @pytest.mark.parametrize("command", [["doctor"], ["init", "bash"], ["watch"], ["claude", "install", "--dry-run"]])
