@@ -274,6 +274,35 @@ def test_tenants_and_projects_are_apart(postgres: PostgresServer) -> None:
     assert postgres.query(f"SELECT count(*) FROM {SCHEMA}.log", "memories", "keeper") == [(0,)]
 
 
+def test_a_superuser_keeps_them_apart_as_well(postgres: PostgresServer, tmp_path: Path) -> None:
+    """No policy holds for one: it is the statements that name their memory, in all that changes and reads."""
+    with opened(postgres.address(user="root")) as one, opened(postgres.address(user="root")) as two:
+        one.learn_many(load_sessions()[:6])
+        one.feedback(LINES[:1], LINES[1], "accepted")
+        one.flush()
+        state, seen = sizes(one), guesses(one)
+        copies = [one.save(tmp_path / f"before.{suffix}").read_bytes() for suffix in ("json", "pkl")]
+        assert not any(sizes(two)[name] for name in state if name.endswith("count"))
+        assert guesses(two) == []
+        two.learn_many(load_sessions()[4:8])
+        two.learn_workflow(LINES, "failure", "mine")
+        two.feedback(LINES[:1], LINES[1], "rejected")
+        two.flush()
+        two.scrub(["npm|git"])
+        two.forget(containing="push")
+        two.forget(session="mine")
+        two.prune(max_size=5)
+        two.rebuild()
+        two.load(tmp_path / "before.json", mode="merge")
+        two.prune(max_size=1)
+        one._store.refresh()
+        one._store._drop_read()  # type: ignore[attr-defined]
+        assert (sizes(one), guesses(one)) == (state, seen)
+        assert [one.save(tmp_path / f"after.{suffix}").read_bytes() for suffix in ("json", "pkl")] == copies
+        one.rebuild()
+        assert sizes(one) == state
+
+
 def test_each_table_is_separated(postgres: PostgresServer) -> None:
     """Policies stand on every table that has rows of memories, and hold for its owner as well."""
     with closing(PostgresStore(postgres.address())):
