@@ -43,6 +43,16 @@ def test_store_contract(check: Callable[..., None], make: Callable[[], Store]) -
     store.close()
 
 
+@pytest.mark.parametrize(
+    "check", [check for check in CHECKS if "store" in inspect.signature(check).parameters], ids=lambda c: c.__name__
+)
+def test_memories_are_apart_where_no_policy_holds(check: Callable[..., None], postgres: PostgresServer) -> None:
+    """For a superuser of PostgreSQL: beside a memory with the very same content the contract is kept as well."""
+    for _ in range(2):
+        with closing(PostgresStore(postgres.address(user="root"))) as store:
+            check(store)
+
+
 def test_a_file_that_is_no_store_is_refused(tmp_path: Path) -> None:
     """A file with other content is named and left alone."""
     path = tmp_path / "notes.txt"
