@@ -40,6 +40,7 @@ PRELOADED = (
     "procedural_memory.prediction.outcome",
     "procedural_memory.prediction.predictor",
     "procedural_memory.storage.sqlite",
+    "procedural_memory.storage.postgres",
 )
 """So that a new process is there at once, as a copy of one that has read all this."""
 
@@ -103,7 +104,7 @@ def interleaved(writer: int, sessions: int) -> Iterator[tuple[int, int, dict[str
                     yield session, step, steps[step] if step < len(steps) else None
 
 
-def fresh(path: Path | None, durability: Durability) -> ProceduralMemoryEngine:
+def fresh(path: Path | str | None, durability: Durability) -> ProceduralMemoryEngine:
     """Return an engine without a model."""
     return ProceduralMemoryEngine(path=path, embedder="lexical", durability=durability)
 
@@ -115,7 +116,7 @@ def timed(seconds: list[float], call: Callable[[], object]) -> None:
     seconds.append(time.perf_counter() - begin)
 
 
-def write(path: Path, durability: Durability, writer: int, sessions: int) -> list[float]:
+def write(path: Path | str, durability: Durability, writer: int, sessions: int) -> list[float]:
     """Learn sessions live; return how long each `record` took."""
     seconds: list[float] = []
     live: dict[int, Session] = {}
@@ -130,7 +131,7 @@ def write(path: Path, durability: Durability, writer: int, sessions: int) -> lis
     return seconds
 
 
-def read(path: Path, durability: Durability, stop: Path) -> list[float]:
+def read(path: Path | str, durability: Durability, stop: Path) -> list[float]:
     """Predict until told to stop; return how long each prediction took."""
     seconds: list[float] = []
     chance = random.Random(0)
@@ -159,15 +160,16 @@ def insert(path: Path, durability: Durability, writer: int, sessions: int) -> li
 
 
 def together(
-    work: Callable[[Path, Durability, int, int], list[float]],
-    path: Path,
+    work: Callable[[Any, Durability, int, int], list[float]],
+    path: Path | str,
     durability: Durability,
     writers: int,
     sessions: int,
     readers: int = 0,
+    stop: Path | None = None,
 ) -> Run:
-    """Let all writers work at once, and readers beside them."""
-    stop = path.with_suffix(".stop")
+    """Let all writers work at once, and readers beside them, until the file `stop` is there."""
+    stop = stop or Path(path).with_suffix(".stop")
     method = multiprocessing.get_context("forkserver")
     method.set_forkserver_preload([*PRELOADED])
     with ProcessPoolExecutor(writers + readers, method) as pool:

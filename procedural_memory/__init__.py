@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         SnapshotNotFoundError,
         StorageError,
         StoreBusyError,
+        StoreUnavailableError,
     )
     from procedural_memory.session import Session
     from procedural_memory.types import (
@@ -96,6 +97,7 @@ _MODULES = {
     "SnapshotNotFoundError": "errors",
     "StorageError": "errors",
     "StoreBusyError": "errors",
+    "StoreUnavailableError": "errors",
 }
 
 __all__ = [
@@ -133,6 +135,7 @@ __all__ = [
     "StepInfluence",
     "StorageError",
     "StoreBusyError",
+    "StoreUnavailableError",
     "WorkflowPattern",
     "normalize",
     "redact",

@@ -32,6 +32,7 @@ from procedural_memory.cli_options import (
     token_options,
 )
 from procedural_memory.errors import MissingExtraError, ProceduralMemoryError
+from procedural_memory.storage.address import is_address, shown_place
 from procedural_memory.types import UNASKED_PROBABILITY, Forgotten, PatternState
 
 if TYPE_CHECKING:
@@ -102,7 +103,8 @@ def _engine(path: str | None, embedder: str, reading: bool = False) -> Procedura
         return ProceduralMemoryEngine(embedder="lexical")
     # A path with a slip of the keyboard must not look like a memory that is empty.
     given = click.get_current_context().get_parameter_source("path") is ParameterSource.COMMANDLINE
-    if reading and given and path and path != "default" and not Path(path).expanduser().exists():
+    a_file = path not in (None, "default") and not is_address(path)
+    if reading and given and path and a_file and not Path(path).expanduser().exists():
         raise click.ClickException(f"--path {path!r}: there is no memory; 'procedural-memory learn' makes one")
     if embedder.startswith(("http://", "https://")):
         return ProceduralMemoryEngine(embedder, path=path, **bounds_given())
@@ -673,7 +675,7 @@ def serve(
     embedder: str,
 ) -> None:
     """Serve the memory over HTTP, with a page at / and the endpoints described at /docs."""
-    secret = token_given(token, token_file)
+    secret, place = token_given(token, token_file), shown_place(path)
     try:
         from procedural_memory.server.serving import serve as run
     except ModuleNotFoundError as error:
@@ -685,7 +687,7 @@ def serve(
         uds=uds,
         workers=workers,
         log_requests=log_requests,
-        started=lambda address: click.echo(f"Serving {path} on {address} (page: /, endpoints: /docs)", err=True),
+        started=lambda address: click.echo(f"Serving {place} on {address} (page: /, endpoints: /docs)", err=True),
         path=path,
         embedder=embedder,
         durability=durability,
@@ -880,7 +882,7 @@ def import_history(
 
     if history is None and source not in SOURCES and Path(source).exists():
         source, history = "auto", Path(source)
-    if dry_run and path and not store_path(path).exists():
+    if dry_run and path and not is_address(path) and not store_path(path).exists():
         path = None  # no memory is made to look at what one would hold
     with _engine(path, embedder) as engine:
         with _bar("import", 100) as progress:

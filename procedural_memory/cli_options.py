@@ -20,7 +20,7 @@ path_option = click.option(
     default="default",
     show_default=True,
     envvar="PROCEDURAL_MEMORY_PATH",
-    help="File of the memory; 'default' is the user's data folder.",
+    help="File of the memory, or its address, postgresql://…; 'default' is the user's data folder.",
 )
 
 

@@ -39,6 +39,7 @@ from procedural_memory.memory.sequences import Deriver
 from procedural_memory.memory.tellings import SAME_TIME, SUPERSEDED
 from procedural_memory.privacy import DISABLE, PatternLike, Privacy
 from procedural_memory.session import Session
+from procedural_memory.storage.address import Address, is_address
 from procedural_memory.storage.append import spool
 from procedural_memory.storage.base import IMPORTED, Bounds, FeedbackRow, SessionRow, Store, session_digest
 from procedural_memory.storage.files import make_private
@@ -105,7 +106,8 @@ class ProceduralMemoryEngine:
         Use a running OmniMemory embedding service instead of a model in this process. While it is down, predictions
         use counts alone, and `stats` says so.
     path : str or path, optional
-        Where the memory lives. None: in memory. ``"default"``: the user's data folder.
+        Where the memory lives. None: in memory. ``"default"``: the user's data folder. An address such as
+        ``"postgresql://user@host/database?tenant=…&project=…"``: in PostgreSQL, for many machines.
     durability : {"full", "normal"}
         Once a call that learns has returned, what it learned survives a power cut (``"full"``), or the end of the
         process only (``"normal"``, several times faster): then a power cut may cost the newest steps, never the file.
@@ -169,7 +171,6 @@ class ProceduralMemoryEngine:
         from procedural_memory.prediction.outcome import OutcomePredictor
         from procedural_memory.prediction.predictor import Predictor
         from procedural_memory.prediction.ranker import Rankers
-        from procedural_memory.storage.sqlite import SQLiteStore
 
         self._threshold = as_probability("similarity_threshold", similarity_threshold)
         self._min_commands = as_positive_int("min_commands", min_commands)
@@ -187,7 +188,7 @@ class ProceduralMemoryEngine:
         self._batch = False
         self._live: WeakSet[Session] = WeakSet()
         self._judged: Judged = {}
-        self._store: Store = SQLiteStore(_resolve(path), durability)
+        self._store: Store = _open(path, durability)
         try:
             # 0 takes a bound away, None leaves what the store has.
             bounds = (
@@ -1002,7 +1003,11 @@ class ProceduralMemoryEngine:
         """Save a durable memory beside its file, under a name that is free."""
         if self._store.path is None:
             return None
-        stem = f"{self._store.path}.{time.strftime('%Y%m%dT%H%M%S')}"
+        beside = self._store.path
+        if is_address(beside):  # nothing lies beside that: it is saved on this machine
+            beside = os.fspath(store_path("default").with_name(re.sub(r"[^\w.-]+", "-", beside)))
+            Path(beside).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        stem = f"{beside}.{time.strftime('%Y%m%dT%H%M%S')}"
         names = (Path(f"{stem}.{number}.sqlite") for number in count(1))
         return self.save(next(name for name in names if not name.exists()))
 
@@ -1598,6 +1603,10 @@ def store_path(path: str | os.PathLike[str]) -> Path:
         raise InvalidTypeError(f"path: must be a file name or None, not {type(path).__name__} ({shown(path)})")
     if path == ":memory:":
         raise InvalidInputError("path: must name a file, got ':memory:'; leave it out to keep everything in memory")
+    if is_address(path):
+        raise InvalidInputError(
+            f"path: must name a file: this works on no memory in PostgreSQL, got {Address.of(path)}"
+        )
     if path == "default":
         import platformdirs
 
@@ -1608,6 +1617,17 @@ def store_path(path: str | os.PathLike[str]) -> Path:
         return Path(path).expanduser().resolve()
     except (OSError, ValueError, RuntimeError) as error:  # a NUL byte; links in a circle; no home
         raise StorageError(f"path {str(path)!r}: the store cannot be opened ({error})") from error
+
+
+def _open(path: str | os.PathLike[str] | None, durability: Durability) -> Store:
+    """Open the store that a path means."""
+    if is_address(path):
+        from procedural_memory.storage.postgres import PostgresStore
+
+        return PostgresStore(str(path), durability)
+    from procedural_memory.storage.sqlite import SQLiteStore
+
+    return SQLiteStore(_resolve(path), durability)
 
 
 def _resolve(path: str | os.PathLike[str] | None) -> str | None:
@@ -1622,6 +1642,6 @@ def _resolve(path: str | os.PathLike[str] | None) -> str | None:
         warnings.warn(
             f"path {str(target)!r}: lies on a network file system ({kind}); used by several machines "
             "at once it may be damaged: keep it on a local disk, and move it with save and merge",
-            stacklevel=3,
+            stacklevel=4,
         )
     return str(target)

@@ -14,6 +14,7 @@
     ├── StorageError (RuntimeError)
     │   ├── HistoryError                        a file to learn from cannot be read, or is of another kind
     │   ├── StoreBusyError                      another process is writing; try again
+    │   ├── StoreUnavailableError (ConnectionError)   the server that keeps the memory cannot be reached
     │   ├── SnapshotNotFoundError (FileNotFoundError) the file to load does not exist
     │   └── SnapshotError (ValueError)                the file is not a snapshot, or a hostile one
     └── ClosedError (RuntimeError)              the engine or session was closed
@@ -43,6 +44,7 @@ __all__ = [
     "SnapshotNotFoundError",
     "StorageError",
     "StoreBusyError",
+    "StoreUnavailableError",
     "damage",
     "shown",
 ]
@@ -104,6 +106,10 @@ class HistoryError(StorageError):
 
 class StoreBusyError(StorageError):
     """Another process keeps the store locked, for too long to be waited for. Nothing was lost or changed."""
+
+
+class StoreUnavailableError(StorageError, ConnectionError):
+    """The server that keeps the memory cannot be reached, or went away. The next call connects anew."""
 
 
 class SnapshotNotFoundError(StorageError, FileNotFoundError):

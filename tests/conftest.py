@@ -11,10 +11,12 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
+from postgres_server import Missing, PostgresServer, running
 
 from procedural_memory import ProceduralMemoryEngine
 from procedural_memory.samples import load_sessions
@@ -79,3 +81,15 @@ def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source = Path(__file__).parent / "durability" / "shim.c"
     subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", library, source, "-ldl", "-lpthread"], check=True)
     return library
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL server of our own; skips the test where none can be started, or the driver is missing."""
+    pytest.importorskip("psycopg", reason="psycopg is not installed: the extra 'postgres'")
+    with ExitStack() as stack:
+        try:
+            server = stack.enter_context(running())
+        except Missing as error:
+            pytest.skip(str(error))
+        yield server

@@ -43,6 +43,7 @@ PUBLIC = [
     "StepInfluence",
     "StorageError",
     "StoreBusyError",
+    "StoreUnavailableError",
     "UNASKED_PROBABILITY",
     "WorkflowPattern",
     "normalize",

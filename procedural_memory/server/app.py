@@ -31,6 +31,7 @@ from procedural_memory.server.page import is_public, page_routes
 from procedural_memory.server.refusals import Refused, refusal_of, told
 from procedural_memory.server.routes import routes
 from procedural_memory.server.snapshots import SnapshotFolders
+from procedural_memory.storage.address import is_address
 from procedural_memory.types import Durability
 
 __all__ = ["create_app"]
@@ -150,8 +151,10 @@ def _origin(text: str) -> str:
 
 def _data_folder(engine: ProceduralMemoryEngine | None, path: str | os.PathLike[str] | None) -> Path:
     """Return the folder of the memory; of one that is not kept, the user's data folder."""
-    used = engine.stats()["path"] if engine is not None else None if path is None else store_path(path)
-    return Path(used).parent if used else Path(platformdirs.user_data_dir("omnimemory-procedural", appauthor=False))
+    used = engine.stats()["path"] if engine is not None else path
+    if used is not None and not is_address(used):
+        return store_path(used).parent
+    return Path(platformdirs.user_data_dir("omnimemory-procedural", appauthor=False))
 
 
 async def _refuse(request: Request, error: Exception) -> JSONResponse:

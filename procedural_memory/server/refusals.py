@@ -14,6 +14,7 @@ from procedural_memory.errors import (
     ProceduralMemoryError,
     SessionConflictError,
     StoreBusyError,
+    StoreUnavailableError,
 )
 from procedural_memory.server.backend import Busy
 from procedural_memory.server.models import PATH_PART, SNAPSHOT_NAME, Refusal
@@ -46,6 +47,8 @@ def refusal_of(error: Exception) -> tuple[int, str, dict[str, str]]:
         return 503, "busy: too many calls wait; nothing was done, try again", _RETRY
     if isinstance(error, StoreBusyError):
         return 503, "busy: another process is writing; nothing was done, try again", _RETRY
+    if isinstance(error, StoreUnavailableError):
+        return 503, "the server that keeps the memory cannot be reached; try again", _RETRY
     if isinstance(error, SessionConflictError):
         return 409, str(error), {}
     if isinstance(error, InvalidInputError):

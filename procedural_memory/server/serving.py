@@ -30,6 +30,7 @@ from procedural_memory.errors import InvalidInputError, StorageError
 from procedural_memory.private_socket import bind_private, unbind
 from procedural_memory.server.app import create_app
 from procedural_memory.server.guard import is_loopback
+from procedural_memory.storage.address import is_address
 
 __all__ = ["PORT", "serve"]
 
@@ -237,7 +238,11 @@ def _check(path: str | os.PathLike[str] | None) -> None:
     """Say at once that a memory cannot be read."""
     from procedural_memory.storage.sqlite import SQLiteStore
 
-    if path is not None and (file := store_path(path)).exists():
+    if is_address(path):
+        from procedural_memory.storage.postgres import PostgresStore
+
+        PostgresStore(str(path)).close()
+    elif path is not None and (file := store_path(path)).exists():
         SQLiteStore(str(file)).close()
 
 

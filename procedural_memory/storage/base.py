@@ -347,7 +347,7 @@ class Store(Protocol):
 
     @property
     def path(self) -> str | None:
-        """The file, or None in memory."""
+        """Where it is: the file, or an address without its password; None in memory."""
         ...
 
     def transaction(self, patience: float | None = None) -> AbstractContextManager[None]:

@@ -52,6 +52,7 @@ from procedural_memory.errors import (
     StorageError,
     shown,
 )
+from procedural_memory.storage.address import is_address
 from procedural_memory.storage.base import FeedbackRow, Store
 from procedural_memory.storage.files import replacing, side_files
 from procedural_memory.storage.migrations import FIRST_TABLES, tables_of
@@ -206,7 +207,7 @@ def write_snapshot(
         The file cannot be written; what stood there before is untouched.
     """
     target = _target(path)
-    if store.path is not None and target.exists() and target.samefile(store.path):
+    if store.path is not None and target.exists() and not is_address(store.path) and target.samefile(store.path):
         raise InvalidInputError(f"path: {str(target)!r} is the memory itself; save to another file")
     if target.suffix in STORES and (beside := [side.name for side in side_files(target) if side.exists()]):
         raise InvalidInputError(
@@ -219,6 +220,8 @@ def write_snapshot(
                 store.backup(temporary, ranker)
             else:
                 _write(store, file, target.suffix, ranker, text)
+    except StorageError:
+        raise
     except OSError as error:
         raise StorageError(f"save {str(target)!r}: the file cannot be written ({error})") from error
     return target

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from many_processes import fresh, sessions_of, together, write
+from postgres_server import PostgresServer
 from workload import contents, derived, integrity
 
 from procedural_memory.types import Durability
@@ -34,3 +35,30 @@ def test_many_processes_learn_into_one_file(durability: Durability, tmp_path: Pa
         engine.rebuild()
         assert derived(engine) == counts
     assert integrity(path) == "ok"
+
+
+@pytest.mark.parametrize("durability", ["full", "normal"])
+def test_many_processes_learn_into_one_database(
+    durability: Durability, postgres: PostgresServer, tmp_path: Path, thorough: bool
+) -> None:
+    """The same of a memory in PostgreSQL, beside another tenant's in the same tables."""
+    sessions = 500 if thorough else 4
+    address = postgres.address()
+    with fresh(postgres.address(), durability) as other:
+        other.learn_many(sessions_of(1, 3))
+        before = derived(other)
+        run = together(write, address, durability, WRITERS, sessions, READERS, tmp_path / "stop")
+        assert derived(other) == before
+    expected = [*sessions_of(WRITERS, sessions)]
+    assert len(run.records) == sum(len(session["commands"]) for session in expected)
+    assert len(run.predictions) > READERS
+    with fresh(address, durability) as engine, fresh(None, durability) as alone:
+        assert contents(engine, tmp_path) == {
+            session["session_id"]: (session["outcome"], tuple(step["command"] for step in session["commands"]))
+            for session in expected
+        }
+        alone.learn_many(expected)
+        counts = derived(engine)
+        assert counts == derived(alone)
+        engine.rebuild()
+        assert derived(engine) == counts

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from logs import KINDS, parted, same, write
-from scale import sessions_of
+from speed.workload import habits
 from test_keeping import view
 from test_tellings import ATUIN, HISTORY, HOOK, TYPED, told
 
@@ -41,7 +42,7 @@ pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed (extra: dis
 pq = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed (extra: distributed)")
 
 LINES = [*TYPED, "cat a.py", "cat b.py", "vim a.py", "npm ci", "docker run -p 80:80 web", "ssh host3", "./run.sh x"]
-MADE = [*sessions_of(60)]
+MADE = [*islice(habits(), 60)]
 
 
 def fresh(**options: Any) -> ProceduralMemoryEngine:
@@ -160,7 +161,7 @@ def test_the_newest_session_is_the_example_of_a_pattern(
 
 def test_worker_processes_and_a_lost_one(tmp_path: Path, processes: Any) -> None:
     """With processes as workers, one of which is killed when it has learned, the memory is the same."""
-    sessions = [*sessions_of(120)]
+    sessions = [*islice(habits(), 120)]
     files = parted(tmp_path, sessions, 6, "jsonl")
     killed: list[int] = []
 

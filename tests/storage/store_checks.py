@@ -139,6 +139,21 @@ def check_sessions_come_in_canonical_order(store: Store) -> None:
     assert [row.session_id for row in store.sessions()] == ["c", "a", "b"]
 
 
+def check_texts_sort_by_their_bytes(store: Store) -> None:
+    """Whatever language the store is kept in: sessions that start together, templates, patterns."""
+    names = ["b", "B", "_", "a-b", "ab", "é", "z"]
+    delta = Delta()
+    for name in names:
+        store.add_session(name, 1.0, None)
+        delta.follow(context_key(()), name, 0)
+        delta.patterns[name] = PatternRow(name, (name,), frozenset())
+    store.apply(delta, 0)
+    assert [row.session_id for row in store.sessions()] == sorted(names)
+    assert [row.session_id for row in store.open_sessions()] == sorted(names)
+    assert [name for name, _ in store.template_counts()] == sorted(names)
+    assert store.pattern_ids() == sorted(names)
+
+
 def check_a_session_is_rewritten_in_place(store: Store) -> None:
     """Its name, source and steps get other texts; the rows of the log, its place and how it ended stay."""
     numbers = [store.add_session(name, 1.0, "hook") for name in ("a", "open")]

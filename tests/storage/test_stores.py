@@ -10,18 +10,23 @@ from itertools import count
 from pathlib import Path
 
 import pytest
+from postgres_server import PostgresServer
 from store_checks import CHECKS, KEY, counted
 
 from procedural_memory import StorageError
 from procedural_memory.storage.base import Store
+from procedural_memory.storage.postgres import PostgresStore
 from procedural_memory.storage.sqlite import SQLiteStore
 from procedural_memory.types import Command
 
 
-@pytest.fixture(params=["memory", "file"])
+@pytest.fixture(params=["memory", "file", "postgres"])
 def make(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Store]:
     """Return what makes an empty store."""
     numbers = count()
+    if request.param == "postgres":
+        server: PostgresServer = request.getfixturevalue("postgres")
+        return lambda: PostgresStore(server.address())
     if request.param == "memory":
         return SQLiteStore
     return lambda: SQLiteStore(str(tmp_path / f"store{next(numbers)}.sqlite3"))
@@ -36,6 +41,16 @@ def test_store_contract(check: Callable[..., None], make: Callable[[], Store]) -
     store = make()
     check(store)
     store.close()
+
+
+@pytest.mark.parametrize(
+    "check", [check for check in CHECKS if "store" in inspect.signature(check).parameters], ids=lambda c: c.__name__
+)
+def test_memories_are_apart_where_no_policy_holds(check: Callable[..., None], postgres: PostgresServer) -> None:
+    """For a superuser of PostgreSQL: beside a memory with the very same content the contract is kept as well."""
+    for _ in range(2):
+        with closing(PostgresStore(postgres.address(user="root"))) as store:
+            check(store)
 
 
 def test_a_file_that_is_no_store_is_refused(tmp_path: Path) -> None:
