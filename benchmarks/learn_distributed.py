@@ -1,6 +1,6 @@
 """Learning partitioned logs on a cluster of processes of this machine, beside one process that learns the same.
 
-The made-up sessions `habits` of `speed/workload.py` are written as JSONL, a file for each partition. In a process of its own each: one
+The made-up sessions `habits` are written as JSONL, a file for each partition. In a process of its own each: one
 process reads the files and learns them (`learn_many`), and Dask learns them with one worker and with two
 (`learn_partitions`), into a new memory on disk. Then the memories are compared, all rows of the log and of all that is
 derived from it, and what the ranker learned. Starting a cluster is told apart; the ranker learns from the newest steps,
@@ -180,7 +180,7 @@ def main() -> None:
         told = (
             f"Written by `{command} --write` on {date.today()} (Python {platform.python_version()}, SQLite "
             f"{sqlite3.sqlite_version}, {os.cpu_count()} cores; load average at the end {os.getloadavg()[0]:.1f}): "
-            f"{options.commands:,} commands of the made-up sessions `habits` of `speed/workload.py` in {options.partitions} files of "
+            f"{options.commands:,} commands of the made-up sessions `habits` in {options.partitions} files of "
             "JSONL, durability normal, embedder lexical; each row is a process of its own with its workers."
         )
         title = "# What learning on several processes gains"
