@@ -39,6 +39,16 @@ _pm_ask() {  # what may come next, most probable first: a letter and the line, e
   ( _PM_CWD=$PWD _PM_RECENT=${(pj:\x1f:)_pm_recent} _pm_call suggest "$@" ) 2>/dev/null
 }
 
+_pm_alone() {  # nothing that was shown behind the line stays there, to be joined to another one
+  _pm_clear_ghost
+  (( $+widgets[autosuggest-clear] )) && zle autosuggest-clear
+  POSTDISPLAY=
+}
+
+_pm_beside() {  # zsh-autosuggestions goes on from the line that stands there now, not from what it was asked before
+  (( $+widgets[autosuggest-fetch] && ! $+_ZSH_AUTOSUGGEST_DISABLED )) && zle autosuggest-fetch
+}
+
 _pm_next() {  # a widget: the next prediction that begins with what was typed
   emulate -L zsh
   if (( ! ${#_pm_choices} )) || [[ $BUFFER != $_pm_shown ]]; then
@@ -51,7 +61,7 @@ _pm_next() {  # a widget: the next prediction that begins with what was typed
     done < <(_pm_ask)
     (( ${#_pm_choices} )) || { zle -M 'no prediction'; return 0 }
   fi
-  _pm_clear_ghost
+  _pm_alone
   _pm_index=$(( _pm_index % (${#_pm_choices} + 1) + 1 ))
   if (( _pm_index > ${#_pm_choices} )); then  # all the way round: as it was typed
     BUFFER=$_pm_typed
@@ -63,13 +73,17 @@ _pm_next() {  # a widget: the next prediction that begins with what was typed
     BUFFER=${_pm_choices[_pm_index]}
   fi
   CURSOR=$#BUFFER _pm_shown=$BUFFER
+  _pm_beside
 }
 
 _pm_take() {  # a widget: the line that can lose data, which was shown
   emulate -L zsh
   local choice=${_pm_choices[_pm_index]:-}
   if [[ -n $choice && $BUFFER == $_pm_shown ]] && (( ${_pm_losing[(Ie)$choice]} )); then
+    _pm_alone
     BUFFER=$choice CURSOR=$#BUFFER _pm_shown=$BUFFER
+    zle -M ''  # it is on the line now
+    _pm_beside
   fi
 }
 

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from terminal import AUTOSUGGESTIONS, terminal
+from terminal import AUTOSUGGESTIONS, PROMPT, terminal
 
 import procedural_memory
 from procedural_memory import ProceduralMemoryEngine
@@ -148,6 +148,8 @@ def test_what_can_lose_data_needs_a_second_key(shell: str, tmp_path: Path) -> No
         assert used.line() == ""
         used.key("M-N")
         used.wait(lambda _: used.line() == "rm -rf build")
+        if shell == "zsh":
+            used.wait(lambda screen: "can lose data" not in screen)
 
 
 def test_a_key_without_a_memory_does_nothing(shell: str, tmp_path: Path) -> None:
@@ -329,3 +331,28 @@ def test_the_answering_process_ends_when_nobody_asks(tmp_path: Path) -> None:
             assert client.recv(100) == b""
     assert first.wait(30) == 0
     assert not place.exists()
+
+
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("options", [(), ("--ghost",)])
+def test_what_zsh_autosuggestions_shows_does_not_stay(tmp_path: Path, first: bool, options: tuple[str, ...]) -> None:
+    """The key takes the place of a suggestion that stands behind what was typed: no key joins the two."""
+    if not AUTOSUGGESTIONS.exists():
+        pytest.skip("zsh-autosuggestions is not installed")
+    _know(tmp_path, "echo one", "echo two three", "echo end")
+    source = f"source {AUTOSUGGESTIONS}"
+    with terminal("zsh", tmp_path, *options, before=source * first, after=source * (not first)) as used:
+        used.run("echo two three")
+        used.run("echo one")
+        used.type("echo t")
+        used.wait(lambda _: used.line() == "echo two three")  # the other plugin's, dim
+        used.key("M-n")
+        used.wait(lambda _: "\x1b[90m" not in used.tmux("capture-pane", "-p", "-e").rpartition(PROMPT)[2])
+        assert used.line() == "echo two three"
+        used.key("Right")
+        used.key("C-e")
+        time.sleep(0.3)
+        assert used.line() == "echo two three"
+        used.key("Enter")
+        used.recorded(48)
+        assert [step.command for step in used.recorded(48)][-1] == "echo two three"
