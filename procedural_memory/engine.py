@@ -21,6 +21,7 @@ from weakref import WeakSet
 
 from procedural_memory.commands.ground import Judged, SessionValues
 from procedural_memory.commands.normalize import normalize
+from procedural_memory.commands.shapes import PLACEHOLDER
 from procedural_memory.errors import (
     ClosedError,
     InvalidInputError,
@@ -86,6 +87,8 @@ _CHUNK = 500
 _KEEP_AFTER = 64
 _ASKING = 0.25
 """Seconds that a prediction waits for another process that writes, to learn what is new before it answers."""
+_LEFT_OUT = 20
+"""How many more lines are looked at than are wanted, for some of them are left out."""
 _ABANDONED = 7 * 86_400.0
 _SKEW = 86_400.0
 """Seconds by which a clock may have gone back and the order of sessions still be kept."""
@@ -638,6 +641,33 @@ class ProceduralMemoryEngine:
     def _place(self, cwd: str, defaults: Mapping[str, Any] | None = None) -> Command:
         """Return a command that would run in a directory."""
         return self._privacy.hide(as_command("cwd", "true", defaults=defaults, given={"cwd": cwd}))
+
+    def lines_beginning(self, text: str, limit: int = 5) -> list[str]:
+        """Return command lines that were run and begin with a text.
+
+        Parameters
+        ----------
+        text : str
+            Longer lines that begin exactly so.
+        limit : int
+            At most so many lines.
+
+        Returns
+        -------
+        list of str
+            Those that were run most often come first. Lines with an open or redacted part are left out.
+        """
+        if not isinstance(text, str):
+            raise InvalidTypeError(f"text: must be a string, not {type(text).__name__} ({shown(text)})")
+        most = as_positive_int("limit", limit)
+        with self._asking():
+            found = self._store.lines_beginning(text, most + _LEFT_OUT)
+        lines = [
+            line
+            for line in found
+            if not (PLACEHOLDER.search(line) or self._privacy.keeps_out(line)) and self._privacy.again(line) == line
+        ]
+        return lines[:most]
 
     def feedback(self, current_context: Sequence[CommandLike], prediction: Prediction | str, verdict: Verdict) -> None:
         """Tell what became of a prediction that was shown, where there is no live session; see `Session.feedback`.

@@ -36,7 +36,7 @@ typeset -g _pm_folder=$PWD
 _pm_ask() {  # what may come next, most probable first: a letter and the line, ended by a NUL
   emulate -L zsh
   [[ ${PROCEDURAL_MEMORY_DISABLE:-0} != 0 ]] && return
-  ( _PM_CWD=$PWD _PM_RECENT=${(pj:\x1f:)_pm_recent} _pm_call suggest "$@" ) 2>/dev/null
+  ( _PM_CWD=$PWD _PM_TYPED=$_pm_typed _PM_RECENT=${(pj:\x1f:)_pm_recent} _pm_call suggest "$@" ) 2>/dev/null
 }
 
 _pm_alone() {  # nothing that was shown behind the line stays there, to be joined to another one
@@ -55,7 +55,6 @@ _pm_next() {  # a widget: the next prediction that begins with what was typed
     _pm_typed=$BUFFER _pm_index=0 _pm_choices=() _pm_losing=()
     local item
     while IFS= read -rd '' item; do
-      [[ ${item[2,-1]} == "$_pm_typed"* && ${item[2,-1]} != $_pm_typed ]] || continue
       _pm_choices+=("${item[2,-1]}")
       [[ $item == d* ]] && _pm_losing+=("${item[2,-1]}")
     done < <(_pm_ask)
@@ -96,7 +95,7 @@ _pm_clear_ghost() {
 
 _pm_line_init() {  # ask in the background, so that the prompt waits for nobody
   emulate -L zsh
-  _pm_shown=
+  _pm_shown= _pm_typed=
   [[ -n $_pm_fd ]] && { zle -F $_pm_fd 2>/dev/null; exec {_pm_fd}<&-; _pm_fd= }
   [[ $CONTEXT == start && -z $BUFFER && ${PROCEDURAL_MEMORY_DISABLE:-0} == 0 ]] || return 0
   exec {_pm_fd}< <(_pm_ask --unasked)

@@ -14,6 +14,7 @@ from terminal import AUTOSUGGESTIONS, PROMPT, terminal
 
 import procedural_memory
 from procedural_memory import ProceduralMemoryEngine
+from procedural_memory.shells.answering import answer
 from procedural_memory.shells.events import socket_of
 
 SHELLS = ["zsh", "bash", "fish"]
@@ -135,6 +136,25 @@ def test_a_key_goes_on_from_what_was_typed(shell: str, tmp_path: Path) -> None:
         used.wait(lambda _: used.line().startswith("se"))  # fish shows more, dim
         used.key("M-n")
         used.wait(lambda _: used.line() == "seq 3")
+
+
+def test_a_key_finds_all_that_begins_with_what_was_typed(shell: str, tmp_path: Path) -> None:
+    """Also what comes after something else; where nothing begins so, it says so and leaves the line alone."""
+    _know(tmp_path, "echo one", "echo two", "echo three")
+    for number in range(8):
+        _know(tmp_path, "echo one", f"printf {number}", f"printf {number}{number}")
+    with terminal(shell, tmp_path) as used:
+        used.run("echo one")
+        used.type("echo th")
+        used.wait(lambda _: used.line().startswith("echo th"))
+        used.key("M-n")
+        used.wait(lambda _: used.line() == "echo three")
+        used.key("C-u")
+        used.type("nosuch")
+        used.wait(lambda _: used.line() == "nosuch")
+        used.key("M-n")
+        used.wait(lambda screen: "no prediction" in screen)
+        used.wait(lambda _: used.line() == "nosuch")
 
 
 def test_what_can_lose_data_needs_a_second_key(shell: str, tmp_path: Path) -> None:
@@ -305,6 +325,28 @@ def test_it_answers_for_the_memory_that_is_there(tmp_path: Path) -> None:
             assert time.monotonic() < until
     finally:
         subprocess.run(["pkill", "-f", f"answering --store {store}"])
+
+
+def test_answers_begin_with_what_was_typed() -> None:
+    """Predictions first, then what was run, most often first; never the line itself, a secret or several lines."""
+    with ProceduralMemoryEngine(embedder="lexical") as engine:
+        for number in range(40):
+            engine.learn_workflow(["a", f"b{number % 20} x", f"c{number}"])
+        engine.learn_workflow(["login --token ghp_0123456789abcdefghijABCDEFGHIJ012345", "login 'x\ny'", "login me"])
+        engine.learn_workflow(["rm -rf build", "rm -rf build", "rm x"])
+
+        def asked(typed: str, *steps: str) -> list[dict[str, str]]:
+            question = {"cwd": "/", "steps": [[line, 0] for line in steps], "k": 5, "unasked": False, "typed": typed}
+            return answer(engine, question)
+
+        assert {one["line"] for one in asked("b1", "a")} <= {f"b{number} x" for number in (1, *range(10, 20))}
+        assert len(asked("b1", "a")) == 5
+        assert [one["line"] for one in asked("c3", "c7")][0].startswith("c3")
+        assert [one["line"] for one in asked("login", "a")] == ["login me"]
+        assert asked("login me", "a") == []
+        assert asked("rm ", "a") == [{"kind": "d", "line": "rm -rf build"}, {"kind": "r", "line": "rm x"}]
+        assert len(asked("", "a")) == 5
+        assert engine.lines_beginning("b", 3) == sorted({f"b{number} x" for number in (17, 18, 19)}, reverse=True)
 
 
 def test_the_answering_process_ends_when_nobody_asks(tmp_path: Path) -> None:
