@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, get_args
 from weakref import WeakSet
 
+from procedural_memory.commands.events import is_event
 from procedural_memory.commands.ground import Judged, SessionValues
 from procedural_memory.commands.normalize import normalize
 from procedural_memory.commands.shapes import PLACEHOLDER
@@ -655,7 +656,8 @@ class ProceduralMemoryEngine:
         Returns
         -------
         list of str
-            Those that were run most often come first. Lines with an open or redacted part are left out.
+            Those that were run most often come first. Lines with an open or redacted part are left out, and events
+            that no shell could run.
         """
         if not isinstance(text, str):
             raise InvalidTypeError(f"text: must be a string, not {type(text).__name__} ({shown(text)})")
@@ -665,7 +667,8 @@ class ProceduralMemoryEngine:
         lines = [
             line
             for line in found
-            if not (PLACEHOLDER.search(line) or self._privacy.keeps_out(line)) and self._privacy.again(line) == line
+            if not (PLACEHOLDER.search(line) or is_event(line) or self._privacy.keeps_out(line))
+            and self._privacy.again(line) == line
         ]
         return lines[:most]
 

@@ -19,9 +19,10 @@ from hypothesis import strategies as st
 from test_import import ONE, START, counts, home, kept, lines_of, write, zsh
 
 from procedural_memory import InvalidInputError, ProceduralMemoryEngine, StorageError
+from procedural_memory.commands.events import EVENTS
+from procedural_memory.shells.answering import answer
 from procedural_memory.sources import asciinema, claude_code, codex
 from procedural_memory.sources.entry import UNFINISHED, Entry, Skipped
-from procedural_memory.sources.omnimemory import EVENTS
 
 __all__ = ["home"]
 
@@ -637,6 +638,45 @@ def test_daemon_with_more_columns(engine: ProceduralMemoryEngine, tmp_path: Path
     test = session["commands"][1]
     assert (test["exit_code"], test["cwd"], test["duration_ms"]) == (2, "/src", 2000.0)
     assert "exit_code" not in session["commands"][4]
+
+
+def test_daemon_tells_the_end_of_a_process_by_its_number(engine: ProceduralMemoryEngine, tmp_path: Path) -> None:
+    """Without the line again, also where two run the same line; an end of which no start is known is a step."""
+    rows: list[tuple[Any, ...]] = [
+        (local(0), "process_start", "a", "make", 10, None),
+        (local(1), "process_start", "a", "make", 11, None),
+        (local(2), "process_end", "a", None, 10, 3),
+        (local(4), "process_end", "a", None, 11, 0),
+        (local(5), "process_start", "a", "ls", 12, None),
+        (local(6), "process_end", "a", "ls", None, 1),
+        (local(7), "process_end", "a", None, 99, 0),
+    ]
+    path = daemon(
+        tmp_path / "d.db", rows, ", command TEXT, pid INTEGER, exit_code INTEGER", ", command, pid, exit_code"
+    )
+    assert not engine.import_history(path=path).sources[0].skipped
+    (session,) = kept(engine, tmp_path)
+    assert [(step["command"], step.get("exit_code"), step.get("duration_ms")) for step in session["commands"]] == [
+        ("make", 3, 2000.0),
+        ("make", 0, 3000.0),
+        ("ls", 1, 1000.0),
+        ("command_completed", 0, None),
+    ]
+
+
+def test_events_are_nothing_to_run(engine: ProceduralMemoryEngine, tmp_path: Path) -> None:
+    """They are predicted, but not runnable, and no shell is given one."""
+    kinds = ("file_open", "code_edit", "test_run")
+    rows: list[tuple[Any, ...]] = [
+        (local(i * 100_000 + j), kind, "a", f"/src/{j}.py") for i in range(5) for j, kind in enumerate(kinds)
+    ]
+    engine.import_history(path=daemon(tmp_path / "d.db", rows, ", file_path TEXT", ", file_path"))
+    found = engine.predict_next_action(["open_file /src/0.py"])
+    assert found[0].template.startswith("edit_code")
+    assert not any(one.runnable for one in found)
+    for typed in ("", "e", "edit_code", "r"):
+        question = {"cwd": "/", "steps": [["open_file /src/0.py", 0]], "k": 5, "unasked": False, "typed": typed}
+        assert answer(engine, question) == []
 
 
 # -- SWE-agent
