@@ -664,13 +664,9 @@ class ProceduralMemoryEngine:
         most = as_positive_int("limit", limit)
         with self._asking():
             found = self._store.lines_beginning(text, most + _LEFT_OUT)
-        lines = [
-            line
-            for line in found
-            if not (PLACEHOLDER.search(line) or is_event(line) or self._privacy.keeps_out(line))
-            and self._privacy.again(line) == line
-        ]
-        return lines[:most]
+        lines = [line for line in found if not (PLACEHOLDER.search(line) or is_event(line))]
+        privacy = self._privacy
+        return [line for line in lines if not privacy.keeps_out(line) and privacy.again(line) == line][:most]
 
     def feedback(self, current_context: Sequence[CommandLike], prediction: Prediction | str, verdict: Verdict) -> None:
         """Tell what became of a prediction that was shown, where there is no live session; see `Session.feedback`.

@@ -168,9 +168,7 @@ class PredictionModel(BaseModel):
     reason: str
     similar_patterns: list[str]
     auto_suggestions: list[str] = Field(description="What usually follows this command.")
-    runnable: bool = Field(
-        description="False while a placeholder is left in the line, or where it is an event, no command."
-    )
+    runnable: bool = Field(description="False while a placeholder is left in it, or where it is an event, no command.")
     destructive: bool = Field(description="True when the line can lose data: ask the user before it is run.")
 
 

@@ -2,7 +2,8 @@
 
 Beside ``id``, ``timestamp``, ``event_type`` and ``session_id`` a version of the daemon may keep more, in columns or as
 JSON in one of them. A process whose command line is told is that line, and its end, which tells its exit code, is found
-by its number or by its line; without a line it is ``execute_command`` and ``command_completed``. What happens to a file that is named gets its path as argument.
+by its number or by its line; without a line it is ``execute_command`` and ``command_completed``. What happens to a file
+that is named gets its path as argument.
 Times without a zone are local ones, as the daemon writes them.
 """
 

@@ -341,7 +341,7 @@ def test_answers_begin_with_what_was_typed() -> None:
 
         assert {one["line"] for one in asked("b1", "a")} <= {f"b{number} x" for number in (1, *range(10, 20))}
         assert len(asked("b1", "a")) == 5
-        assert [one["line"] for one in asked("c3", "c7")][0].startswith("c3")
+        assert next(one["line"] for one in asked("c3", "c7")).startswith("c3")
         assert [one["line"] for one in asked("login", "a")] == ["login me"]
         assert asked("login me", "a") == []
         assert asked("rm ", "a") == [{"kind": "d", "line": "rm -rf build"}, {"kind": "r", "line": "rm x"}]

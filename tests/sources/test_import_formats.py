@@ -651,9 +651,8 @@ def test_daemon_tells_the_end_of_a_process_by_its_number(engine: ProceduralMemor
         (local(6), "process_end", "a", "ls", None, 1),
         (local(7), "process_end", "a", None, 99, 0),
     ]
-    path = daemon(
-        tmp_path / "d.db", rows, ", command TEXT, pid INTEGER, exit_code INTEGER", ", command, pid, exit_code"
-    )
+    columns = ", command TEXT, pid INTEGER, exit_code INTEGER"
+    path = daemon(tmp_path / "d.db", rows, columns, ", command, pid, exit_code")
     assert not engine.import_history(path=path).sources[0].skipped
     (session,) = kept(engine, tmp_path)
     assert [(step["command"], step.get("exit_code"), step.get("duration_ms")) for step in session["commands"]] == [
@@ -909,3 +908,27 @@ def test_auto_finds_what_there_is(engine: ProceduralMemoryEngine, home: Path) ->
     ]
     assert all(source.new_commands == 3 for source in report.sources)
     assert counts(engine.import_history()) == (0, 0)
+
+
+def test_a_folder_holds_much_that_is_no_history(engine: ProceduralMemoryEngine, tmp_path: Path) -> None:
+    """Of what lies there only the histories of the shell that was named are read."""
+    write(tmp_path / ".zsh_history", zsh(ONE))
+    write(tmp_path / "old_history", zsh(["git log", "git show", "git push"], START + 90_000))
+    write(tmp_path / ".histfile", "cd a\nmake a\nls a\n")
+    write(tmp_path / ".bash_history", "cd b\nmake b\nls b\n")
+    for name in (".zshrc", ".bashrc", ".netrc", ".python_history", "run.traj", "zsh.txt", "notes_history"):
+        write(tmp_path / name, "machine example.org\nlogin me\npassword secret\n")
+    write(tmp_path / "more" / "work_history", "".join(f"- cmd: ls {i}\n  when: {i}\n" for i in range(3)))
+    for source, folder, names in (
+        ("zsh", tmp_path, {".zsh_history", "old_history", ".histfile"}),
+        ("bash", tmp_path, {".bash_history", ".histfile"}),
+        ("fish", tmp_path / "more", {"work_history"}),
+    ):
+        report = engine.import_history(source, folder, dry_run=True)
+        assert {Path(file).name for file in report.sources[0].files} == names
+    with pytest.raises(InvalidInputError, match="no history was found in this folder for the source 'powershell'"):
+        engine.import_history("powershell", tmp_path)
+    write(tmp_path / "more" / "s.jsonl", jsonl([{"commands": ONE}]))
+    assert engine.import_history("file", tmp_path / "more", dry_run=True).sources[0].files == (
+        str(tmp_path / "more" / "s.jsonl"),
+    )
