@@ -545,7 +545,8 @@ class ProceduralMemoryEngine:
         live._context.values.judged = self._judged
 
     def _learn(self, session: _SessionInput | _Imported) -> str | None:
-        if len(session.commands) < self._min_commands:
+        too_few = len(session.commands) < self._min_commands
+        if too_few and not isinstance(session, _Imported):
             return None
         digest = session_digest(session.commands, session.outcome)
         with self._store.transaction():
@@ -558,7 +559,7 @@ class ProceduralMemoryEngine:
                 number = self._store.add_session(name, self._now() if start is None else start, session.source)
                 self._store.add_steps(number, 0, session.commands)
                 self._store.close_session(number, session.outcome, digest)
-        return pattern_id_of(_templates(session.commands))
+        return None if too_few else pattern_id_of(_templates(session.commands))
 
     def _check_same(self, known: SessionRow, digest: bytes) -> None:
         """Raise when the session that is known under an id has other content."""
@@ -1435,7 +1436,7 @@ class _Guard:
 
 
 class _Imported(NamedTuple):
-    """A session of a history, checked and redacted."""
+    """A session of a history, checked and redacted; as of a live one its steps are kept, however few they are."""
 
     commands: Sequence[Command]
     session_id: str
@@ -1482,7 +1483,7 @@ class _Memory:
                 new = [command for command in told.commands if not (until and store.has_step(command, until))]
                 name = session_name(source, told, session_digest(new, None))
                 name = engine._privacy.text(redacted("session_id", name) or name)
-                learns = len(new) >= engine._min_commands and store.find_session(name) is None
+                learns = bool(new) and store.find_session(name) is None
                 if learns and not dry_run:
                     engine._learn(_Imported(new, name, source))
                 found.append((new, learns))
