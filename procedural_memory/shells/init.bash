@@ -77,7 +77,10 @@ if [[ $(declare -p PROMPT_COMMAND 2>/dev/null) == 'declare -a'* ]]; then
 else
   [[ ${PROMPT_COMMAND-} == *_pm_prompt* ]] || PROMPT_COMMAND="_pm_prompt${PROMPT_COMMAND:+;$PROMPT_COMMAND}"
 fi
-bind -x '"@KEY@": _pm_next'
-bind -x '"@SECOND@": _pm_take'
+for _pm_keys in emacs vi-insert vi-command; do
+  bind -m "$_pm_keys" -x '"@KEY@": _pm_next'
+  bind -m "$_pm_keys" -x '"@SECOND@": _pm_take'
+done
+unset _pm_keys
 
 fi

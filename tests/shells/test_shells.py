@@ -157,6 +157,18 @@ def test_a_key_finds_all_that_begins_with_what_was_typed(shell: str, tmp_path: P
         used.wait(lambda _: used.line() == "nosuch")
 
 
+@pytest.mark.parametrize("mode", ["vi", "emacs"])
+def test_the_key_works_in_each_mode_of_bash(tmp_path: Path, mode: str) -> None:
+    """Also in one that is chosen later."""
+    _know(tmp_path, "echo one", "echo two", "echo three")
+    with terminal(
+        "bash", tmp_path, before="set -o " + ("emacs" if mode == "vi" else "vi"), after=f"set -o {mode}"
+    ) as used:
+        used.run("echo one")
+        used.key("M-n")
+        used.wait(lambda _: used.line() == "echo two")
+
+
 def test_what_can_lose_data_needs_a_second_key(shell: str, tmp_path: Path) -> None:
     """It is shown, and is on the line only after another key."""
     _know(tmp_path, "echo one", "rm -rf build", "echo three")
