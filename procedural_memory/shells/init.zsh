@@ -93,6 +93,18 @@ _pm_clear_ghost() {
   _pm_ghost=
 }
 
+_pm_right() {  # in place of what goes to the right: takes a ghost over, and else does what it did
+  emulate -L zsh
+  if [[ -n $_pm_ghost && -z $BUFFER && $POSTDISPLAY == $_pm_ghost ]]; then
+    local line=$_pm_ghost
+    _pm_alone
+    BUFFER=$line CURSOR=$#line
+    _pm_beside
+  else
+    zle .$WIDGET
+  fi
+}
+
 _pm_line_init() {  # ask in the background, so that the prompt waits for nobody
   emulate -L zsh
   _pm_shown= _pm_typed=
@@ -141,6 +153,10 @@ _pm_line_finish() { _pm_clear_ghost }
   done
   if (( _pm_ghosts )); then
     zle -N _pm-show-ghost _pm_show_ghost
+    local right
+    for right in forward-char end-of-line vi-forward-char vi-end-of-line; do
+      [[ $widgets[$right] == builtin ]] && zle -N $right _pm_right  # zsh-autosuggestions has its own, which do so
+    done
     add-zle-hook-widget line-init _pm_line_init
     add-zle-hook-widget line-pre-redraw _pm_redraw
     add-zle-hook-widget line-finish _pm_line_finish

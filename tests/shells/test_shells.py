@@ -216,6 +216,28 @@ def test_a_ghost_on_an_empty_line_of_zsh(tmp_path: Path, beside: bool) -> None:
         assert [step.command for step in used.recorded(48)][-3:] == ["echo zero", "echo one", "echo two"]
 
 
+@pytest.mark.parametrize("key", ["Right", "C-e"])
+@pytest.mark.parametrize("beside", [None, "before", "after"])
+def test_what_goes_to_the_right_takes_a_ghost_over(tmp_path: Path, key: str, beside: str | None) -> None:
+    """On an empty line of zsh; elsewhere these keys move as ever."""
+    if beside and not AUTOSUGGESTIONS.exists():
+        pytest.skip("zsh-autosuggestions is not installed")
+    _know(tmp_path, "echo one", "echo two", "echo three")
+    other = {beside: f"source {AUTOSUGGESTIONS}"} if beside else {}
+    with terminal("zsh", tmp_path, "--ghost", **other) as used:
+        used.run("echo zero")
+        used.type("echo one")
+        used.key("Enter")
+        used.wait(lambda _: used.line() == "echo two")
+        used.key(key)
+        used.key("x")
+        used.wait(lambda _: used.line() == "echo twox")
+        used.key("C-a")
+        used.key("Right")
+        used.key("z")
+        used.wait(lambda _: used.line() == "ezcho twox")
+
+
 @pytest.mark.parametrize(
     ("shell", "options"),
     [
