@@ -210,6 +210,28 @@ def test_malformed_and_oversized_calls_get_protocol_errors(memory: Path, transpo
     run(work, transport, memory)
 
 
+def test_a_pattern_without_an_outcome_has_no_rate(tmp_path: Path) -> None:
+    """Null is not a rate of nought; and what a pattern's id may be is told as it is."""
+    path = tmp_path / "memory.sqlite3"
+    with ProceduralMemoryEngine(path=path, embedder="lexical", durability="normal") as engine:
+        unknown = engine.learn_workflow(["a", "b", "c"], None)
+        failed = engine.learn_workflow(["d", "e", "f"], "failure")
+        engine.flush()
+
+    async def work(connected: Client) -> None:
+        for pattern, rate in ((unknown, None), (failed, 0.0)):
+            result = await connected.call_tool("get_pattern", {"pattern_id": pattern})
+            assert result.structured_content is not None
+            assert result.structured_content["pattern"]["success_rate"] == rate
+        result = await connected.call_tool("similar_workflows", {"commands": ["a", "b", "c"], "k": 1})
+        assert result.structured_content is not None
+        assert result.structured_content["patterns"][0]["pattern"]["success_rate"] is None
+        with pytest.raises(MCPError, match="8 to 128 letters, digits"):
+            await connected.call_tool("get_pattern", {"pattern_id": "nope"})
+
+    run(work, "stdio", path)
+
+
 def test_errors_of_the_engine_become_errors_of_the_tool(memory: Path, tmp_path: Path) -> None:
     """They keep the engine's words; those about files tell no path of the server."""
 

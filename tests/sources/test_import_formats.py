@@ -799,6 +799,15 @@ def test_asciinema_without_keys_says_so(engine: ProceduralMemoryEngine, tmp_path
     assert "tells no commands" in reason
 
 
+def test_asciinema_with_marks_that_tell_no_line_says_so(engine: ProceduralMemoryEngine, tmp_path: Path) -> None:
+    """And what to do: the plain marks A to D tell where a command was, not which."""
+    output = "\x1b]133;A\x07$ \x1b]133;B\x07make\r\n\x1b]133;C\x07out\x1b]133;D;0\x07"
+    text = jsonl([{"version": 2, "width": 80, "height": 24}, [1, "o", output]])
+    (reason,) = engine.import_history(path=write(tmp_path / "x.cast", text)).sources[0].skipped
+    assert "marks without command lines, and no keys, are in it" in reason
+    assert "asciinema rec --stdin" in reason
+
+
 # -- files of whole sessions
 
 
