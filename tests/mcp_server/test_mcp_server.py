@@ -6,6 +6,7 @@ import asyncio
 import http.client
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
@@ -450,6 +451,26 @@ def test_an_open_address_wants_a_token(memory: Path) -> None:
     )
     assert ended.returncode == 1
     assert "give a token" in ended.stderr
+    assert "MCP at" not in ended.stderr
+
+
+def test_what_keeps_it_from_serving_is_told(memory: Path, tmp_path: Path) -> None:
+    """In one line, and by the exit status: a port that is taken, a file that is no memory."""
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        command = [*arguments(memory), "--http", "--port", str(port)]
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 1
+    assert ended.stderr.startswith(f"Error: host '127.0.0.1', port {port}: cannot be listened on")
+    assert ended.stderr.count("\n") == 1
+    broken = tmp_path / "broken.sqlite3"
+    broken.write_text("this is no database, and was never one")
+    command = arguments(broken)
+    ended = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 1
+    assert "cannot be opened" in ended.stderr
 
 
 def test_a_missing_extra_is_named() -> None:
