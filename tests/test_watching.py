@@ -143,6 +143,15 @@ def test_the_daemons_database_is_followed(tmp_path: Path) -> None:
     db.close()
 
 
+def test_a_memory_that_cannot_be_there_is_named(tmp_path: Path) -> None:
+    """It is the memory that cannot be written, not the output."""
+    (tmp_path / "file").write_text("")
+    done = _run(tmp_path, "--path", str(tmp_path / "file" / "m.sqlite3"))
+    assert done.returncode == 1
+    assert str(tmp_path / "file") in done.stderr
+    assert "the output" not in done.stderr
+
+
 def test_there_is_one_for_a_memory(tmp_path: Path) -> None:
     """A second one says so; when the first is killed its place is free."""
     with _watched(tmp_path):

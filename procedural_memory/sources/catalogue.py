@@ -17,7 +17,7 @@ from procedural_memory.sources.entry import Entry, Skip
 from procedural_memory.sources.omnimemory import OMNIMEMORY
 from procedural_memory.sources.swe_agent import SWE_AGENT
 
-__all__ = ["HISTORIES", "SOURCES", "SessionFiles", "detect", "files_of", "found"]
+__all__ = ["HISTORIES", "SOURCES", "SessionFiles", "detect", "files_of", "found", "of_another_shell"]
 
 
 def _data(home: Path) -> Path:
@@ -156,6 +156,16 @@ def detect(path: Path) -> str:
             f"{', '.join(SOURCES)}, got {shown('auto')}"
         )
     return name
+
+
+def of_another_shell(source: str, path: Path) -> str | None:
+    """Return the shell that a file is of by its lines, where it was said to be of another one."""
+    if source not in _SHELLS or not path.is_file():
+        return None
+    with suppress(HistoryError):
+        looks = _looks(path)
+        return looks if looks in _SHELLS and looks != source else None
+    return None
 
 
 def _named(name: str) -> str | None:
