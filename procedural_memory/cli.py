@@ -74,7 +74,9 @@ class _Group(click.Group):
             # What could not be written would be tried again when Python ends.
             with suppress(OSError, ValueError):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise click.ClickException(f"the output cannot be written ({error})") from error
+            raise click.ClickException(
+                f"the output cannot be written ({error})" if error.filename is None else str(error)
+            ) from error
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -878,10 +880,12 @@ def import_history(
     """
     from procedural_memory.engine import store_path
     from procedural_memory.privacy import is_disabled
-    from procedural_memory.sources.catalogue import SOURCES
+    from procedural_memory.sources.catalogue import SOURCES, of_another_shell
 
     if history is None and source not in SOURCES and Path(source).exists():
         source, history = "auto", Path(source)
+    if history is not None and (other := of_another_shell(source, history)):
+        click.echo(f"Warning: {history} looks like a history of {other}, and is read as one of {source}", err=True)
     if dry_run and path and not is_address(path) and not store_path(path).exists():
         path = None  # no memory is made to look at what one would hold
     with _engine(path, embedder) as engine:
@@ -897,13 +901,18 @@ def import_history(
         where = engine.stats()["path"]
     if as_json:
         _print_json({**asdict(report), "new_sessions": report.new_sessions, "new_commands": report.new_commands})
+        _check_read(source, report)
         return
-    if not report.sources:
-        click.echo("No history was read" if is_disabled() else "No history was found; name a source and a path")
+    if is_disabled():
+        click.echo("No history was read")
+        return
+    if source == "auto" and not report.sources:
+        click.echo("No history was found; name a source and a path")
         return
     verb = "would be learned" if dry_run else "learned"
     for one in report.sources:
-        click.echo(f"{one.source}: {one.new_sessions} of {one.sessions} sessions {verb} ({one.new_commands} commands)")
+        told = f"{one.new_sessions} of {one.sessions} sessions {verb} ({one.new_commands} commands)"
+        click.echo(f"{one.source}: {told if one.sessions else 'nothing new'}")
         if one.open_commands:
             click.echo(f"  {one.open_commands} commands of sessions that may still go on wait for the next import")
         for problem in one.unread:
@@ -916,6 +925,19 @@ def import_history(
             click.echo(f"    {_one_line(example, 100)}")
     if not dry_run:
         click.echo(f"Memory: {where}")
+    _check_read(source, report)
+
+
+def _check_read(source: str, report: ImportReport) -> None:
+    """Fail where one source was named, and nothing of it was read."""
+    from procedural_memory.privacy import is_disabled
+
+    if source == "auto" or is_disabled():
+        return
+    if not report.sources:
+        raise click.ClickException(f"source {source!r}: there is no history where it usually is; name its path")
+    if all(len(one.unread) == len(one.files) for one in report.sources):
+        raise click.ClickException(f"source {source!r}: no file of it could be read")
 
 
 @main.command("watch")

@@ -105,7 +105,9 @@ def status(path: str, as_json: bool) -> None:
         return
     for name, told in report["settings"].items():
         click.echo(f"{name}: {told if isinstance(told, str) else ', '.join(told) or 'not installed'}")
-    recorded = "not there yet, or of another version" if report["recorded"] is None else f"{report['recorded']} steps"
+    recorded = f"{report['recorded']} steps recorded by the hooks"
+    if report["recorded"] is None:
+        recorded = "no memory of this version that can be read; see doctor" if store.exists() else "not there yet"
     click.echo(
         f"{store}: {recorded}" + (f", {report['waiting']} more wait to be taken in" if report["waiting"] else "")
     )

@@ -36,7 +36,15 @@ def mcp(
     backend = Backend(None, opener(path, embedder))
     if http:
         secret = token_given(token, token_file)
-        click.echo(f"Procedural memory: MCP at http://{host}:{port}/mcp", err=True)
-        serve_http(backend, host=host, port=port, token=secret, allowed_hosts=allowed_hosts)
+        serve_http(
+            backend,
+            host=host,
+            port=port,
+            token=secret,
+            allowed_hosts=allowed_hosts,
+            started=lambda address: click.echo(f"Procedural memory: MCP at {address}", err=True),
+        )
     else:
         serve_stdio(backend)
+        if backend.failure is not None:  # what it is was told when it was opened
+            click.get_current_context().exit(1)

@@ -18,8 +18,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar, get_args
 from weakref import WeakSet
 
+from procedural_memory.commands.events import is_event
 from procedural_memory.commands.ground import Judged, SessionValues
 from procedural_memory.commands.normalize import normalize
+from procedural_memory.commands.shapes import PLACEHOLDER
 from procedural_memory.errors import (
     ClosedError,
     InvalidInputError,
@@ -90,6 +92,8 @@ _CHUNK = 500
 _KEEP_AFTER = 64
 _ASKING = 0.25
 """Seconds that a prediction waits for another process that writes, to learn what is new before it answers."""
+_LEFT_OUT = 20
+"""How many more lines are looked at than are wanted, for some of them are left out."""
 _ABANDONED = 7 * 86_400.0
 _SKEW = 86_400.0
 """Seconds by which a clock may have gone back and the order of sessions still be kept."""
@@ -561,7 +565,8 @@ class ProceduralMemoryEngine:
         live._context.values.judged = self._judged
 
     def _learn(self, session: _SessionInput | _Imported) -> str | None:
-        if len(session.commands) < self._min_commands:
+        too_few = len(session.commands) < self._min_commands
+        if too_few and not isinstance(session, _Imported):
             return None
         digest = session_digest(session.commands, session.outcome)
         with self._store.transaction():
@@ -574,7 +579,7 @@ class ProceduralMemoryEngine:
                 number = self._store.add_session(name, self._now() if start is None else start, session.source)
                 self._store.add_steps(number, 0, session.commands)
                 self._store.close_session(number, session.outcome, digest)
-        return pattern_id_of(_templates(session.commands))
+        return None if too_few else pattern_id_of(_templates(session.commands))
 
     def _check_same(self, known: SessionRow, digest: bytes) -> None:
         """Raise when the session that is known under an id has other content."""
@@ -658,6 +663,31 @@ class ProceduralMemoryEngine:
     def _place(self, cwd: str, defaults: Mapping[str, Any] | None = None) -> Command:
         """Return a command that would run in a directory."""
         return self._privacy.hide(as_command("cwd", "true", defaults=defaults, given={"cwd": cwd}))
+
+    def lines_beginning(self, text: str, limit: int = 5) -> list[str]:
+        """Return command lines that were run and begin with a text.
+
+        Parameters
+        ----------
+        text : str
+            Longer lines that begin exactly so.
+        limit : int
+            At most so many lines.
+
+        Returns
+        -------
+        list of str
+            Those that were run most often come first. Lines with an open or redacted part are left out, and events
+            that no shell could run.
+        """
+        if not isinstance(text, str):
+            raise InvalidTypeError(f"text: must be a string, not {type(text).__name__} ({shown(text)})")
+        most = as_positive_int("limit", limit)
+        with self._asking():
+            found = self._store.lines_beginning(text, most + _LEFT_OUT)
+        lines = [line for line in found if not (PLACEHOLDER.search(line) or is_event(line))]
+        privacy = self._privacy
+        return [line for line in lines if not privacy.keeps_out(line) and privacy.again(line) == line][:most]
 
     def feedback(self, current_context: Sequence[CommandLike], prediction: Prediction | str, verdict: Verdict) -> None:
         """Tell what became of a prediction that was shown, where there is no live session; see `Session.feedback`.
@@ -1456,7 +1486,7 @@ class _Guard:
 
 
 class _Imported(NamedTuple):
-    """A session of a history, checked and redacted."""
+    """A session of a history, checked and redacted; as of a live one its steps are kept, however few they are."""
 
     commands: Sequence[Command]
     session_id: str
@@ -1513,7 +1543,7 @@ class _Memory:
                 new = [command for command in told.commands if not (until and store.has_step(command, until))]
                 name = session_name(source, told, session_digest(new, None))
                 name = engine._privacy.text(redacted("session_id", name) or name)
-                learns = len(new) >= engine._min_commands and store.find_session(name) is None
+                learns = bool(new) and store.find_session(name) is None
                 # Named without them: what is read again has none, for its steps were found before.
                 for index, when in told.times.items():
                     new[index] = replace(new[index], timestamp=when)

@@ -1,7 +1,8 @@
 """Learning histories: what was read of which file, what of it is new, what was left out and why.
 
 A session that may still go on (its last command is younger than the idle gap) is left for the next import, so that
-what is learned is always whole sessions, and importing every day gives what importing once gives. How far each file
+what is learned is always whole sessions, and importing every day gives what importing once gives. A short one keeps
+its steps and forms no pattern, as a live one. How far each file
 was read is kept in the memory, in the transaction that learns what was read. A step that the memory already has, of the
 same source, line and time, is not learned again, whatever became of the file. Lines without times that the hook of
 their shell recorded get the hook's times, and so are one step with what it recorded, as all that several sources tell.
@@ -376,7 +377,7 @@ class _Importer:
         for session, (new, learned) in zip(told, counts, strict=True):
             tally.sessions += 1
             tally.commands += len(session.commands)
-            tally.count(new, learned)
+            tally.count(new if learned else (), learned)
 
     def _told(self, run: Run) -> Told:
         commands: list[Command] = []

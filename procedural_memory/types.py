@@ -310,7 +310,7 @@ class Prediction:
     evidence : tuple of Evidence
         What each expert contributed.
     runnable : bool
-        False while a placeholder is left in `next_command`.
+        False while a placeholder is left in `next_command`, and where it is an event that no shell could run.
     destructive : bool
         True when the line can lose data (``rm -rf``, ``git reset --hard``, ``DROP TABLE``, …).
     """

@@ -106,8 +106,12 @@ def only_one(store: Path) -> Iterator[None]:
         Another one does.
     """
     lock = Path(f"{store}.watch")
-    lock.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with open(os.open(lock, os.O_CREAT | os.O_RDWR, 0o600), "r+b") as file:
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor = os.open(lock, os.O_CREAT | os.O_RDWR, 0o600)
+    except OSError as error:
+        raise StorageError(f"path {str(store)!r}: cannot be written beside it ({error})") from error
+    with open(descriptor, "r+b") as file:
         _hold(file, store)
         yield
 

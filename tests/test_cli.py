@@ -67,7 +67,7 @@ def test_demo_learns_ones_own_history(run: Any) -> None:
     )
     told = run("demo", "--history")
     assert told.exit_code == 0, told.output
-    assert "Learned 41 sessions (1 of them from your shell history)" in told.output
+    assert "Learned 43 sessions (3 of them from your shell history)" in told.output
     (home / ".bash_history").unlink()
     (home / ".zsh_history").unlink()
     assert "No history of bash, zsh, fish or PowerShell was found" in run("demo", "--history").output

@@ -125,6 +125,25 @@ def test_a_look_that_costs_much_is_taken_less_often() -> None:
     assert 2 <= len(looks) <= 5
 
 
+def test_short_sessions_are_not_lost(tmp_path: Path) -> None:
+    """Their steps are kept and count, as those of a live session do; an import after it finds nothing new."""
+    file = tmp_path / ".zsh_history"
+    _write(file, ["git pull", "make"], 9_000)
+    with _watched(tmp_path):
+        assert _wait_for(tmp_path, 2) == ["git pull", "make"]
+        _write(file, ["ls"], 5_000)
+        assert _wait_for(tmp_path, 3) == ["git pull", "make", "ls"]
+    with ProceduralMemoryEngine(path=tmp_path / "m.sqlite3", embedder="lexical") as engine:
+        report = engine.import_history("zsh", file)
+        assert (report.new_sessions, report.new_commands) == (0, 0)
+        assert not engine.patterns
+        assert engine.predict_next_action(["git pull"])[0].next_command == "make"
+    with ProceduralMemoryEngine(embedder="lexical") as engine:
+        report = engine.import_history("zsh", file)
+        assert (report.new_sessions, report.new_commands) == (2, 3)
+        assert not report.sources[0].skipped
+
+
 def test_the_daemons_database_is_followed(tmp_path: Path) -> None:
     """New events are learned by their id; the database is only read."""
     folder = tmp_path / ".memory-daemon" / "storage"
@@ -145,6 +164,15 @@ def test_the_daemons_database_is_followed(tmp_path: Path) -> None:
         happen("two", 2_000)
         assert len(_wait_for(tmp_path, 8)) == 8
     db.close()
+
+
+def test_a_memory_that_cannot_be_there_is_named(tmp_path: Path) -> None:
+    """It is the memory that cannot be written, not the output."""
+    (tmp_path / "file").write_text("")
+    done = _run(tmp_path, "--path", str(tmp_path / "file" / "m.sqlite3"))
+    assert done.returncode == 1
+    assert str(tmp_path / "file") in done.stderr
+    assert "the output" not in done.stderr
 
 
 def test_there_is_one_for_a_memory(tmp_path: Path) -> None:

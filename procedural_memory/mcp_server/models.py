@@ -10,7 +10,16 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 from procedural_memory.mcp_server.recalled import NOTICE
-from procedural_memory.server.models import InfluenceModel, Level, Outcome, PatternModel, Share, Short, SimilarModel
+from procedural_memory.server.models import (
+    PATTERN_ID,
+    VISIBLE,
+    InfluenceModel,
+    Level,
+    Outcome,
+    PatternFields,
+    Share,
+    Short,
+)
 
 __all__ = [
     "MAX_COMMANDS",
@@ -43,10 +52,8 @@ MAX_CONTEXT = 512
 MAX_LINE = 16_384
 """Characters of a command line."""
 
-# Something that can be seen, and no NUL.
-_VISIBLE = r"^[^\x00]*[^\x00-\x20\x7f-\xa0\s][^\x00]*$"
 
-Line = Annotated[str, Field(max_length=MAX_LINE, pattern=_VISIBLE)]
+Line = Annotated[str, Field(max_length=MAX_LINE, pattern=VISIBLE)]
 
 
 class Request(BaseModel):
@@ -132,7 +139,7 @@ class ListPatternsRequest(Request):
 class GetPatternRequest(Request):
     """Which pattern."""
 
-    pattern_id: Annotated[str, Field(pattern=r"^[0-9A-Za-z_-]{8,128}$")] = Field(
+    pattern_id: Annotated[str, Field(pattern=PATTERN_ID)] = Field(
         description="The id, or a beginning of it that only one pattern has."
     )
 
@@ -168,8 +175,24 @@ class PredictionModel(BaseModel):
     reason: str
     similar_patterns: list[str]
     auto_suggestions: list[str] = Field(description="What usually follows this command.")
-    runnable: bool = Field(description="False while a placeholder is left in the line.")
+    runnable: bool = Field(description="False while a placeholder is left in it, or where it is an event, no command.")
     destructive: bool = Field(description="True when the line can lose data: ask the user before it is run.")
+
+
+class PatternModel(PatternFields):
+    """A learned workflow."""
+
+    success_rate: float | None = Field(description="Of the sessions with a known outcome; null where there are none.")
+
+
+class SimilarModel(BaseModel):
+    """A pattern that resembles it: ``templates[start:end]`` does."""
+
+    pattern_id: str
+    similarity: float
+    start: int
+    end: int
+    pattern: PatternModel
 
 
 class PredictResponse(Recalled):

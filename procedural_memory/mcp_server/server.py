@@ -19,7 +19,6 @@ from procedural_memory.mcp_server import models as wire
 from procedural_memory.mcp_server.recalled import NOTICE, as_data
 from procedural_memory.mcp_server.tools import TOOLS, pattern_page, pattern_with_id, usual_workflows
 from procedural_memory.server.backend import Backend
-from procedural_memory.server.models import PatternModel
 from procedural_memory.server.refusals import refusal_of, told
 
 __all__ = ["create_server"]
@@ -186,7 +185,7 @@ def _prompt() -> types.Prompt:
     )
 
 
-def _told(task: str, found: list[PatternModel]) -> str:
+def _told(task: str, found: list[wire.PatternModel]) -> str:
     asked = f"Run the usual workflow for: {task}"
     if not found:
         return f"{asked}\n\nThe memory knows no workflow for it. Do not make one up: ask me how it is done."

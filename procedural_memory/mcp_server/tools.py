@@ -15,7 +15,7 @@ from procedural_memory.commands.danger import is_destructive
 from procedural_memory.engine import ProceduralMemoryEngine
 from procedural_memory.errors import InvalidInputError, shown
 from procedural_memory.mcp_server import models as wire
-from procedural_memory.server.models import InfluenceModel, PatternModel, SimilarModel
+from procedural_memory.server.models import InfluenceModel
 from procedural_memory.types import WorkflowPattern
 
 __all__ = ["TOOLS", "Tool", "pattern_page", "pattern_with_id", "usual_workflows"]
@@ -76,7 +76,7 @@ def _similar(engine: ProceduralMemoryEngine, asked: wire.SimilarRequest) -> wire
     found = engine.similar_patterns(_commands(asked.commands), asked.k, asked.threshold)
     return wire.SimilarResponse(
         patterns=[
-            SimilarModel(
+            wire.SimilarModel(
                 pattern_id=one.pattern_id,
                 similarity=one.similarity,
                 start=one.start,
@@ -146,7 +146,7 @@ _IDLE: Final = frozenset(
 )
 
 
-def usual_workflows(engine: ProceduralMemoryEngine, task: str, limit: int = 3) -> list[PatternModel]:
+def usual_workflows(engine: ProceduralMemoryEngine, task: str, limit: int = 3) -> list[wire.PatternModel]:
     """Return the workflows that a task most probably means, best first.
 
     Those whose lines hold most of its words, the more often followed and the better ended first; where none holds any,
@@ -173,9 +173,13 @@ def _followed(pattern: WorkflowPattern) -> int:
     return pattern.success_count + pattern.failure_count + pattern.unknown_count
 
 
-def _pattern(pattern: WorkflowPattern) -> PatternModel:
-    fields = {name: getattr(pattern, name) for name in PatternModel.model_fields}
-    return PatternModel.model_validate({name: list(v) if isinstance(v, tuple) else v for name, v in fields.items()})
+def _pattern(pattern: WorkflowPattern) -> wire.PatternModel:
+    fields = {name: getattr(pattern, name) for name in wire.PatternModel.model_fields}
+    if not pattern.success_count + pattern.failure_count:
+        fields["success_rate"] = None
+    return wire.PatternModel.model_validate(
+        {name: list(v) if isinstance(v, tuple) else v for name, v in fields.items()}
+    )
 
 
 def _commands(steps: list[Any]) -> list[str | dict[str, Any]]:

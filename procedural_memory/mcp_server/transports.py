@@ -8,7 +8,7 @@ import json
 import os
 import re
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
@@ -24,6 +24,7 @@ from procedural_memory.errors import InvalidInputError
 from procedural_memory.mcp_server.server import create_server
 from procedural_memory.server.backend import Backend
 from procedural_memory.server.guard import MAX_BODY, App, Guard, checked_token, is_loopback
+from procedural_memory.server.listening import listening
 
 __all__ = ["MAX_BODY", "http_app", "serve_http", "serve_stdio"]
 
@@ -196,14 +197,18 @@ def serve_http(
     port: int = 8003,
     token: str | None = None,
     allowed_hosts: Collection[str] = (),
+    started: Callable[[str], object] = lambda address: None,
 ) -> None:
-    """Serve streamable HTTP until the process is told to stop; see `http_app`."""
+    """Serve streamable HTTP until the process is told to stop; `started` is told the address. See `http_app`."""
     import uvicorn
 
     app = http_app(backend, host=host, token=token, allowed_hosts=allowed_hosts)
-    backend.open_soon()
-    try:
-        # Their own lines would tell paths and queries; what went wrong still goes to standard error.
-        uvicorn.run(app, host=host, port=port, log_level="warning", access_log=False, timeout_graceful_shutdown=5)
-    finally:
-        backend.close()
+    # Their own lines would tell paths and queries; what went wrong still goes to standard error.
+    config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=5)
+    with listening(host, port) as (listener, address):
+        backend.open_soon()
+        try:
+            started(f"{address}/mcp")
+            uvicorn.Server(config).run([listener])
+        finally:
+            backend.close()

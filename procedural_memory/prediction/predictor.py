@@ -10,6 +10,7 @@ from itertools import islice
 from typing import Final, NamedTuple
 
 from procedural_memory.commands.danger import is_destructive
+from procedural_memory.commands.events import is_event
 from procedural_memory.commands.normalize import analyze
 from procedural_memory.commands.places import places
 from procedural_memory.commands.shapes import PLACEHOLDER
@@ -403,7 +404,7 @@ class Predictor:
             similar_patterns=patterns.get("pattern_ids", ()),
             auto_suggestions=self._suggestions(query, template, grounding),
             evidence=tuple(evidence),
-            runnable=line.runnable,
+            runnable=line.runnable and not is_event(line.command),
             destructive=is_destructive(line.command),
         )
 

@@ -17,7 +17,9 @@ __all__ = [
     "MAX_COMMANDS",
     "MAX_CONTEXT",
     "PATH_PART",
+    "PATTERN_ID",
     "SNAPSHOT_NAME",
+    "VISIBLE",
     "CloseRequest",
     "FeedbackRequest",
     "ForgetRequest",
@@ -29,6 +31,7 @@ __all__ = [
     "Message",
     "OutcomeRequest",
     "OutcomeResponse",
+    "PatternFields",
     "PatternModel",
     "PatternsResponse",
     "PredictRequest",
@@ -52,8 +55,9 @@ _LONGEST = 65_536
 _OUTPUT = 1_048_576
 
 # Something that can be seen, and no NUL.
-_VISIBLE = r"^[^\x00]*[^\x00-\x20\x7f-\xa0\s][^\x00]*$"
+VISIBLE = r"^[^\x00]*[^\x00-\x20\x7f-\xa0\s][^\x00]*$"
 SNAPSHOT_NAME = rf"^[^\x00]*[^\x00/]({'|'.join(re.escape(suffix) for suffix in SUFFIXES)})$"
+PATTERN_ID = r"^[0-9A-Za-z_-]{8,128}$"
 PATH_PART = r"^[^\x00/]*[^\x00-\x20/\x7f-\xa0\s][^\x00/]*$"
 
 
@@ -63,13 +67,13 @@ def _whole(value: Any) -> Any:
 
 
 _WHOLE = BeforeValidator(_whole)
-Line = Annotated[str, Field(max_length=_LONGEST, pattern=_VISIBLE)]
-Short = Annotated[str, Field(max_length=4_096, pattern=_VISIBLE)]
+Line = Annotated[str, Field(max_length=_LONGEST, pattern=VISIBLE)]
+Short = Annotated[str, Field(max_length=4_096, pattern=VISIBLE)]
 Outcome = Literal["success", "failure"]
 Level = Literal["command", "template"]
 Verdict = Literal["accepted", "rejected", "ignored"]
 Seconds = Annotated[float, Field(ge=0, le=1e11)]
-Iso = Annotated[str, Field(max_length=64, pattern=_VISIBLE, json_schema_extra={"format": "date-time"})]
+Iso = Annotated[str, Field(max_length=64, pattern=VISIBLE, json_schema_extra={"format": "date-time"})]
 Time = Annotated[Seconds | Iso, Field(description="Start: seconds since the epoch, or ISO 8601")]
 Actor = Literal["human", "agent", "tool"]
 SessionId = Annotated[str, Field(max_length=4_096, pattern=PATH_PART)]
@@ -195,8 +199,8 @@ class PredictResponse(BaseModel):
     predictions: list[PredictionModel]
 
 
-class PatternModel(BaseModel):
-    """A learned workflow."""
+class PatternFields(BaseModel):
+    """What is told of a learned workflow."""
 
     pattern_id: str
     command_count: int
@@ -205,12 +209,17 @@ class PatternModel(BaseModel):
     success_count: int
     failure_count: int
     unknown_count: int
-    success_rate: float
     confidence: float
     avg_duration_ms: float | None
     last_seen: float
     support: float
     state: Literal["candidate", "active", "archived"]
+
+
+class PatternModel(PatternFields):
+    """A learned workflow."""
+
+    success_rate: float
 
 
 class PatternsResponse(BaseModel):

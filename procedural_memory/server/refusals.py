@@ -17,7 +17,7 @@ from procedural_memory.errors import (
     StoreUnavailableError,
 )
 from procedural_memory.server.backend import Busy
-from procedural_memory.server.models import PATH_PART, SNAPSHOT_NAME, Refusal
+from procedural_memory.server.models import PATH_PART, PATTERN_ID, SNAPSHOT_NAME, VISIBLE, Refusal
 from procedural_memory.storage.snapshot import SUFFIXES
 
 __all__ = ["Refused", "refusal_of", "refusals", "told"]
@@ -27,6 +27,8 @@ _RETRY = {"Retry-After": "1"}
 _PATTERNS = {
     SNAPSHOT_NAME: f"must be a file name that ends in one of {', '.join(SUFFIXES)}",
     PATH_PART: "must hold something that can be seen, no slash and no NUL",
+    PATTERN_ID: "must be 8 to 128 letters, digits, - or _",
+    VISIBLE: "must hold something that can be seen, and no NUL",
 }
 
 
@@ -85,7 +87,7 @@ def _rule(error: Any) -> str:
     if kind == "model_attributes_type":
         return "must be a JSON object, sent with Content-Type: application/json"
     if kind == "string_pattern_mismatch":
-        return _PATTERNS.get(error["ctx"]["pattern"], "must hold something that can be seen, and no NUL")
+        return _PATTERNS.get(error["ctx"]["pattern"], f"must match {error['ctx']['pattern']}")
     if kind == "json_invalid":
         return f"must be JSON ({error.get('ctx', {}).get('error', 'it is not')})"
     message = str(error.get("msg", "is not valid"))

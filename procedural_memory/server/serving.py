@@ -30,6 +30,7 @@ from procedural_memory.errors import InvalidInputError, StorageError
 from procedural_memory.private_socket import bind_private, unbind
 from procedural_memory.server.app import create_app
 from procedural_memory.server.guard import is_loopback
+from procedural_memory.server.listening import CONNECTIONS, listening
 from procedural_memory.storage.address import is_address
 
 __all__ = ["PORT", "serve"]
@@ -41,7 +42,6 @@ _HEAD_WITHIN = 10.0
 _HEAD = 32_768
 """Bytes of the head of a request."""
 _PIECE = 131_072
-_CONNECTIONS = 1_024
 _END_WITHIN = 60
 """Seconds for answers to be taken when the server ends; the work itself is finished however long it takes."""
 
@@ -196,7 +196,7 @@ def serve(
             access_log=False,
             server_header=False,
             proxy_headers=False,
-            limit_concurrency=_CONNECTIONS,
+            limit_concurrency=CONNECTIONS,
             h11_max_incomplete_event_size=_HEAD,
             timeout_graceful_shutdown=_END_WITHIN,
         )
@@ -252,22 +252,12 @@ def _listening(host: str, port: int, uds: Path | None) -> Iterator[tuple[socket.
         with _private_socket(uds) as listener:
             yield listener, f"unix:{uds}"
         return
-    try:
-        family, kind, protocol, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, kind, protocol) as listener:
-            if os.name == "posix":
-                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(place)
-            _listen(listener)
-            shown = f"[{host}]" if ":" in host else host
-            yield listener, f"http://{shown}:{listener.getsockname()[1]}"
-    except (OSError, OverflowError) as error:
-        raise StorageError(f"host {host!r}, port {port}: cannot be listened on ({error})") from error
+    with listening(host, port) as found:
+        yield found
 
 
 def _listen(listener: socket.socket) -> None:
-    # Now, so that whoever is told the address can connect: the server accepts as soon as it runs.
-    listener.listen(_CONNECTIONS)
+    listener.listen(CONNECTIONS)
     listener.set_inheritable(True)
 
 

@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from procedural_memory.commands.danger import is_destructive
 from procedural_memory.engine import ProceduralMemoryEngine
 from procedural_memory.errors import ProceduralMemoryError
 from procedural_memory.private_socket import bind_private, unbind
@@ -19,21 +20,28 @@ __all__ = ["answer", "serve"]
 
 _IDLE = 900.0
 """Seconds without a question after which it ends."""
+_LOOKED_AT = 25
+"""How many predictions are looked at for those that begin with what was typed."""
 _MOST = 4 * 1024 * 1024
 _READ_WITHIN = 2.0
 
 
 def answer(engine: ProceduralMemoryEngine, question: dict[str, Any]) -> list[dict[str, str]]:
-    """Return the lines that may come next; one with an open placeholder is none that could be put on a prompt."""
-    cwd = question["cwd"]
+    """Return the lines that may come next and begin with what was typed.
+
+    One with an open placeholder is none that could be put on a prompt. Where too few predictions begin so, lines that
+    were run come behind them.
+    """
+    cwd, typed, k = question["cwd"], question["typed"], question["k"]
     context = [{"command": line, "exit_code": code, "cwd": cwd} for line, code in question["steps"] if line.strip()]
     least = UNASKED_PROBABILITY if question["unasked"] else 0.0
-    found = engine.predict_next_action(context, question["k"], cwd=cwd, min_probability=least)
-    return [
-        {"kind": "d" if one.destructive else "r", "line": one.next_command}
-        for one in found
-        if one.runnable and "\n" not in one.next_command  # which a shell would run as soon as it is pasted
-    ]
+    predictions = engine.predict_next_action(context, _LOOKED_AT if typed else k, cwd=cwd, min_probability=least)
+    lines = [one.next_command for one in predictions if one.runnable and one.next_command.startswith(typed)]
+    if typed and len(lines) < k:
+        lines += engine.lines_beginning(typed, k)
+    # What has several lines a shell would run as soon as it is pasted.
+    lines = [line for line in dict.fromkeys(lines) if line != typed and "\n" not in line]
+    return [{"kind": "d" if is_destructive(line) else "r", "line": line} for line in lines[:k]]
 
 
 def serve(store: str, place: str, idle: float = _IDLE) -> None:

@@ -76,11 +76,10 @@ _pm_next() {
     _pm_typed=$READLINE_LINE _pm_index=0 _pm_choices=() _pm_losing=()
     [[ ${PROCEDURAL_MEMORY_DISABLE:-0} == 0 ]] || return 0
     while IFS= read -rd '' item; do
-      [[ ${item:1} == "$_pm_typed"* && ${item:1} != "$_pm_typed" ]] || continue
       _pm_choices+=("${item:1}")
       _pm_losing+=("${item:0:1}")
-    done < <(_PM_CWD=$PWD _PM_RECENT=$(IFS=$'\x1f'; printf %s "${_pm_recent[*]}") _pm_call 0 suggest 2>/dev/null)
-    (( ${#_pm_choices[@]} )) || return 0
+    done < <(_PM_CWD=$PWD _PM_TYPED=$_pm_typed _PM_RECENT=$(IFS=$'\x1f'; printf %s "${_pm_recent[*]}") _pm_call 0 suggest 2>/dev/null)
+    (( ${#_pm_choices[@]} )) || { printf 'no prediction\n'; return 0; }
   fi
   if (( _pm_index == ${#_pm_choices[@]} )); then  # all the way round: as it was typed
     READLINE_LINE=$_pm_typed _pm_index=0
@@ -114,7 +113,10 @@ if [[ $(declare -p PROMPT_COMMAND 2>/dev/null) == 'declare -a'* ]]; then
 else
   [[ ${PROMPT_COMMAND-} == *_pm_prompt* ]] || PROMPT_COMMAND="_pm_prompt${PROMPT_COMMAND:+;$PROMPT_COMMAND}"
 fi
-bind -x '"@KEY@": _pm_next'
-bind -x '"@SECOND@": _pm_take'
+for _pm_keys in emacs vi-insert vi-command; do
+  bind -m "$_pm_keys" -x '"@KEY@": _pm_next'
+  bind -m "$_pm_keys" -x '"@SECOND@": _pm_take'
+done
+unset _pm_keys
 
 fi

@@ -64,6 +64,7 @@ end
 
 function _pm_ask
     set -lx _PM_CWD $PWD
+    set -lx _PM_TYPED $_pm_typed
     set -lx _PM_RECENT (string join \x1f -- $_pm_recent)
     command $_pm_python -I -S $_pm_hook shell suggest --store $_pm_store 2>/dev/null | string split0
 end
@@ -79,13 +80,14 @@ function _pm_next
         for item in (_pm_ask)
             set -l kind (string sub -l 1 -- $item)
             set -l choice (string sub -s 2 -- $item | string collect)
-            set -l begins (string sub -l (string length -- "$_pm_typed") -- $choice | string collect)
-            if test "$begins" = "$_pm_typed"; and test "$choice" != "$_pm_typed"
-                set -ga _pm_choices $choice
-                set -ga _pm_losing $kind
-            end
+            set -ga _pm_choices $choice
+            set -ga _pm_losing $kind
         end
-        test (count $_pm_choices) -eq 0; and return
+        if test (count $_pm_choices) -eq 0
+            printf '\nno prediction\n'
+            commandline -f repaint
+            return
+        end
     end
     set -g _pm_index (math "$_pm_index % ($(count $_pm_choices) + 1) + 1")
     if test $_pm_index -gt (count $_pm_choices) # all the way round: as it was typed

@@ -39,7 +39,17 @@ typeset -g _pm_folder=$PWD
 _pm_ask() {  # what may come next, most probable first: a letter and the line, ended by a NUL
   emulate -L zsh
   [[ ${PROCEDURAL_MEMORY_DISABLE:-0} != 0 ]] && return
-  ( _PM_CWD=$PWD _PM_RECENT=${(pj:\x1f:)_pm_recent} _pm_call suggest "$@" ) 2>/dev/null
+  ( _PM_CWD=$PWD _PM_TYPED=$_pm_typed _PM_RECENT=${(pj:\x1f:)_pm_recent} _pm_call suggest "$@" ) 2>/dev/null
+}
+
+_pm_alone() {  # nothing that was shown behind the line stays there, to be joined to another one
+  _pm_clear_ghost
+  (( $+widgets[autosuggest-clear] )) && zle autosuggest-clear
+  POSTDISPLAY=
+}
+
+_pm_beside() {  # zsh-autosuggestions goes on from the line that stands there now, not from what it was asked before
+  (( $+widgets[autosuggest-fetch] && ! $+_ZSH_AUTOSUGGEST_DISABLED )) && zle autosuggest-fetch
 }
 
 _pm_next() {  # a widget: the next prediction that begins with what was typed
@@ -48,13 +58,12 @@ _pm_next() {  # a widget: the next prediction that begins with what was typed
     _pm_typed=$BUFFER _pm_index=0 _pm_choices=() _pm_losing=()
     local item
     while IFS= read -rd '' item; do
-      [[ ${item[2,-1]} == "$_pm_typed"* && ${item[2,-1]} != $_pm_typed ]] || continue
       _pm_choices+=("${item[2,-1]}")
       [[ $item == d* ]] && _pm_losing+=("${item[2,-1]}")
     done < <(_pm_ask)
     (( ${#_pm_choices} )) || { zle -M 'no prediction'; return 0 }
   fi
-  _pm_clear_ghost
+  _pm_alone
   _pm_index=$(( _pm_index % (${#_pm_choices} + 1) + 1 ))
   if (( _pm_index > ${#_pm_choices} )); then  # all the way round: as it was typed
     BUFFER=$_pm_typed
@@ -66,13 +75,17 @@ _pm_next() {  # a widget: the next prediction that begins with what was typed
     BUFFER=${_pm_choices[_pm_index]}
   fi
   CURSOR=$#BUFFER _pm_shown=$BUFFER
+  _pm_beside
 }
 
 _pm_take() {  # a widget: the line that can lose data, which was shown
   emulate -L zsh
   local choice=${_pm_choices[_pm_index]:-}
   if [[ -n $choice && $BUFFER == $_pm_shown ]] && (( ${_pm_losing[(Ie)$choice]} )); then
+    _pm_alone
     BUFFER=$choice CURSOR=$#BUFFER _pm_shown=$BUFFER
+    zle -M ''  # it is on the line now
+    _pm_beside
   fi
 }
 
@@ -83,9 +96,21 @@ _pm_clear_ghost() {
   _pm_ghost=
 }
 
+_pm_right() {  # in place of what goes to the right: takes a ghost over, and else does what it did
+  emulate -L zsh
+  if [[ -n $_pm_ghost && -z $BUFFER && $POSTDISPLAY == $_pm_ghost ]]; then
+    local line=$_pm_ghost
+    _pm_alone
+    BUFFER=$line CURSOR=$#line
+    _pm_beside
+  else
+    zle .$WIDGET
+  fi
+}
+
 _pm_line_init() {  # ask in the background, so that the prompt waits for nobody
   emulate -L zsh
-  _pm_shown=
+  _pm_shown= _pm_typed=
   [[ -n $_pm_fd ]] && { zle -F $_pm_fd 2>/dev/null; exec {_pm_fd}<&-; _pm_fd= }
   [[ $CONTEXT == start && -z $BUFFER && ${PROCEDURAL_MEMORY_DISABLE:-0} == 0 ]] || return 0
   exec {_pm_fd}< <(_pm_ask --unasked)
@@ -131,6 +156,10 @@ _pm_line_finish() { _pm_clear_ghost }
   done
   if (( _pm_ghosts )); then
     zle -N _pm-show-ghost _pm_show_ghost
+    local right
+    for right in forward-char end-of-line vi-forward-char vi-end-of-line; do
+      [[ $widgets[$right] == builtin ]] && zle -N $right _pm_right  # zsh-autosuggestions has its own, which do so
+    done
     add-zle-hook-widget line-init _pm_line_init
     add-zle-hook-widget line-pre-redraw _pm_redraw
     add-zle-hook-widget line-finish _pm_line_finish

@@ -73,7 +73,8 @@ def entries(lines: Iterable[bytes], skip: Skip) -> Iterator[Entry]:
     if screen is not None:
         yield from screen.rest()
         if not screen.telling:
-            skip(1, "a recording that tells no commands: neither keys nor marks of shell integration are in it")
+            has = "marks without command lines, and no keys," if screen.marked else "neither keys nor marks of a shell"
+            skip(1, f"a recording that tells no commands: {has} are in it; record with `asciinema rec --stdin`")
 
 
 class _Screen:
@@ -82,7 +83,7 @@ class _Screen:
     def __init__(self, start: float | None, skip: Skip) -> None:
         self._start = start
         self._skip = skip
-        self.telling = False
+        self.telling = self.marked = False
         self._line = ""  # what the terminal's last line shows
         self._shown = ""  # since the first key of the line that is being typed
         self._keys: list[str] | None = None  # None: edited in a way that is not known
@@ -95,6 +96,7 @@ class _Screen:
     def shows(self, output: str, clock: float, number: int) -> Iterator[Entry]:
         """Take in what the terminal shows; yield the commands that are known by it."""
         for mark in _MARK.finditer(output):
+            self.marked = True
             yield from self._take(mark[2], mark[3][1:], clock, number)
         plain = _ESCAPE.sub("", _MARK.sub("", output))
         self._shown = (self._shown + plain)[-_SHOWN:]

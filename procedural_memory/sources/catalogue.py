@@ -17,7 +17,7 @@ from procedural_memory.sources.entry import Entry, Skip
 from procedural_memory.sources.omnimemory import OMNIMEMORY
 from procedural_memory.sources.swe_agent import SWE_AGENT
 
-__all__ = ["HISTORIES", "PLACES", "SOURCES", "SessionFiles", "detect", "files_of", "found"]
+__all__ = ["HISTORIES", "PLACES", "SOURCES", "SessionFiles", "detect", "files_of", "found", "of_another_shell"]
 
 
 PLACES = (
@@ -94,6 +94,10 @@ HISTORIES: Mapping[str, Source] = {source.name: source for source in _ALL}
 SOURCES: Mapping[str, Source | SessionFiles] = {**HISTORIES, SessionFiles.name: SessionFiles()}
 """Every source."""
 
+_SHELLS = frozenset(("zsh", "bash", "fish", "powershell"))
+_OF_ANY_SHELL = frozenset(("history", ".history", "histfile", ".histfile"))
+"""Names of histories that tell of no shell; that of Python, say, has another one."""
+_SESSIONS = frozenset((".json", ".jsonl", ".ndjson", ".txt"))
 _HEAD = 65_536
 # What the files of a source are called that are many in a folder.
 _INSIDE = {
@@ -123,7 +127,7 @@ def files_of(source: str, path: Path) -> list[tuple[Source | SessionFiles, Path]
     files: dict[Path, tuple[Source | SessionFiles, Path]] = {}
     for name, pattern in names.items():
         for file in sorted(path.glob(pattern)):
-            if file.is_file() and (source != "auto" or _named(file.name) == name or _looks(file) == name):
+            if file.is_file() and _is_of(name, file, source != "auto"):
                 files.setdefault(file, (SOURCES[name], file))
     if not files:
         raise InvalidInputError(
@@ -131,6 +135,28 @@ def files_of(source: str, path: Path) -> list[tuple[Source | SessionFiles, Path]
             + ("; name its source" if source == "auto" else f" for the source {source!r}")
         )
     return list(files.values())
+
+
+def _is_of(source: str, file: Path, asked_for: bool) -> bool:
+    """Return whether a file in a folder is of a source: beside a history there is much else."""
+    if asked_for and source in _INSIDE:
+        return True
+    name, named = file.name.lower(), _named(file.name)
+    if source == SessionFiles.name:
+        return Path(name.removesuffix(".gz")).suffix in _SESSIONS
+    if source not in _SHELLS:
+        return named == source or _looks_like(source, file)
+    if "hist" not in name or named not in (None, source):
+        return False
+    if named == source or _looks_like(source, file):
+        return True
+    return source in ("zsh", "bash") and name in _OF_ANY_SHELL and _looks_like(None, file)
+
+
+def _looks_like(source: str | None, file: Path) -> bool:
+    with suppress(HistoryError):
+        return _looks(file) == source
+    return False
 
 
 def detect(path: Path) -> str:
@@ -144,13 +170,23 @@ def detect(path: Path) -> str:
     return name
 
 
+def of_another_shell(source: str, path: Path) -> str | None:
+    """Return the shell that a file is of by its lines, where it was said to be of another one."""
+    if source not in _SHELLS or not path.is_file():
+        return None
+    with suppress(HistoryError):
+        looks = _looks(path)
+        return looks if looks in _SHELLS and looks != source else None
+    return None
+
+
 def _named(name: str) -> str | None:
     lower = name.lower()
     for sign, source in (
         ("zsh", "zsh"),
         ("zhistory", "zsh"),
         ("fish", "fish"),
-        ("consolehost", "powershell"),
+        ("host_history.txt", "powershell"),
         ("bash", "bash"),
         ("rollout-", "codex"),
     ):

@@ -1,8 +1,9 @@
 """The database of the OmniMemory daemon: its table of events, each kind of which is one step.
 
 Beside ``id``, ``timestamp``, ``event_type`` and ``session_id`` a version of the daemon may keep more, in columns or as
-JSON in one of them. A process whose command line is told is that line, and its end tells its exit code; without a line
-it is ``execute_command`` and ``command_completed``. What happens to a file that is named gets its path as argument.
+JSON in one of them. A process whose command line is told is that line, and its end, which tells its exit code, is found
+by its number or by its line; without a line it is ``execute_command`` and ``command_completed``. What happens to a file
+that is named gets its path as argument.
 Times without a zone are local ones, as the daemon writes them.
 """
 
@@ -12,35 +13,18 @@ import json
 import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
+from procedural_memory.commands.events import EVENTS
 from procedural_memory.sources.calls import Calls
 from procedural_memory.sources.database import Row, TableSource
 from procedural_memory.sources.entry import Entry, Skip, instant, number_of
 
-__all__ = ["EVENTS", "OMNIMEMORY"]
-
-EVENTS: Final = {
-    "file_open": "open_file",
-    "file_save": "save_file",
-    "file_create": "create_file",
-    "file_delete": "delete_file",
-    "file_modify": "modify_file",
-    "process_start": "execute_command",
-    "process_end": "command_completed",
-    "editor_open": "open_editor",
-    "editor_close": "close_editor",
-    "code_edit": "edit_code",
-    "test_run": "run_tests",
-    "build_start": "build_project",
-    "git_commit": "commit_changes",
-    "git_push": "push_changes",
-    "git_pull": "pull_changes",
-}
-"""Kind of event -> the step that it is."""
+__all__ = ["OMNIMEMORY"]
 
 _COMMAND = ("command", "command_line", "cmd", "cmdline")
 _PATH = ("file_path", "filepath", "path", "file")
+_PID = ("pid", "process_id")
 _CWD = ("cwd", "working_directory", "workdir", "working_dir")
 _CODE = ("exit_code", "exit_status", "return_code", "returncode")
 _DETAILS = ("payload", "data", "metadata", "details", "event_data", "properties", "context")
@@ -53,34 +37,49 @@ def _find(home: Path) -> list[Path]:
 
 def _entries(rows: Iterator[Row], skip: Skip) -> Iterator[Entry]:
     running = Calls()
+    begun: dict[tuple[str | None, str, str], tuple[str, str | None]] = {}  # by line or by number: call and number
     for row in rows:
         number, kind = row["rowid"], row.get("event_type")
         step = EVENTS.get(kind) if isinstance(kind, str) else None
         if step is None:
             skip(number, f"an event of unknown type ({str(kind)[:40]})")
             continue
-        entry = _entry(row, step, number)
+        told = {**_details(row), **{name: value for name, value in row.items() if value is not None}}
+        entry = _entry(told, step, number)
         if entry is None:
             skip(number, "an event without a time")
-        elif not _is_process(kind) or entry.command == step:
-            key = f"#{number}"
-            yield from running.begin(key, entry)
-            yield from running.end(key)
+            continue
+        call, process = f"#{number}", _first(told, _PID)
+        names = [(entry.session, "number", process)] if process else []
+        names += [(entry.session, "line", entry.command)] if entry.command != step else []
+        if kind == "process_end" and (start := _start_of(names, process, begun, running)):
+            yield from running.end(start, **_end(running.entry(start), entry))
+        elif kind == "process_end" and entry.command != step:
+            skip(number, "the end of a command whose start is not there")
+        elif kind == "process_start" and entry.command != step:
+            if start := _start_of(names, process, begun, running):  # started again: of the first one no end was seen
+                yield from running.end(start)
+            yield from running.begin(call, entry)
+            begun.update(dict.fromkeys(names, (call, process)))
         else:
-            key = f"{entry.session}\n{entry.command}"
-            if kind == "process_start":
-                if running.knows(key):  # started again: of the first one no end was seen
-                    yield from running.end(key)
-                yield from running.begin(key, entry)
-            elif running.knows(key):
-                yield from running.end(key, **_end(running.entry(key), entry))
-            else:
-                skip(number, "the end of a command whose start is not there")
+            yield from running.begin(call, entry)
+            yield from running.end(call)
     yield from sorted((entry for entry, _ in running.rest()), key=lambda entry: (entry.timestamp or 0.0, entry.line))
 
 
-def _is_process(kind: Any) -> bool:
-    return kind in ("process_start", "process_end")
+def _start_of(
+    names: list[tuple[str | None, str, str]],
+    process: str | None,
+    begun: dict[tuple[str | None, str, str], tuple[str, str | None]],
+    running: Calls,
+) -> str | None:
+    """Return the call that has begun under one of some names, and not ended; its number is no other one."""
+    for name in names:
+        call, known = begun.get(name, ("", None))
+        if running.knows(call) and (known is None or process is None or known == process):
+            del begun[name]
+            return call
+    return None
 
 
 def _end(start: Entry, end: Entry) -> dict[str, Any]:
@@ -90,8 +89,7 @@ def _end(start: Entry, end: Entry) -> dict[str, Any]:
     return {"exit_code": end.exit_code, "duration_ms": spent, "cwd": start.cwd or end.cwd}
 
 
-def _entry(row: Row, step: str, number: int) -> Entry | None:
-    told = {**_details(row), **{name: value for name, value in row.items() if value is not None}}
+def _entry(told: Mapping[str, Any], step: str, number: int) -> Entry | None:
     when = instant(told.get("timestamp"))
     if when is None:
         return None

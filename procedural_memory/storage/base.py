@@ -438,6 +438,10 @@ class Store(Protocol):
         """Return the next rows of the log behind a row."""
         ...
 
+    def lines_beginning(self, text: str, limit: int) -> list[str]:
+        """Return the lines among the newest steps that begin with a text and go on, the most frequent ones first."""
+        ...
+
     def told_elsewhere(self, command: Command, within: float) -> list[LogRow]:
         """Return the rows of other sources with this line, from a host that may be the same, at most `within` seconds
         from its time, in the order of the log; none where the source or the time is unknown."""

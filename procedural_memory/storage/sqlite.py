@@ -108,6 +108,8 @@ _POSTINGS, _PATTERNS = 1_024, 4_096
 _CACHE = 200_000
 _KEPT = 4_096
 """How many rows of a kind are kept as they were read: those of a session come up again and again."""
+_LOOKED_THROUGH = 200_000
+"""Among how many of the newest rows of the log lines are looked for by how they begin."""
 _RENEWED = 8
 """Contexts of which so many followers changed are read again."""
 _HOOK_STEPS = 100_000
@@ -687,6 +689,17 @@ class SQLiteStore:
         """Return how many sources tell of steps of that time."""
         told = "FROM log INDEXED BY log_told WHERE source NOT NULL AND timestamp BETWEEN ? AND ?"
         return int(self._one(f"SELECT count(DISTINCT source) {told}", (begin, end))[0])
+
+    def lines_beginning(self, text: str, limit: int) -> list[str]:
+        """Return the lines among the newest steps that begin with a text and go on, the most frequent ones first."""
+        rows = self._all(
+            "SELECT t.text FROM (SELECT command, count(*) AS often, max(seq) AS newest FROM log WHERE seq > (SELECT"
+            " max(seq) FROM log) - ? AND command IN (SELECT id FROM text WHERE substr(text, 1, ?) = ? AND length(text)"
+            " > ?) GROUP BY command ORDER BY often DESC, newest DESC LIMIT ?) f JOIN text t ON t.id = f.command"
+            " ORDER BY often DESC, newest DESC",
+            (_LOOKED_THROUGH, len(text), text, len(text), limit),
+        )
+        return [line for (line,) in rows]
 
     def has_step(self, command: Command, until: int) -> bool:
         """Return whether a row up to number `until` has this line, of the same source and the same time."""

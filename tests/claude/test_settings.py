@@ -273,6 +273,13 @@ def test_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert call("uninstall", "--local")["changed"] is False
     assert not user.exists()
     assert not project.exists()
+    shown = CliRunner().invoke(main, ["claude", "status", *path])
+    assert "1 steps recorded by the hooks" in shown.output
+    (tmp_path / "no").write_text("this is no database, and was never one")
+    shown = CliRunner().invoke(main, ["claude", "status", "--path", str(tmp_path / "no")])
+    assert "no memory of this version that can be read; see doctor" in shown.output
+    shown = CliRunner().invoke(main, ["claude", "status", "--path", str(tmp_path / "none")])
+    assert "none: not there yet" in shown.output
     user.write_text("{")
     refused = CliRunner().invoke(main, ["claude", "install", *path])
     assert refused.exit_code == 1

@@ -6,6 +6,7 @@ import asyncio
 import http.client
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
@@ -208,6 +209,28 @@ def test_malformed_and_oversized_calls_get_protocol_errors(memory: Path, transpo
         assert not (await connected.call_tool("list_patterns", {})).is_error  # and it goes on
 
     run(work, transport, memory)
+
+
+def test_a_pattern_without_an_outcome_has_no_rate(tmp_path: Path) -> None:
+    """Null is not a rate of nought; and what a pattern's id may be is told as it is."""
+    path = tmp_path / "memory.sqlite3"
+    with ProceduralMemoryEngine(path=path, embedder="lexical", durability="normal") as engine:
+        unknown = engine.learn_workflow(["a", "b", "c"], None)
+        failed = engine.learn_workflow(["d", "e", "f"], "failure")
+        engine.flush()
+
+    async def work(connected: Client) -> None:
+        for pattern, rate in ((unknown, None), (failed, 0.0)):
+            result = await connected.call_tool("get_pattern", {"pattern_id": pattern})
+            assert result.structured_content is not None
+            assert result.structured_content["pattern"]["success_rate"] == rate
+        result = await connected.call_tool("similar_workflows", {"commands": ["a", "b", "c"], "k": 1})
+        assert result.structured_content is not None
+        assert result.structured_content["patterns"][0]["pattern"]["success_rate"] is None
+        with pytest.raises(MCPError, match="8 to 128 letters, digits"):
+            await connected.call_tool("get_pattern", {"pattern_id": "nope"})
+
+    run(work, "stdio", path)
 
 
 def test_errors_of_the_engine_become_errors_of_the_tool(memory: Path, tmp_path: Path) -> None:
@@ -428,6 +451,26 @@ def test_an_open_address_wants_a_token(memory: Path) -> None:
     )
     assert ended.returncode == 1
     assert "give a token" in ended.stderr
+    assert "MCP at" not in ended.stderr
+
+
+def test_what_keeps_it_from_serving_is_told(memory: Path, tmp_path: Path) -> None:
+    """In one line, and by the exit status: a port that is taken, a file that is no memory."""
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        command = [*arguments(memory), "--http", "--port", str(port)]
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 1
+    assert ended.stderr.startswith(f"Error: host '127.0.0.1', port {port}: cannot be listened on")
+    assert ended.stderr.count("\n") == 1
+    broken = tmp_path / "broken.sqlite3"
+    broken.write_text("this is no database, and was never one")
+    command = arguments(broken)
+    ended = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 1
+    assert "cannot be opened" in ended.stderr
 
 
 def test_a_missing_extra_is_named() -> None:

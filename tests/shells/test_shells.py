@@ -14,6 +14,7 @@ from terminal import AUTOSUGGESTIONS, PROMPT, terminal
 
 import procedural_memory
 from procedural_memory import ProceduralMemoryEngine
+from procedural_memory.shells.answering import answer
 from procedural_memory.shells.events import socket_of
 
 SHELLS = ["zsh", "bash", "fish"]
@@ -198,6 +199,37 @@ def test_a_key_goes_on_from_what_was_typed(shell: str, tmp_path: Path) -> None:
         used.wait(lambda _: used.line() == "seq 3")
 
 
+def test_a_key_finds_all_that_begins_with_what_was_typed(shell: str, tmp_path: Path) -> None:
+    """Also what comes after something else; where nothing begins so, it says so and leaves the line alone."""
+    _know(tmp_path, "echo one", "echo two", "echo three")
+    for number in range(8):
+        _know(tmp_path, "echo one", f"printf {number}", f"printf {number}{number}")
+    with terminal(shell, tmp_path) as used:
+        used.run("echo one")
+        used.type("echo th")
+        used.wait(lambda _: used.line().startswith("echo th"))
+        used.key("M-n")
+        used.wait(lambda _: used.line() == "echo three")
+        used.key("C-u")
+        used.type("nosuch")
+        used.wait(lambda _: used.line() == "nosuch")
+        used.key("M-n")
+        used.wait(lambda screen: "no prediction" in screen)
+        used.wait(lambda _: used.line() == "nosuch")
+
+
+@pytest.mark.parametrize("mode", ["vi", "emacs"])
+def test_the_key_works_in_each_mode_of_bash(tmp_path: Path, mode: str) -> None:
+    """Also in one that is chosen later."""
+    _know(tmp_path, "echo one", "echo two", "echo three")
+    with terminal(
+        "bash", tmp_path, before="set -o " + ("emacs" if mode == "vi" else "vi"), after=f"set -o {mode}"
+    ) as used:
+        used.run("echo one")
+        used.key("M-n")
+        used.wait(lambda _: used.line() == "echo two")
+
+
 def test_what_can_lose_data_needs_a_second_key(shell: str, tmp_path: Path) -> None:
     """It is shown, and is on the line only after another key."""
     _know(tmp_path, "echo one", "rm -rf build", "echo three")
@@ -209,6 +241,8 @@ def test_what_can_lose_data_needs_a_second_key(shell: str, tmp_path: Path) -> No
         assert used.line() == ""
         used.key("M-N")
         used.wait(lambda _: used.line() == "rm -rf build")
+        if shell == "zsh":
+            used.wait(lambda screen: "can lose data" not in screen)
 
 
 def test_a_key_without_a_memory_does_nothing(shell: str, tmp_path: Path) -> None:
@@ -241,6 +275,28 @@ def test_a_ghost_on_an_empty_line_of_zsh(tmp_path: Path, beside: bool) -> None:
         used.key("Enter")
         used.wait(lambda screen: "\ntwo\n" in screen)
         assert [step.command for step in used.recorded(48)][-3:] == ["echo zero", "echo one", "echo two"]
+
+
+@pytest.mark.parametrize("key", ["Right", "C-e"])
+@pytest.mark.parametrize("beside", [None, "before", "after"])
+def test_what_goes_to_the_right_takes_a_ghost_over(tmp_path: Path, key: str, beside: str | None) -> None:
+    """On an empty line of zsh; elsewhere these keys move as ever."""
+    if beside and not AUTOSUGGESTIONS.exists():
+        pytest.skip("zsh-autosuggestions is not installed")
+    _know(tmp_path, "echo one", "echo two", "echo three")
+    other = {beside: f"source {AUTOSUGGESTIONS}"} if beside else {}
+    with terminal("zsh", tmp_path, "--ghost", **other) as used:
+        used.run("echo zero")
+        used.type("echo one")
+        used.key("Enter")
+        used.wait(lambda _: used.line() == "echo two")
+        used.key(key)
+        used.key("x")
+        used.wait(lambda _: used.line() == "echo twox")
+        used.key("C-a")
+        used.key("Right")
+        used.key("z")
+        used.wait(lambda _: used.line() == "ezcho twox")
 
 
 @pytest.mark.parametrize(
@@ -366,6 +422,28 @@ def test_it_answers_for_the_memory_that_is_there(tmp_path: Path) -> None:
         subprocess.run(["pkill", "-f", f"answering --store {store}"])
 
 
+def test_answers_begin_with_what_was_typed() -> None:
+    """Predictions first, then what was run, most often first; never the line itself, a secret or several lines."""
+    with ProceduralMemoryEngine(embedder="lexical") as engine:
+        for number in range(40):
+            engine.learn_workflow(["a", f"b{number % 20} x", f"c{number}"])
+        engine.learn_workflow(["login --token ghp_0123456789abcdefghijABCDEFGHIJ012345", "login 'x\ny'", "login me"])
+        engine.learn_workflow(["rm -rf build", "rm -rf build", "rm x"])
+
+        def asked(typed: str, *steps: str) -> list[dict[str, str]]:
+            question = {"cwd": "/", "steps": [[line, 0] for line in steps], "k": 5, "unasked": False, "typed": typed}
+            return answer(engine, question)
+
+        assert {one["line"] for one in asked("b1", "a")} <= {f"b{number} x" for number in (1, *range(10, 20))}
+        assert len(asked("b1", "a")) == 5
+        assert next(one["line"] for one in asked("c3", "c7")).startswith("c3")
+        assert [one["line"] for one in asked("login", "a")] == ["login me"]
+        assert asked("login me", "a") == []
+        assert asked("rm ", "a") == [{"kind": "d", "line": "rm -rf build"}, {"kind": "r", "line": "rm x"}]
+        assert len(asked("", "a")) == 5
+        assert engine.lines_beginning("b", 3) == sorted({f"b{number} x" for number in (17, 18, 19)}, reverse=True)
+
+
 def test_the_answering_process_ends_when_nobody_asks(tmp_path: Path) -> None:
     """Its socket is private and goes with it; a second one leaves the first alone."""
     place = tmp_path / "s.sock"
@@ -390,3 +468,28 @@ def test_the_answering_process_ends_when_nobody_asks(tmp_path: Path) -> None:
             assert client.recv(100) == b""
     assert first.wait(30) == 0
     assert not place.exists()
+
+
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("options", [(), ("--ghost",)])
+def test_what_zsh_autosuggestions_shows_does_not_stay(tmp_path: Path, first: bool, options: tuple[str, ...]) -> None:
+    """The key takes the place of a suggestion that stands behind what was typed: no key joins the two."""
+    if not AUTOSUGGESTIONS.exists():
+        pytest.skip("zsh-autosuggestions is not installed")
+    _know(tmp_path, "echo one", "echo two three", "echo end")
+    source = f"source {AUTOSUGGESTIONS}"
+    with terminal("zsh", tmp_path, *options, before=source * first, after=source * (not first)) as used:
+        used.run("echo two three")
+        used.run("echo one")
+        used.type("echo t")
+        used.wait(lambda _: used.line() == "echo two three")  # the other plugin's, dim
+        used.key("M-n")
+        used.wait(lambda _: "\x1b[90m" not in used.tmux("capture-pane", "-p", "-e").rpartition(PROMPT)[2])
+        assert used.line() == "echo two three"
+        used.key("Right")
+        used.key("C-e")
+        time.sleep(0.3)
+        assert used.line() == "echo two three"
+        used.key("Enter")
+        used.recorded(48)
+        assert [step.command for step in used.recorded(48)][-1] == "echo two three"

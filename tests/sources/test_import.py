@@ -487,6 +487,29 @@ def test_two_processes_import_at_the_same_time(home: Path, tmp_path: Path) -> No
         assert lines_of(one, tmp_path) == [ONE, TWO]
 
 
+def test_a_source_that_was_named_is_to_be_read(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing there, or nothing that can be read, is a failure; another shell's history is told of."""
+    monkeypatch.setenv("PROCEDURAL_MEMORY_PATH", str(tmp_path / "memory.sqlite3"))
+
+    def run(*arguments: str) -> Any:
+        return CliRunner().invoke(main, ["import", "--embedder", "lexical", *arguments])
+
+    for more in ([], ["--json"]):
+        for source in ("file", "swe-agent", "atuin"):
+            result = run(source, *more)
+            assert result.exit_code == 1
+            assert f"source '{source}': there is no history where it usually is" in result.stderr
+        assert run(*more).exit_code == 0
+    write(home / ".local" / "share" / "atuin" / "history.db", "this is no database, and was never one")
+    result = run("atuin")
+    assert result.exit_code == 1
+    assert "no file of it could be read" in result.stderr
+    assert run().exit_code == 0
+    result = run("bash", str(write(tmp_path / "old", zsh(ONE))))
+    assert result.exit_code == 0
+    assert "looks like a history of zsh" in result.stderr
+
+
 def test_command_line(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A dry run makes no memory; the report names sessions, commands and what was left out."""
     memory = tmp_path / "memory.sqlite3"
@@ -508,7 +531,7 @@ def test_command_line(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert "1 x left out: kept out (leading blank, or ignored)" in shown
     told = json.loads(run("zsh", str(home / ".zsh_history"), "--json", "--all"))
     assert told["new_commands"] == 3
-    assert "0 of 0 sessions learned" in run(str(home / ".zsh_history"), "--idle-gap", "1h")
+    assert "zsh: nothing new" in run(str(home / ".zsh_history"), "--idle-gap", "1h")
     for arguments, said in (
         (["import", "nonsense"], "source: must be"),
         (["import", "--idle-gap", "x"], "must be seconds"),

@@ -19,9 +19,10 @@ from hypothesis import strategies as st
 from test_import import ONE, START, counts, home, kept, lines_of, write, zsh
 
 from procedural_memory import InvalidInputError, ProceduralMemoryEngine, StorageError
+from procedural_memory.commands.events import EVENTS
+from procedural_memory.shells.answering import answer
 from procedural_memory.sources import asciinema, claude_code, codex
 from procedural_memory.sources.entry import UNFINISHED, Entry, Skipped
-from procedural_memory.sources.omnimemory import EVENTS
 
 __all__ = ["home"]
 
@@ -639,6 +640,44 @@ def test_daemon_with_more_columns(engine: ProceduralMemoryEngine, tmp_path: Path
     assert "exit_code" not in session["commands"][4]
 
 
+def test_daemon_tells_the_end_of_a_process_by_its_number(engine: ProceduralMemoryEngine, tmp_path: Path) -> None:
+    """Without the line again, also where two run the same line; an end of which no start is known is a step."""
+    rows: list[tuple[Any, ...]] = [
+        (local(0), "process_start", "a", "make", 10, None),
+        (local(1), "process_start", "a", "make", 11, None),
+        (local(2), "process_end", "a", None, 10, 3),
+        (local(4), "process_end", "a", None, 11, 0),
+        (local(5), "process_start", "a", "ls", 12, None),
+        (local(6), "process_end", "a", "ls", None, 1),
+        (local(7), "process_end", "a", None, 99, 0),
+    ]
+    columns = ", command TEXT, pid INTEGER, exit_code INTEGER"
+    path = daemon(tmp_path / "d.db", rows, columns, ", command, pid, exit_code")
+    assert not engine.import_history(path=path).sources[0].skipped
+    (session,) = kept(engine, tmp_path)
+    assert [(step["command"], step.get("exit_code"), step.get("duration_ms")) for step in session["commands"]] == [
+        ("make", 3, 2000.0),
+        ("make", 0, 3000.0),
+        ("ls", 1, 1000.0),
+        ("command_completed", 0, None),
+    ]
+
+
+def test_events_are_nothing_to_run(engine: ProceduralMemoryEngine, tmp_path: Path) -> None:
+    """They are predicted, but not runnable, and no shell is given one."""
+    kinds = ("file_open", "code_edit", "test_run")
+    rows: list[tuple[Any, ...]] = [
+        (local(i * 100_000 + j), kind, "a", f"/src/{j}.py") for i in range(5) for j, kind in enumerate(kinds)
+    ]
+    engine.import_history(path=daemon(tmp_path / "d.db", rows, ", file_path TEXT", ", file_path"))
+    found = engine.predict_next_action(["open_file /src/0.py"])
+    assert found[0].template.startswith("edit_code")
+    assert not any(one.runnable for one in found)
+    for typed in ("", "e", "edit_code", "r"):
+        question = {"cwd": "/", "steps": [["open_file /src/0.py", 0]], "k": 5, "unasked": False, "typed": typed}
+        assert answer(engine, question) == []
+
+
 # -- SWE-agent
 
 
@@ -760,6 +799,15 @@ def test_asciinema_without_keys_says_so(engine: ProceduralMemoryEngine, tmp_path
     assert "tells no commands" in reason
 
 
+def test_asciinema_with_marks_that_tell_no_line_says_so(engine: ProceduralMemoryEngine, tmp_path: Path) -> None:
+    """And what to do: the plain marks A to D tell where a command was, not which."""
+    output = "\x1b]133;A\x07$ \x1b]133;B\x07make\r\n\x1b]133;C\x07out\x1b]133;D;0\x07"
+    text = jsonl([{"version": 2, "width": 80, "height": 24}, [1, "o", output]])
+    (reason,) = engine.import_history(path=write(tmp_path / "x.cast", text)).sources[0].skipped
+    assert "marks without command lines, and no keys, are in it" in reason
+    assert "asciinema rec --stdin" in reason
+
+
 # -- files of whole sessions
 
 
@@ -869,3 +917,27 @@ def test_auto_finds_what_there_is(engine: ProceduralMemoryEngine, home: Path) ->
     ]
     assert all(source.new_commands == 3 for source in report.sources)
     assert counts(engine.import_history()) == (0, 0)
+
+
+def test_a_folder_holds_much_that_is_no_history(engine: ProceduralMemoryEngine, tmp_path: Path) -> None:
+    """Of what lies there only the histories of the shell that was named are read."""
+    write(tmp_path / ".zsh_history", zsh(ONE))
+    write(tmp_path / "old_history", zsh(["git log", "git show", "git push"], START + 90_000))
+    write(tmp_path / ".histfile", "cd a\nmake a\nls a\n")
+    write(tmp_path / ".bash_history", "cd b\nmake b\nls b\n")
+    for name in (".zshrc", ".bashrc", ".netrc", ".python_history", "run.traj", "zsh.txt", "notes_history"):
+        write(tmp_path / name, "machine example.org\nlogin me\npassword secret\n")
+    write(tmp_path / "more" / "work_history", "".join(f"- cmd: ls {i}\n  when: {i}\n" for i in range(3)))
+    for source, folder, names in (
+        ("zsh", tmp_path, {".zsh_history", "old_history", ".histfile"}),
+        ("bash", tmp_path, {".bash_history", ".histfile"}),
+        ("fish", tmp_path / "more", {"work_history"}),
+    ):
+        report = engine.import_history(source, folder, dry_run=True)
+        assert {Path(file).name for file in report.sources[0].files} == names
+    with pytest.raises(InvalidInputError, match="no history was found in this folder for the source 'powershell'"):
+        engine.import_history("powershell", tmp_path)
+    write(tmp_path / "more" / "s.jsonl", jsonl([{"commands": ONE}]))
+    assert engine.import_history("file", tmp_path / "more", dry_run=True).sources[0].files == (
+        str(tmp_path / "more" / "s.jsonl"),
+    )

@@ -1,0 +1,34 @@
+"""Steps that are no command lines: events of an editor, or of a system that is watched."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+__all__ = ["EVENTS", "is_event"]
+
+EVENTS: Final[Mapping[str, str]] = {
+    "file_open": "open_file",
+    "file_save": "save_file",
+    "file_create": "create_file",
+    "file_delete": "delete_file",
+    "file_modify": "modify_file",
+    "process_start": "execute_command",
+    "process_end": "command_completed",
+    "editor_open": "open_editor",
+    "editor_close": "close_editor",
+    "code_edit": "edit_code",
+    "test_run": "run_tests",
+    "build_start": "build_project",
+    "git_commit": "commit_changes",
+    "git_push": "push_changes",
+    "git_pull": "pull_changes",
+}
+"""Kind of event of the OmniMemory daemon -> the step that it is."""
+
+_STEPS: Final = frozenset(EVENTS.values())
+
+
+def is_event(line: str) -> bool:
+    """Return whether a step tells of an event, so that no shell could run it."""
+    return line.partition(" ")[0] in _STEPS
