@@ -3,7 +3,8 @@
 What it is about comes by the environment, for the command line of a process could be read by others: ``_PM_LINE``,
 ``_PM_CODE``, ``_PM_CWD``, ``_PM_START``, ``_PM_TOOK``, ``_PM_SESSION``, ``_PM_SHELL`` and ``_PM_AFTER``, the process
 that records the command before; ``_PM_RECENT``: the newest commands, each with its exit status, with a unit separator
-between them; ``_PM_TYPED``: what stands on the line. between them. A line that is too long for the environment comes by standard input, without ``_PM_LINE``.
+between them; ``_PM_TYPED``: what stands on the line. A line that is too long for the environment comes by standard
+input, without ``_PM_LINE``.
 """
 
 from __future__ import annotations
