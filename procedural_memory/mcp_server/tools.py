@@ -165,7 +165,7 @@ def usual_workflows(engine: ProceduralMemoryEngine, task: str, limit: int = 3) -
         found = [known[pattern_id] for pattern_id, count in hits.items() if count == best]
         found.sort(key=lambda pattern: (-_followed(pattern) * pattern.confidence, pattern.pattern_id))
     else:
-        found = [one.pattern for one in engine.similar_patterns([task], limit, 0.5)]
+        found = [one.pattern for one in engine.similar_patterns([task], limit)]
     return [_pattern(pattern) for pattern in found[:limit]]
 
 
