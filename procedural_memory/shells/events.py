@@ -30,6 +30,8 @@ _TRY_AGAIN: Final = 0.02
 _MOST: Final = 4 * LONGEST + 1
 _LONGEST_NAME: Final = 100
 _KEEPS_ORDER: Final = 15.0
+_FORM = 2
+"""Of questions and answers: a process of an earlier version of the package, that still runs, is not asked."""
 _PREDICTIONS: Final = 5
 _BETWEEN: Final = "\x1f"
 
@@ -162,7 +164,7 @@ def _takes(process: int, number: int) -> bool:
 
 def socket_of(store: str) -> str:
     """Return the socket of the process that answers for a store, in a folder that is private to the user."""
-    name = f"procedural-memory-{_short(store)}.sock"
+    name = f"procedural-memory-{_short(store)}-{_FORM}.sock"
     for folder in (os.environ.get("XDG_RUNTIME_DIR"), os.path.dirname(store)):
         if (
             folder
