@@ -30,7 +30,7 @@ _TRY_AGAIN: Final = 0.02
 _MOST: Final = 4 * LONGEST + 1
 _LONGEST_NAME: Final = 100
 _KEEPS_ORDER: Final = 15.0
-_FORM = 2
+_FORM: Final = 2
 """Of questions and answers: a process of an earlier version of the package, that still runs, is not asked."""
 _PREDICTIONS: Final = 5
 _BETWEEN: Final = "\x1f"
