@@ -145,7 +145,7 @@ def check_texts_sort_by_their_bytes(store: Store) -> None:
     delta = Delta()
     for name in names:
         store.add_session(name, 1.0, None)
-        delta.follow(context_key(()), name, 0)
+        delta.follow(context_key(()), name)
         delta.patterns[name] = PatternRow(name, (name,), frozenset())
     store.apply(delta, 0)
     assert [row.session_id for row in store.sessions()] == sorted(names)
