@@ -132,6 +132,34 @@ def check_a_step_is_known_by_source_and_time(store: Store) -> None:
         assert not store.has_step(replace(step, **other), end)
 
 
+def check_steps_that_a_hook_alone_tells_of(store: Store) -> None:
+    """Those of one shell's hook on one host whose line and time the history of that shell does not have."""
+    hook = Command("make", timestamp=5.0, source="zsh-hook", host="box")
+    missed = replace(hook, command="make test", timestamp=6.0)
+    assert store.told_by_hook_alone("zsh", "box") == []
+    first, second = store.add_session("first", 1.0, None), store.add_session("second", 2.0, None)
+    store.add_steps(second, 0, [missed, hook, replace(hook, timestamp=7.0)])
+    store.add_steps(
+        first,
+        0,
+        [
+            replace(hook, source="zsh", host=None),
+            replace(missed, source="zsh", timestamp=6.5),
+            replace(missed, source="bash"),
+            replace(missed, source="bash-hook"),
+            replace(missed, host="other"),
+            replace(missed, timestamp=None),
+            replace(missed, timestamp=4.0),
+        ],
+    )
+    assert store.told_by_hook_alone("zsh", "box") == [
+        ("second", "make test", 6.0),
+        ("second", "make", 7.0),
+        ("first", "make test", 4.0),
+    ]
+    assert store.told_by_hook_alone("bash", "box") == []
+
+
 def check_sessions_come_in_canonical_order(store: Store) -> None:
     """By start, then by id, however they were added."""
     for name, start in (("b", 2.0), ("c", 1.0), ("a", 2.0)):
