@@ -5,7 +5,7 @@ template; so a graph of near neighbours (HNSW: Malkov and Yashunin 2018, by usea
 vectors in half precision, in a file that is read where it lies. Which file fits is told by the store: the space, the
 generation, and a checksum. A file that is missing, damaged, foreign or from before something was forgotten is never
 used; it is made anew from the vectors that the store has. What was added since is compared one by one, until there is
-enough of it for a new file.
+enough of it for a new file. Of a store that is in no file the index is in memory.
 """
 
 from __future__ import annotations
