@@ -41,7 +41,7 @@ from procedural_memory.memory.sequences import Deriver
 from procedural_memory.memory.tellings import SAME_TIME, SUPERSEDED
 from procedural_memory.privacy import DISABLE, PatternLike, Privacy
 from procedural_memory.session import Session
-from procedural_memory.storage.address import Address, is_address
+from procedural_memory.storage.address import Address, file_of, is_address
 from procedural_memory.storage.append import spool
 from procedural_memory.storage.base import IMPORTED, Bounds, FeedbackRow, SessionRow, Store, session_digest
 from procedural_memory.storage.files import make_private
@@ -931,7 +931,8 @@ class ProceduralMemoryEngine:
         """
         with self._reading():
             totals, bounds = self._store.totals(), self._store.bounds()
-            waiting, unreadable, _ = (0, 0, 0) if self._store.path is None else spool(self._store.path)
+            file = file_of(self._store.path)
+            waiting, unreadable, _ = (0, 0, 0) if file is None else spool(file)
             return {
                 **totals,
                 "waiting_steps": waiting,

@@ -87,9 +87,12 @@ def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def postgres() -> Iterator[PostgresServer]:
     """A PostgreSQL server of our own; skips the test where none can be started, or the driver is missing."""
     pytest.importorskip("psycopg", reason="psycopg is not installed: the extra 'postgres'")
+    from procedural_memory.storage.postgres import PostgresStore
+
     with ExitStack() as stack:
         try:
             server = stack.enter_context(running())
         except Missing as error:
             pytest.skip(str(error))
+        PostgresStore(server.address()).close()  # the tables are the keeper's, whatever role a test comes with first
         yield server

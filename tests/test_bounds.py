@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from postgres_server import PostgresServer
 
 from procedural_memory import InvalidInputError, InvalidTypeError, ProceduralMemoryEngine, WorkflowPattern
 from procedural_memory.repair import check
-from procedural_memory.storage.base import HALF_LIFE, moment, usefulness
+from procedural_memory.storage.address import is_address
+from procedural_memory.storage.base import HALF_LIFE, Bounds, moment, usefulness
 
 START = 1_600_000_000.0
 Run = tuple[int, int, Any]
@@ -55,7 +57,22 @@ def worth(pattern: WorkflowPattern) -> float:
 def sizes(engine: ProceduralMemoryEngine, shelf: bool = False) -> dict[str, int]:
     """Return what patterns count for `max_memory`, those in use or those on the shelf."""
     source = "shelf" if shelf else "rank JOIN pattern p ON p.id = rank.pattern"
-    return dict(engine._store._db.execute(f"SELECT pattern_id, size FROM {source}").fetchall())  # type: ignore[attr-defined]
+    return dict(rows(engine, f"SELECT pattern_id, size FROM {source}"))
+
+
+def rows(engine: ProceduralMemoryEngine, sql: str) -> list[Any]:
+    """Return what a store has in its tables."""
+    found: list[Any] = engine._store._all(sql)  # type: ignore[attr-defined]
+    return found
+
+
+@pytest.fixture(params=["file", "server"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where a memory is that several use: a file, or on a server."""
+    if request.param == "file":
+        return str(tmp_path / "m.sqlite3")
+    server: PostgresServer = request.getfixturevalue("postgres")
+    return server.address()
 
 
 @settings(max_examples=15, deadline=None)
@@ -104,10 +121,81 @@ def test_the_patterns_in_use_take_no_more_bytes(told: list[Run], bound: int) -> 
         assert not fitting or any(out[name] > left for name in out if worth(every[name]) == max(fitting))
 
 
-def test_a_pattern_that_comes_again_comes_back_with_its_counts(tmp_path: Path) -> None:
+@settings(max_examples=10, deadline=None)
+@given(
+    told=runs,
+    bounds=st.lists(
+        st.fixed_dictionaries({}, optional={"max_patterns": st.integers(0, 5), "max_memory": st.integers(0, 2500)}),
+        min_size=2,
+        max_size=2,
+    ),
+)
+def test_a_server_keeps_those_in_use_that_a_file_keeps(
+    postgres: PostgresServer, told: list[Run], bounds: list[dict[str, int]]
+) -> None:
+    """One by one, also when the bounds change; its tables say the same of what is in use, and of what is not."""
+    address = postgres.address()
+    every = sessions(told)
+    columns = "worth, size FROM rank", "pattern_id, success, failure, unknown, example, worth, size FROM shelf"
+    with fresh() as alone:
+        for asked, part in zip(bounds, (every[:10], every[10:]), strict=True):
+            with fresh(path=address, **asked) as server:
+                alone._store.bound_patterns(server._store.bounds())
+                for item in part:
+                    for engine in (server, alone):
+                        engine.learn_many([item])
+                    assert seen(server) == seen(alone)
+                for each, key in zip(columns, ("pattern", "id"), strict=True):
+                    sql = f"SELECT {key}, {each} ORDER BY {key}"
+                    assert [*map(tuple, rows(server, sql))] == rows(alone, sql)
+                sql = "SELECT key, pattern FROM posting ORDER BY key, pattern"
+                assert [*map(tuple, rows(server, sql))] == rows(alone, sql)
+                assert server._store.meta("in_use") == alone._store.meta("in_use")
+                assert server.stats()["shelved_pattern_count"] == alone.stats()["shelved_pattern_count"]
+                assert not told or server.similar_patterns(["git pull"], 9, 0) == alone.similar_patterns(
+                    ["git pull"], 9, 0
+                )
+
+
+def test_many_are_moved_at_once(postgres: PostgresServer) -> None:
+    """More than are read in one go, from the shelf and to it."""
+    told = [
+        {"commands": [f"tool{number} a", f"tool{number} b", "make"], "session_id": f"s{number}"}
+        for number in range(150)
+    ]
+    with fresh() as unbound, fresh(path=postgres.address(), max_patterns=100) as engine:
+        unbound.learn_many(told)
+        engine.learn_many(told)
+        best = sorted(seen(unbound).values(), key=worth)
+        for bound in (100, 7, 120, 149, 1):
+            engine._store.bound_patterns(Bounds(patterns=bound))
+            assert seen(engine) == {pattern.pattern_id: pattern for pattern in best[-bound:]}
+        engine.learn_many([{**item, "session_id": f"again {item['session_id']}"} for item in told[:90]])
+        assert len(engine) == 1
+        assert engine.stats()["shelved_pattern_count"] == 149
+
+
+def test_a_copy_of_a_bounded_memory_on_a_server_is_one_in_a_file(postgres: PostgresServer, tmp_path: Path) -> None:
+    """With its bounds, and its shelf, from which patterns come back."""
+    with fresh(path=postgres.address(), max_patterns=2) as engine, fresh(max_patterns=2) as alone:
+        for each in (engine, alone):
+            each.learn_many(sessions((number, number, "success") for number in range(5)))
+        copy = engine.save(tmp_path / "copy.sqlite")
+        kept = seen(engine)
+        assert {found.verdict for found in check(copy, deep=True)} == {"ok"}
+        with fresh(path=copy) as copied:
+            for table in ("rank", "shelf", "posting"):
+                sql = f"SELECT * FROM {table} ORDER BY 1, 2"
+                assert rows(copied, sql) == rows(alone, sql)
+            assert seen(copied) == kept
+            (again,) = copied.learn_many(sessions([(0, 9, "success")], 9))
+            assert again is not None
+            assert copied.patterns[again].success_count == 2
+
+
+def test_a_pattern_that_comes_again_comes_back_with_its_counts(place: str) -> None:
     """The least useful one goes on the shelf; another session brings it back, and another one goes."""
-    path = tmp_path / "m.sqlite3"
-    with fresh(path=path, max_patterns=2) as engine:
+    with fresh(path=place, max_patterns=2) as engine:
         old, newer, newest = (engine.learn_many([s])[0] for s in sessions([(0, 0, None), (1, 1, None), (2, 2, None)]))
         assert set(engine.patterns) == {newer, newest}
         assert old not in engine.patterns
@@ -124,53 +212,55 @@ def test_a_pattern_that_comes_again_comes_back_with_its_counts(tmp_path: Path) -
         assert engine.similar_patterns(["git pull", "tool0 build", "make"])[0].pattern_id == old
         assert engine.predict_next_action(["git pull", "tool0 build"], top_k=1)[0].next_command == "make"
         assert engine.stats()["shelved_pattern_count"] == 1
-    assert {found.verdict for found in check(path, deep=True)} == {"ok"}
+    if not is_address(place):
+        assert {found.verdict for found in check(Path(place), deep=True)} == {"ok"}
 
 
-def test_the_bound_holds_for_all_who_use_the_store(tmp_path: Path) -> None:
+def test_the_bound_holds_for_all_who_use_the_store(place: str) -> None:
     """Kept by the store: who asks for none changes nothing, 0 takes it away, another one brings back or puts away."""
-    path = tmp_path / "m.sqlite3"
     told = sessions((number, number % 6, "success") for number in range(8))
-    with fresh(path=path, max_patterns=3) as engine, fresh(path=path) as other:
+    with fresh(path=place, max_patterns=3) as engine, fresh(path=place) as other:
         other.learn_many(told[:6])
         assert len(engine) == len(other) == 3
         other.learn_many(told[6:])
         assert len(engine) == len(other) == 3
+        # What one process moved, another one has not kept as it read it.
+        assert engine.similar_patterns(["git pull"], 9, 0) == other.similar_patterns(["git pull"], 9, 0)
         assert (other.stats()["max_patterns"], other.stats()["max_memory"]) == (3, None)
-    with fresh(path=path) as engine:
+    with fresh(path=place) as engine:
         assert len(engine) == 3
         three = set(engine.patterns)
-    with fresh(path=path, max_patterns=5) as engine:
+    with fresh(path=place, max_patterns=5) as engine:
         assert len(engine) == 5
         assert three < set(engine.patterns)
-    with fresh(path=path, max_patterns=0) as engine:
+    with fresh(path=place, max_patterns=0) as engine:
         assert len(engine) == 8
         assert engine.stats()["shelved_pattern_count"] == 0
-    with fresh(path=path, max_memory=1) as engine:
+    with fresh(path=place, max_memory=1) as engine:
         assert len(engine) == 0
         assert engine.stats()["shelved_pattern_count"] == 8
         assert engine.predict_next_action(["git pull"], top_k=1)  # counts are not bounded
 
 
-def test_one_that_fits_by_no_means_keeps_nobody_out() -> None:
+def test_one_that_fits_by_no_means_keeps_nobody_out(place: str) -> None:
     """A workflow that is larger than the bound goes on the shelf alone, however useful it is."""
-    with fresh(max_memory=2_000) as engine:
+    with fresh(path=place, max_memory=2_000) as engine:
         small = engine.learn_many(sessions([(0, 0, "success")]))
         engine.learn_workflow([{"command": f"make {'x' * 50}{i}", "timestamp": START + 1e7} for i in range(100)])
         assert [*engine.patterns] == small
         assert engine.stats()["shelved_pattern_count"] == 1
 
 
-def test_what_was_forgotten_is_on_no_shelf(tmp_path: Path) -> None:
+def test_what_was_forgotten_is_on_no_shelf(place: str, tmp_path: Path) -> None:
     """Forgetting equals never having learned, for what is in use and what is not; nothing is left in the file."""
-    path = tmp_path / "m.sqlite3"
     told = sessions([(0, 0, "success"), (1, 1, "success"), (2, 2, "success")])
     told[0]["commands"].append({"command": "make zqprivate", "timestamp": START})
-    with fresh(path=path, max_patterns=2) as engine:
+    with fresh(path=place, max_patterns=2) as engine:
         engine.learn_many(told)
         assert engine.stats()["shelved_pattern_count"] == 1
         engine.forget(session="s0")
         assert engine.stats()["shelved_pattern_count"] == 0
+        assert not any("zqprivate" in str(row) for row in rows(engine, "SELECT * FROM shelf"))
         engine.forget(session="s2")
         assert len(engine) == 1
     assert b"zqprivate" not in b"".join(file.read_bytes() for file in tmp_path.iterdir())

@@ -5,7 +5,7 @@ template; so a graph of near neighbours (HNSW: Malkov and Yashunin 2018, by usea
 vectors in half precision, in a file that is read where it lies. Which file fits is told by the store: the space, the
 generation, and a checksum. A file that is missing, damaged, foreign or from before something was forgotten is never
 used; it is made anew from the vectors that the store has. What was added since is compared one by one, until there is
-enough of it for a new file.
+enough of it for a new file. Of a store that is in no file the index is in memory.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from procedural_memory.storage.address import file_of
 from procedural_memory.storage.base import Store
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ class NearestIndex:
     Parameters
     ----------
     store : Store
-        Of one in memory the index is in memory, too.
+        Of one that is in no file the index is in memory.
     """
 
     def __init__(self, store: Store) -> None:
@@ -85,8 +86,9 @@ class NearestIndex:
 
     @property
     def path(self) -> Path | None:
-        """The file, whether it is there or not; None for a store in memory."""
-        return None if self._store.path is None else Path(f"{self._store.path}-nearest")
+        """The file, whether it is there or not; None for a store in memory or on a server."""
+        file = file_of(self._store.path)
+        return None if file is None else Path(f"{file}-nearest")
 
     def search(self, fingerprint: str, queries: NDArray[np.float32], k: int) -> list[list[tuple[int, float]]]:
         """Return (template id, cosine) of about the `k` nearest templates of each query, nearest first.

@@ -9,7 +9,7 @@ from urllib.parse import quote, unquote
 
 from procedural_memory.errors import InvalidInputError
 
-__all__ = ["Address", "is_address", "shown_place"]
+__all__ = ["Address", "file_of", "is_address", "shown_place"]
 
 _SCHEMES: Final = ("postgresql://", "postgres://")
 _SHOWN: Final = ("host", "port", "dbname", "user", "tenant", "project")
@@ -21,6 +21,11 @@ _LONGEST: Final = 200
 def is_address(path: object) -> bool:
     """Return whether a path is the address of a memory in PostgreSQL."""
     return isinstance(path, str) and path.lower().startswith(_SCHEMES)
+
+
+def file_of(path: str | None) -> str | None:
+    """Return the file that a store is in; None of one in memory or on a server, which have nothing beside them."""
+    return None if is_address(path) else path
 
 
 def shown_place(path: object) -> str:

@@ -26,6 +26,7 @@ __all__ = [
     "BEST_VALUES",
     "FOLLOWERS",
     "HALF_LIFE",
+    "HOOK_STEPS",
     "IMPORTED",
     "RECENT",
     "START",
@@ -63,6 +64,9 @@ RECENT = 64
 
 FOLLOWERS = 64
 """How many followers of a context are read, beside the recent ones."""
+
+HOOK_STEPS: Final = 100_000
+"""Among how many of the newest rows of the log the steps of a shell's hook are looked for."""
 
 IMPORTED = "import "
 """What the names of the settings begin with that say how far histories were read."""

@@ -30,6 +30,8 @@ from procedural_memory.errors import StorageError
 from procedural_memory.storage.base import (
     BEST_VALUES,
     FOLLOWERS,
+    HOOK_STEPS,
+    Bounds,
     Context,
     Course,
     Delta,
@@ -51,7 +53,8 @@ from procedural_memory.storage.base import (
 )
 from procedural_memory.storage.postgres_link import array, byte_array
 from procedural_memory.storage.postgres_schema import COPIED, DERIVED
-from procedural_memory.storage.postgres_transactions import PATIENCE, Kept, Transactions
+from procedural_memory.storage.postgres_shelf import Shelf
+from procedural_memory.storage.postgres_transactions import PATIENCE, Kept
 from procedural_memory.types import Command, Durability, Outcome, Verdict
 
 if TYPE_CHECKING:
@@ -78,7 +81,17 @@ _LOG_TYPES = ("bigint", "bigint", "float8", "float8", *["bigint"] * len(_INTERNE
 _FOLLOWER = ("count", "sessions", "success", "failure", "good", "bad")
 _SESSION = "id, session_id, start, outcome, closed, source, digest, owner"
 _STEP = "c.text, l.exit_code, w.text, l.timestamp, l.duration_ms, p.text, s.text, a.text, h.text, b.text"
-_ASKED_OFTEN = ("derived", "derived_feedback", "generation", "ranker_version", "courses", "superseded", "embedder")
+_ASKED_OFTEN = (
+    "derived",
+    "derived_feedback",
+    "generation",
+    "ranker_version",
+    "courses",
+    "superseded",
+    "embedder",
+    "bounds",
+    "in_use",
+)
 """Settings that are read anew, in one go, when another process has changed the memory."""
 
 
@@ -87,11 +100,16 @@ def _shown_row(row: Sequence[Any]) -> FeedbackRow:
     return FeedbackRow(step, after, line, _VERDICTS[verdict], timestamp, project)
 
 
+def _packed(row: Sequence[Any]) -> list[Any]:
+    """Return a row as a file has it, where lists of numbers are packed."""
+    return [struct.pack(f"<{len(value)}q", *value) if isinstance(value, list) else value for value in row]
+
+
 def _unpack(blob: bytes) -> tuple[int, ...]:
     return struct.unpack(f"<{len(blob) // 8}q", blob)
 
 
-class PostgresStore(Transactions):
+class PostgresStore(Shelf):
     """A store on PostgreSQL.
 
     Parameters
@@ -372,6 +390,11 @@ class PostgresStore(Transactions):
                 found.append(row)
         return found
 
+    def sources_between(self, begin: float, end: float) -> int:
+        """Return how many sources tell of steps of that time."""
+        told = f"FROM log WHERE {self._mine} AND source IS NOT NULL AND timestamp BETWEEN %s AND %s"
+        return int(self._one(f"SELECT count(DISTINCT source) {told}", (begin, end))[0])
+
     def has_step(self, command: Command, until: int) -> bool:
         """Return whether a row up to number `until` has this line, of the same source and the same time."""
         if command.source is None or command.timestamp is None:
@@ -382,6 +405,19 @@ class PostgresStore(Transactions):
             (command.timestamp, text_id(command.command), text_id(command.source), until),
         )
         return found is not None
+
+    def told_by_hook_alone(self, source: str, host: str) -> list[tuple[str, str, float]]:
+        """Return the newest steps of a shell's hook on a host, without those found in the shell's history."""
+        return self._all(
+            "SELECT s.session_id, c.text, l.timestamp FROM log l"
+            " JOIN session s ON s.memory = l.memory AND s.id = l.session"
+            " JOIN text c ON c.memory = l.memory AND c.id = l.command"
+            f" WHERE l.{self._mine} AND l.seq > (SELECT max(seq) FROM log WHERE {self._mine}) - %s AND l.source = %s"
+            f" AND l.host = %s AND l.timestamp IS NOT NULL AND NOT EXISTS (SELECT 1 FROM log t WHERE t.{self._mine} AND"
+            " t.source IS NOT NULL AND t.timestamp = l.timestamp AND t.command = l.command AND t.source = %s)"
+            " ORDER BY l.seq",
+            (HOOK_STEPS, text_id(f"{source}-hook"), text_id(host), text_id(source)),
+        )
 
     def mark_again(self, session: int, step: int) -> None:
         """Mark a step, or with number -1 a session, that is counted where another source tells of it."""
@@ -511,6 +547,7 @@ class PostgresStore(Transactions):
                 self._write(f"DELETE FROM {table} WHERE {self._mine}")
             for name in ("derived", "derived_feedback", "superseded"):
                 self.set_meta(name, 0)
+            self.set_meta("in_use", None)
             for counter in ("generation", "courses"):
                 self.set_meta(counter, (self.meta(counter) or 0) + 1)
 
@@ -702,6 +739,9 @@ class PostgresStore(Transactions):
         rows = {pattern_row_id(row.pattern_id): row for row in delta.patterns.values()}
         self._touch(rows)
         self._touch({key for row in rows.values() for key in row.keys})
+        bounds = self.bounds()
+        if bounds != Bounds():
+            self._take_back(rows)
         counts = ("success", "failure", "unknown", "duration_ms", "timed")
         self._write(
             f"INSERT INTO pattern AS p(memory, id, pattern_id, templates, newest, example, {', '.join(counts)})"
@@ -727,6 +767,9 @@ class PostgresStore(Transactions):
             " ON CONFLICT DO NOTHING",
             (array(key for key, _ in postings), array(number for _, number in postings)),
         )
+        if bounds != Bounds():
+            self._rank(bounds, {number: row.keys for number, row in rows.items()})
+            self._keep_within(bounds)
 
     def contexts(self, keys: Sequence[int]) -> dict[int, Context]:
         """Return what followed contexts that were seen: the `FOLLOWERS` most frequent ones, plus the recent ones."""
@@ -973,6 +1016,7 @@ class PostgresStore(Transactions):
                 f" - (SELECT count(*) FROM again WHERE {mine} AND step >= 0)"
             ),
             "pattern_count": f"(SELECT count(*) FROM pattern WHERE {mine})",
+            "shelved_pattern_count": f"(SELECT count(*) FROM shelf WHERE {mine})",
             "template_count": f"(SELECT count(*) FROM follower WHERE {mine} AND context = {_UNIGRAM})",
             "graph_edge_count": f"(SELECT count(*) {steps} AND c.head IS NOT NULL)",
             "feedback_count": f"(SELECT count(*) FROM feedback WHERE {mine})",
@@ -1033,6 +1077,11 @@ class PostgresStore(Transactions):
         sql = f"SELECT template, data FROM vector WHERE {self._mine} AND fingerprint = %s ORDER BY template"
         yield from self._all(sql, (fingerprint,))
 
+    def vector_ids(self, fingerprint: str) -> list[int]:
+        """Return the ids of the templates that have a vector of this fingerprint."""
+        sql = f"SELECT template FROM vector WHERE {self._mine} AND fingerprint = %s"
+        return [number for (number,) in self._all(sql, (fingerprint,))]
+
     def count_vectors(self, fingerprint: str) -> int:
         """Return how many vectors of this fingerprint there are."""
         sql = f"SELECT count(*) FROM vector WHERE {self._mine} AND fingerprint = %s"
@@ -1091,34 +1140,6 @@ class PostgresStore(Transactions):
                 kept[fingerprint] = [] if row is None else list(_PAIR.iter_unpack(row[0]))
             return kept[fingerprint]
 
-    # -- settings
-
-    def meta(self, key: str) -> Any:
-        """Return a recorded setting, or None."""
-        with self._lock:
-            if key not in self._meta:
-                sql = f"SELECT value, data FROM meta WHERE {self._mine} AND id = %s"
-                value, data = self._one(sql, (text_id(key),)) or ("null", None)
-                self._meta[key] = json.loads(value) if data is None else data
-            return self._meta[key]
-
-    def set_meta(self, key: str, value: str | int | float | bytes | None) -> None:
-        """Record a setting."""
-        with self.transaction():
-            blob = isinstance(value, bytes)
-            self._write(
-                f"INSERT INTO meta VALUES ({self._memory}, %s, %s, %s, %s) ON CONFLICT (memory, id)"
-                " DO UPDATE SET value = EXCLUDED.value, data = EXCLUDED.data",
-                (text_id(key), key, None if blob else json.dumps(value), value if blob else None),
-            )
-            self._meta[key] = value
-
-    def clear_meta(self, prefix: str) -> None:
-        """Let go of the settings whose names begin with `prefix`."""
-        with self.transaction():
-            self._write(f"DELETE FROM meta WHERE {self._mine} AND starts_with(key, %s)", (prefix,))
-            self._meta.clear()
-
     # -- a copy
 
     def backup(self, path: str, ranker: bytes) -> None:
@@ -1132,7 +1153,7 @@ class PostgresStore(Transactions):
                 for table, columns in COPIED.items():
                     rows = self._all(f"SELECT {columns} FROM {table} WHERE {self._mine}")
                     marks = ", ".join("?" * (columns.count(",") + 1))
-                    copied.executemany(f"INSERT INTO {table}({columns}) VALUES ({marks})", rows)
+                    copied.executemany(f"INSERT INTO {table}({columns}) VALUES ({marks})", map(_packed, rows))
                 settings = {
                     key: json.loads(value) if data is None else data
                     for key, value, data in self._all(f"SELECT key, value, data FROM meta WHERE {self._mine}")

@@ -18,7 +18,7 @@ from procedural_memory.errors import StorageError
 if TYPE_CHECKING:
     from psycopg import Connection
 
-__all__ = ["COPIED", "DERIVED", "SCHEMA", "VERSION", "bring_up_to_date"]
+__all__ = ["COPIED", "DERIVED", "PATTERN", "SCHEMA", "VERSION", "bring_up_to_date"]
 
 SCHEMA: Final = "procedural_memory"
 
@@ -38,6 +38,11 @@ LOG: Final = {
         PRIMARY KEY(memory, seq), UNIQUE(memory, session, step, after, line, verdict, timestamp)""",
     "meta": "id bigint NOT NULL, key text NOT NULL, value text, data bytea, PRIMARY KEY(memory, id)",
 }
+_PATTERN: Final = """
+        id bigint NOT NULL, pattern_id text NOT NULL, templates bytea NOT NULL, success bigint NOT NULL,
+        failure bigint NOT NULL, unknown bigint NOT NULL, duration_ms bigint NOT NULL, timed bigint NOT NULL,
+        newest bytea NOT NULL, example text NOT NULL"""
+_BY_ID: Final = "PRIMARY KEY(memory, id)"
 DERIVED: Final = {
     "again": "session bigint NOT NULL, step int NOT NULL, PRIMARY KEY(memory, session, step)",
     "context": """
@@ -57,11 +62,12 @@ DERIVED: Final = {
         key bigint NOT NULL, accepted bigint NOT NULL, rejected bigint NOT NULL, ignored bigint NOT NULL,
         PRIMARY KEY(memory, key)""",
     "course": "moment bytea NOT NULL, success int NOT NULL, steps bytea NOT NULL, PRIMARY KEY(memory, moment)",
-    "pattern": """
-        id bigint NOT NULL, pattern_id text NOT NULL, templates bytea NOT NULL, success bigint NOT NULL,
-        failure bigint NOT NULL, unknown bigint NOT NULL, duration_ms bigint NOT NULL, timed bigint NOT NULL,
-        newest bytea NOT NULL, example text NOT NULL, PRIMARY KEY(memory, id)""",
+    "pattern": f"{_PATTERN}, {_BY_ID}",
     "posting": "key bigint NOT NULL, pattern bigint NOT NULL, PRIMARY KEY(memory, key, pattern)",
+    "rank": """
+        pattern bigint NOT NULL, worth float8 NOT NULL, size bigint NOT NULL, keys bigint[] NOT NULL,
+        PRIMARY KEY(memory, pattern)""",
+    "shelf": f"{_PATTERN}, worth float8 NOT NULL, size bigint NOT NULL, keys bigint[] NOT NULL, {_BY_ID}",
 }
 _VECTORS: Final = """
         template bigint NOT NULL, fingerprint text NOT NULL, data bytea NOT NULL,
@@ -76,6 +82,8 @@ CREATE INDEX again_session ON again(memory, session) WHERE step = -1;
 CREATE INDEX context_head ON context(memory, key) WHERE head IS NOT NULL;
 CREATE INDEX follower_count ON follower(memory, context, count, template);
 CREATE INDEX value_count ON value(memory, key, count, newest);
+CREATE INDEX rank_worth ON rank(memory, worth, pattern);
+CREATE INDEX shelf_worth ON shelf(memory, worth, id);
 """
 _MEMBERS: Final = """
 CREATE TABLE member(role text NOT NULL, tenant text NOT NULL, project text, UNIQUE(role, tenant, project));
@@ -150,6 +158,9 @@ MIGRATIONS: Final = (_first,)
 
 VERSION: Final = len(MIGRATIONS)
 
+PATTERN: Final = "id, pattern_id, templates, success, failure, unknown, duration_ms, timed, newest, example"
+"""The columns of a pattern, in use or on the shelf."""
+
 COPIED: Final = {
     "text": "id, text",
     "session": "id, session_id, start, outcome, closed, source, digest, owner",
@@ -163,8 +174,10 @@ COPIED: Final = {
     "rule": "key, counts",
     "shown": "key, accepted, rejected, ignored",
     "course": "moment, success, steps",
-    "pattern": "id, pattern_id, templates, success, failure, unknown, duration_ms, timed, newest, example",
+    "pattern": PATTERN,
     "posting": "key, pattern",
+    "rank": "pattern, worth, size, keys",
+    "shelf": f"{PATTERN}, worth, size, keys",
     "vector": "template, fingerprint, data",
     "neighbour": "template, fingerprint, data",
 }

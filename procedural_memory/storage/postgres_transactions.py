@@ -12,6 +12,7 @@ a secret of the memory.
 from __future__ import annotations
 
 import base64
+import json
 import os
 import struct
 import threading
@@ -23,6 +24,7 @@ from weakref import WeakSet
 
 from procedural_memory.errors import ClosedError, StorageError, StoreUnavailableError
 from procedural_memory.storage.address import Address
+from procedural_memory.storage.base import text_id
 from procedural_memory.storage.postgres_link import Link, array
 from procedural_memory.storage.postgres_schema import VERSION
 from procedural_memory.types import Durability
@@ -265,6 +267,34 @@ class Transactions:
         """Send what waits, all at once; return the rows of the last statement."""
         statements, self._waiting = self._waiting, []
         return self._link.many(statements)
+
+    # -- settings
+
+    def meta(self, key: str) -> Any:
+        """Return a recorded setting, or None."""
+        with self._lock:
+            if key not in self._meta:
+                sql = f"SELECT value, data FROM meta WHERE {self._mine} AND id = %s"
+                value, data = self._one(sql, (text_id(key),)) or ("null", None)
+                self._meta[key] = json.loads(value) if data is None else data
+            return self._meta[key]
+
+    def set_meta(self, key: str, value: str | int | float | bytes | None) -> None:
+        """Record a setting."""
+        with self.transaction():
+            blob = isinstance(value, bytes)
+            self._write(
+                f"INSERT INTO meta VALUES ({self._memory}, %s, %s, %s, %s) ON CONFLICT (memory, id)"
+                " DO UPDATE SET value = EXCLUDED.value, data = EXCLUDED.data",
+                (text_id(key), key, None if blob else json.dumps(value), value if blob else None),
+            )
+            self._meta[key] = value
+
+    def clear_meta(self, prefix: str) -> None:
+        """Let go of the settings whose names begin with `prefix`."""
+        with self.transaction():
+            self._write(f"DELETE FROM meta WHERE {self._mine} AND starts_with(key, %s)", (prefix,))
+            self._meta.clear()
 
     # -- what is kept
 

@@ -52,7 +52,7 @@ from procedural_memory.errors import (
     StorageError,
     shown,
 )
-from procedural_memory.storage.address import is_address
+from procedural_memory.storage.address import file_of
 from procedural_memory.storage.base import FeedbackRow, Store
 from procedural_memory.storage.files import replacing, side_files
 from procedural_memory.storage.migrations import FIRST_TABLES, tables_of
@@ -207,7 +207,7 @@ def write_snapshot(
         The file cannot be written; what stood there before is untouched.
     """
     target = _target(path)
-    if store.path is not None and target.exists() and not is_address(store.path) and target.samefile(store.path):
+    if (own := file_of(store.path)) is not None and target.exists() and target.samefile(own):
         raise InvalidInputError(f"path: {str(target)!r} is the memory itself; save to another file")
     if target.suffix in STORES and (beside := [side.name for side in side_files(target) if side.exists()]):
         raise InvalidInputError(

@@ -32,6 +32,7 @@ from procedural_memory.storage.append import spooled, take_in, tidy
 from procedural_memory.storage.base import (
     BEST_VALUES,
     FOLLOWERS,
+    HOOK_STEPS,
     Bounds,
     Context,
     Course,
@@ -112,8 +113,6 @@ _LOOKED_THROUGH = 200_000
 """Among how many of the newest rows of the log lines are looked for by how they begin."""
 _RENEWED = 8
 """Contexts of which so many followers changed are read again."""
-_HOOK_STEPS = 100_000
-"""Among how many of the newest rows of the log the steps of a hook are looked for."""
 _PAIR = struct.Struct("<qf")
 _OUTCOME_CODE: dict[Outcome, int | None] = {"success": 1, "failure": 0, None: None}
 _OUTCOME: dict[int | None, Outcome] = {code: outcome for outcome, code in _OUTCOME_CODE.items()}
@@ -720,7 +719,7 @@ class SQLiteStore:
             " AND l.host = ? AND l.timestamp IS NOT NULL AND NOT EXISTS (SELECT 1 FROM log t INDEXED BY log_told WHERE"
             " t.source IS NOT NULL AND t.timestamp = l.timestamp AND t.command = l.command AND t.source = ?)"
             " ORDER BY l.seq",
-            (_HOOK_STEPS, text_id(f"{source}-hook"), text_id(host), text_id(source)),
+            (HOOK_STEPS, text_id(f"{source}-hook"), text_id(host), text_id(source)),
         )
 
     def mark_again(self, session: int, step: int) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from procedural_memory.storage.base import (
     BEST_VALUES,
+    HALF_LIFE,
     RECENT,
     Bounds,
     Course,
@@ -132,6 +133,34 @@ def check_a_step_is_known_by_source_and_time(store: Store) -> None:
         assert not store.has_step(replace(step, **other), end)
 
 
+def check_steps_that_a_hook_alone_tells_of(store: Store) -> None:
+    """Those of one shell's hook on one host whose line and time the history of that shell does not have."""
+    hook = Command("make", timestamp=5.0, source="zsh-hook", host="box")
+    missed = replace(hook, command="make test", timestamp=6.0)
+    assert store.told_by_hook_alone("zsh", "box") == []
+    first, second = store.add_session("first", 1.0, None), store.add_session("second", 2.0, None)
+    store.add_steps(second, 0, [missed, hook, replace(hook, timestamp=7.0)])
+    store.add_steps(
+        first,
+        0,
+        [
+            replace(hook, source="zsh", host=None),
+            replace(missed, source="zsh", timestamp=6.5),
+            replace(missed, source="bash"),
+            replace(missed, source="bash-hook"),
+            replace(missed, host="other"),
+            replace(missed, timestamp=None),
+            replace(missed, timestamp=4.0),
+        ],
+    )
+    assert store.told_by_hook_alone("zsh", "box") == [
+        ("second", "make test", 6.0),
+        ("second", "make", 7.0),
+        ("first", "make test", 4.0),
+    ]
+    assert store.told_by_hook_alone("bash", "box") == []
+
+
 def check_sessions_come_in_canonical_order(store: Store) -> None:
     """By start, then by id, however they were added."""
     for name, start in (("b", 2.0), ("c", 1.0), ("a", 2.0)):
@@ -145,7 +174,7 @@ def check_texts_sort_by_their_bytes(store: Store) -> None:
     delta = Delta()
     for name in names:
         store.add_session(name, 1.0, None)
-        delta.follow(context_key(()), name, 0)
+        delta.follow(context_key(()), name)
         delta.patterns[name] = PatternRow(name, (name,), frozenset())
     store.apply(delta, 0)
     assert [row.session_id for row in store.sessions()] == sorted(names)
@@ -513,10 +542,10 @@ def check_settings_are_kept(store: Store) -> None:
 def check_patterns_keep_within_bounds(store: Store) -> None:
     """The most useful ones are in use; the others are found by nothing, and come back with their counts."""
 
-    def learn(name: str, start: float, keys: frozenset[int]) -> None:
+    def learn(name: str, start: float, keys: frozenset[int], line: str = "a") -> None:
         delta = Delta()
         when = moment(start, "s", 0)
-        delta.patterns[name] = PatternRow(name, ("a", name), keys, success=1, newest=when, example=("a", name))
+        delta.patterns[name] = PatternRow(name, ("a", name), keys, success=1, newest=when, example=(line, name))
         store.apply(delta, 0)
 
     assert store.bounds() == Bounds()
@@ -530,7 +559,11 @@ def check_patterns_keep_within_bounds(store: Store) -> None:
     assert len(store.patterns_with([1], 9)) == 2
     assert store.patterns_with([10], 9) == []
     assert store.pattern("p0") is None
+    (p2,) = store.patterns_with([12], 9)
+    assert (store.pattern_counts([p2]).keys(), len([*store.pattern_templates([p2])])) == ({p2}, 1)
     learn("p0", 1e9 + 9, frozenset({1, 10}))
+    assert store.patterns_with([12], 9) == []
+    assert (store.pattern_counts([p2]), [*store.pattern_templates([p2])]) == ({}, [])
     row = store.pattern("p0")
     assert row is not None
     assert (row.success, row.newest) == (2, moment(1e9 + 9, "s", 0))
@@ -539,6 +572,10 @@ def check_patterns_keep_within_bounds(store: Store) -> None:
     one = pattern_size(2, len(json.dumps(["a", "p0"])), 2)
     store.bound_patterns(Bounds(size=3 * one + 1))
     assert store.pattern_ids() == ["p0", "p2", "p3"]
+    assert store.patterns_with([12], 9) == [p2]
+    assert [name for number in (10, 11, 12, 13) for name in store.patterns_with([number], 9)] == [
+        row.id for name in ("p0", "p2", "p3") if (row := store.pattern(name)) is not None
+    ]
     store.reset_derived()
     assert store.totals()["shelved_pattern_count"] == 0
     learn("p1", 1e9, frozenset({1}))
@@ -547,6 +584,31 @@ def check_patterns_keep_within_bounds(store: Store) -> None:
     assert store.pattern_ids() == []
     store.bound_patterns(Bounds())
     assert store.pattern_ids() == ["p1"]
+
+
+def check_the_next_useful_pattern_is_waited_for(store: Store) -> None:
+    """One that is worth less is not in use in its place, also where it is small enough and was just learned."""
+
+    def learn(name: str, month: int, length: int) -> None:
+        delta = Delta()
+        when, example = moment(1e9 + month * HALF_LIFE, "s", 0), ("x" * length,)
+        delta.patterns[name] = PatternRow(name, (name,), frozenset(), success=1, newest=when, example=example)
+        store.apply(delta, 0)
+
+    empty = pattern_size(1, len(json.dumps([""])), 0)
+    store.bound_patterns(Bounds(size=2 * empty + 110))
+    learn("best", 9, 100)
+    learn("least", 1, 10)
+    assert store.pattern_ids() == ["best", "least"]
+    learn("next", 8, 20)
+    assert store.pattern_ids() == ["best"]
+    learn("least", 2, 10)
+    assert store.pattern_ids() == ["best"]
+    assert store.totals()["shelved_pattern_count"] == 2
+    learn("best", 10, 90)
+    assert store.pattern_ids() == ["best", "next"]
+    learn("least", 12, 10)
+    assert store.pattern_ids() == ["best", "least"]
 
 
 CHECKS = [check for name, check in sorted(globals().items()) if name.startswith("check_")]

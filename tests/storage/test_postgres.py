@@ -6,6 +6,7 @@ import base64
 import logging
 import multiprocessing
 import os
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +28,7 @@ from procedural_memory import (
     StoreUnavailableError,
 )
 from procedural_memory.cli import main
+from procedural_memory.memory.nearest import NearestIndex
 from procedural_memory.samples import load_sessions
 from procedural_memory.storage.address import Address
 from procedural_memory.storage.base import Delta
@@ -36,9 +38,9 @@ from procedural_memory.storage.postgres_schema import COPIED, SCHEMA
 LINES = ["git add .", "git commit -m wip", "git push"]
 
 
-def opened(address: str | None) -> ProceduralMemoryEngine:
+def opened(address: str | None, **options: Any) -> ProceduralMemoryEngine:
     """Return an engine without a model."""
-    return ProceduralMemoryEngine(path=address, embedder="lexical")
+    return ProceduralMemoryEngine(path=address, embedder="lexical", **options)
 
 
 def guesses(engine: ProceduralMemoryEngine) -> list[tuple[str, float]]:
@@ -81,11 +83,12 @@ def test_it_is_the_memory_that_a_file_is(postgres: PostgresServer, tmp_path: Pat
 
 
 def test_what_was_forgotten_is_gone_from_the_tables(postgres: PostgresServer) -> None:
-    """No row keeps it, whatever it was part of."""
-    with opened(postgres.address()) as engine:
+    """No row keeps it, whatever it was part of, in use or on the shelf."""
+    with opened(postgres.address(), max_patterns=1) as engine:
         engine.learn_workflow(["cat zqprivate.txt", "vim zqprivate.txt", "ls"], "success", "zqprivate-session")
         engine.learn_workflow(LINES)
         engine.flush()
+        assert engine.stats()["shelved_pattern_count"] == 1
         engine.forget(containing="zqprivate")
         engine.forget(session="zqprivate-session")
     for table in COPIED:
@@ -150,7 +153,7 @@ def test_success_alone_is_news(postgres: PostgresServer) -> None:
         two.refresh()
         assert [store.followers([(KEY, x)])[KEY, x].good for store in (one, two)] == [0, 0]
         delta = Delta()
-        delta.follow(KEY, "x")
+        delta.row(KEY, "x")[4] += 1
         one.apply(delta, 0)
         two.refresh()
         assert [store.followers([(KEY, x)])[KEY, x].good for store in (one, two)] == [1, 1]
@@ -276,8 +279,10 @@ def test_tenants_and_projects_are_apart(postgres: PostgresServer) -> None:
 
 def test_a_superuser_keeps_them_apart_as_well(postgres: PostgresServer, tmp_path: Path) -> None:
     """No policy holds for one: it is the statements that name their memory, in all that changes and reads."""
-    with opened(postgres.address(user="root")) as one, opened(postgres.address(user="root")) as two:
+    beside = postgres.address(user="root")
+    with opened(postgres.address(user="root"), max_patterns=3) as one, opened(beside, max_patterns=2) as two:
         one.learn_many(load_sessions()[:6])
+        assert one.stats()["shelved_pattern_count"] == 3
         one.feedback(LINES[:1], LINES[1], "accepted")
         one.flush()
         state, seen = sizes(one), guesses(one)
@@ -288,6 +293,8 @@ def test_a_superuser_keeps_them_apart_as_well(postgres: PostgresServer, tmp_path
         two.learn_workflow(LINES, "failure", "mine")
         two.feedback(LINES[:1], LINES[1], "rejected")
         two.flush()
+        for bound in (3, 1, 0, 2):
+            opened(beside, max_patterns=bound).close()
         two.scrub(["npm|git"])
         two.forget(containing="push")
         two.forget(session="mine")
@@ -301,6 +308,27 @@ def test_a_superuser_keeps_them_apart_as_well(postgres: PostgresServer, tmp_path
         assert [one.save(tmp_path / f"after.{suffix}").read_bytes() for suffix in ("json", "pkl")] == copies
         one.rebuild()
         assert sizes(one) == state
+
+
+def test_nothing_on_the_disk_is_looked_for(postgres: PostgresServer) -> None:
+    """Neither steps that wait beside the memory, nor an index."""
+    seen: list[str] = []
+    address = postgres.address()
+
+    def look(event: str, arguments: tuple[Any, ...]) -> None:
+        if event in ("open", "os.listdir", "os.scandir", "os.mkdir", "os.remove", "os.rename"):
+            seen.extend(str(each) for each in arguments if "postgresql" in str(each))
+
+    sys.addaudithook(look)
+    with opened(address) as engine:
+        engine.learn_workflow(LINES)
+        engine.flush()
+        assert engine.stats()["waiting_steps"] == engine.stats()["unreadable_steps"] == 0
+        engine.forget(containing="push")
+        index = NearestIndex(engine._store)
+        assert index.path is None
+        engine.rebuild()
+    assert seen == []
 
 
 def test_each_table_is_separated(postgres: PostgresServer) -> None:
