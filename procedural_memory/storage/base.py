@@ -28,6 +28,7 @@ __all__ = [
     "HALF_LIFE",
     "HOOK_STEPS",
     "IMPORTED",
+    "LOOKED_THROUGH",
     "RECENT",
     "START",
     "Bounds",
@@ -64,6 +65,9 @@ RECENT = 64
 
 FOLLOWERS = 64
 """How many followers of a context are read, beside the recent ones."""
+
+LOOKED_THROUGH: Final = 200_000
+"""Among how many of the newest rows of the log lines are looked for by how they begin."""
 
 HOOK_STEPS: Final = 100_000
 """Among how many of the newest rows of the log the steps of a shell's hook are looked for."""

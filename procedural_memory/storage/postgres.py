@@ -31,6 +31,7 @@ from procedural_memory.storage.base import (
     BEST_VALUES,
     FOLLOWERS,
     HOOK_STEPS,
+    LOOKED_THROUGH,
     Bounds,
     Context,
     Course,
@@ -394,6 +395,16 @@ class PostgresStore(Shelf):
         """Return how many sources tell of steps of that time."""
         told = f"FROM log WHERE {self._mine} AND source IS NOT NULL AND timestamp BETWEEN %s AND %s"
         return int(self._one(f"SELECT count(DISTINCT source) {told}", (begin, end))[0])
+
+    def lines_beginning(self, text: str, limit: int) -> list[str]:
+        """Return the lines among the newest steps that begin with a text and go on, the most frequent ones first."""
+        rows = self._all(
+            f"SELECT t.text FROM log l JOIN text t ON t.memory = l.memory AND t.id = l.command WHERE l.{self._mine}"
+            f" AND l.seq > (SELECT max(seq) FROM log WHERE {self._mine}) - %s AND left(t.text, %s) = %s"
+            " AND length(t.text) > %s GROUP BY t.text ORDER BY count(*) DESC, max(l.seq) DESC LIMIT %s",
+            (LOOKED_THROUGH, len(text), text, len(text), limit),
+        )
+        return [line for (line,) in rows]
 
     def has_step(self, command: Command, until: int) -> bool:
         """Return whether a row up to number `until` has this line, of the same source and the same time."""

@@ -33,6 +33,7 @@ from procedural_memory.storage.base import (
     BEST_VALUES,
     FOLLOWERS,
     HOOK_STEPS,
+    LOOKED_THROUGH,
     Bounds,
     Context,
     Course,
@@ -109,8 +110,6 @@ _POSTINGS, _PATTERNS = 1_024, 4_096
 _CACHE = 200_000
 _KEPT = 4_096
 """How many rows of a kind are kept as they were read: those of a session come up again and again."""
-_LOOKED_THROUGH = 200_000
-"""Among how many of the newest rows of the log lines are looked for by how they begin."""
 _RENEWED = 8
 """Contexts of which so many followers changed are read again."""
 _PAIR = struct.Struct("<qf")
@@ -696,7 +695,7 @@ class SQLiteStore:
             " max(seq) FROM log) - ? AND command IN (SELECT id FROM text WHERE substr(text, 1, ?) = ? AND length(text)"
             " > ?) GROUP BY command ORDER BY often DESC, newest DESC LIMIT ?) f JOIN text t ON t.id = f.command"
             " ORDER BY often DESC, newest DESC",
-            (_LOOKED_THROUGH, len(text), text, len(text), limit),
+            (LOOKED_THROUGH, len(text), text, len(text), limit),
         )
         return [line for (line,) in rows]
 

@@ -81,6 +81,17 @@ def check_tail_is_what_was_not_derived(store: Store) -> None:
     assert len(store.tail(2)) == 2
 
 
+def check_lines_are_found_by_how_they_begin(store: Store) -> None:
+    """Those that go on, the most frequent first, then the newest; nothing in a text is a wildcard."""
+    lines = ["git push", "git pull", "git%x", "git pull", "git", "ls", "Git pull", "git push -f", "git_x"]
+    number = store.add_session("s", 1.0, None)
+    store.add_steps(number, 0, [Command(line) for line in lines])
+    assert store.lines_beginning("git", 9) == ["git pull", "git_x", "git push -f", "git%x", "git push"]
+    assert store.lines_beginning("git", 2) == ["git pull", "git_x"]
+    assert store.lines_beginning("git_", 9) == ["git_x"]
+    assert store.lines_beginning("git push -f", 9) == []
+
+
 def check_who_else_tells_of_a_step(store: Store) -> None:
     """Rows of other sources with an equal line, a host that may be the same and about the same time are found."""
     here = Command("make", 0, None, 100.0, source="zsh", host="box")
@@ -560,7 +571,7 @@ def check_patterns_keep_within_bounds(store: Store) -> None:
     assert store.patterns_with([10], 9) == []
     assert store.pattern("p0") is None
     (p2,) = store.patterns_with([12], 9)
-    assert (store.pattern_counts([p2]).keys(), len([*store.pattern_templates([p2])])) == ({p2}, 1)
+    assert (set(store.pattern_counts([p2])), len([*store.pattern_templates([p2])])) == ({p2}, 1)
     learn("p0", 1e9 + 9, frozenset({1, 10}))
     assert store.patterns_with([12], 9) == []
     assert (store.pattern_counts([p2]), [*store.pattern_templates([p2])]) == ({}, [])
