@@ -677,8 +677,8 @@ class ProceduralMemoryEngine:
         Returns
         -------
         list of str
-            Those that were run most often come first. Lines with an open or redacted part are left out, and events
-            that no shell could run.
+            Of one line each; those that were run most often come first, behind them what failed each time. Lines with
+            an open or redacted part are left out, and events that no shell could run.
         """
         if not isinstance(text, str):
             raise InvalidTypeError(f"text: must be a string, not {type(text).__name__} ({shown(text)})")

@@ -32,6 +32,7 @@ from procedural_memory.storage.base import (
     FOLLOWERS,
     HOOK_STEPS,
     LOOKED_THROUGH,
+    SUCCEEDED,
     Bounds,
     Context,
     Course,
@@ -397,11 +398,14 @@ class PostgresStore(Shelf):
         return int(self._one(f"SELECT count(DISTINCT source) {told}", (begin, end))[0])
 
     def lines_beginning(self, text: str, limit: int) -> list[str]:
-        """Return the lines among the newest steps that begin with a text and go on, the most frequent ones first."""
+        """Return the single lines among the newest steps that begin with a text and go on: those first that did not
+        fail each time, then the most frequent ones."""
         rows = self._all(
             f"SELECT t.text FROM log l JOIN text t ON t.memory = l.memory AND t.id = l.command WHERE l.{self._mine}"
             f" AND l.seq > (SELECT max(seq) FROM log WHERE {self._mine}) - %s AND left(t.text, %s) = %s"
-            " AND length(t.text) > %s GROUP BY t.text ORDER BY count(*) DESC, max(l.seq) DESC LIMIT %s",
+            " AND length(t.text) > %s AND strpos(t.text, chr(10)) = 0 GROUP BY t.text"
+            f" ORDER BY bool_or(coalesce(l.exit_code, 0) IN ({SUCCEEDED})) DESC, count(*) DESC, max(l.seq) DESC"
+            " LIMIT %s",
             (LOOKED_THROUGH, len(text), text, len(text), limit),
         )
         return [line for (line,) in rows]
