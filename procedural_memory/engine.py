@@ -1128,8 +1128,13 @@ class ProceduralMemoryEngine:
         from procedural_memory.storage.sqlite import SQLiteStore
 
         if not isinstance(self._store, SQLiteStore):
-            for path in paths:
-                self.merge(path)
+            from procedural_memory.storage.snapshot import read_snapshot
+
+            snapshots = [read_snapshot(path) for path in paths]
+            with self._changing():
+                for snapshot in snapshots:
+                    self._take_in(snapshot)
+            self._settle()
             return
         with self._store.beside([*map(str, paths)]) as names, self._changing():
             self._catch_up()

@@ -733,8 +733,10 @@ class PostgresStore(Shelf):
     def _apply_rules(self, delta: Delta) -> None:
         if not delta.rules:
             return
-        stored = self.rules(list(delta.rules))
         self._touch(delta.rules)
+        # From the server: what is written back must not hang on what was heard, or not, of other writers.
+        sql = f"SELECT key, counts FROM rule WHERE {self._mine} AND key = ANY(%s::bigint[])"
+        stored = {key: json.loads(counts) for key, counts in self._all(sql, (array(delta.rules),))}
         texts = []
         for key, counts in delta.rules.items():
             merged = dict(stored.get(key, {}))
