@@ -90,7 +90,11 @@ def as_positive_int(name: str, value: Any) -> int:
 
 def as_bound(name: str, value: Any) -> int | None:
     """Return an integer of at least 1, 0 for no bound, or None."""
-    return value if value is None or (type(value) is int and value == 0) else as_positive_int(name, value)
+    if value is None or (type(value) is int and value == 0):
+        return value
+    if type(value) is int and value < 0:
+        raise InvalidInputError(f"{name}: must be at least 1, or 0 for no bound, got {shown(value)}")
+    return as_positive_int(name, value)
 
 
 def as_probability(name: str, value: Any) -> float:

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from procedural_memory import __version__
+from procedural_memory.commands.redact import redact
 from procedural_memory.distributed.partials import (
     Head,
     Partial,
@@ -166,6 +167,11 @@ def learn_partitions(
         raise InvalidInputError("client: must not be asynchronous; call this in a thread with a client of its own")
     if progress is not None and not callable(progress):
         raise InvalidTypeError(f"progress: must be callable or None, not {type(progress).__name__} ({shown(progress)})")
+    if storage_options is not None and not isinstance(storage_options, Mapping):
+        raise InvalidTypeError(
+            f"storage_options: must be a mapping or None, not {type(storage_options).__name__}"
+            f" ({shown(storage_options)})"
+        )
     options = dict(storage_options or {})
     if engine._privacy.disabled:
         return PartitionsLearned((), {})
@@ -210,6 +216,9 @@ class _Job:
 
     def run(self, urls: list[str]) -> PartitionsLearned:
         """Learn from the partitions."""
+        from distributed import CancelledError
+        from distributed.scheduler import KilledWorker
+
         try:
             with self._timed("read"):
                 parts = self._read(urls)
@@ -220,6 +229,10 @@ class _Job:
                 partials = self._learn(parts, heads, shares)
             with self._timed("unite"):
                 united = self._unite(partials)
+        except (KilledWorker, CancelledError) as error:
+            raise StorageError(
+                f"cluster: workers died again and again, and nothing was learned ({error}); are they short of memory?"
+            ) from error
         finally:
             self._client.cancel(self._futures)
         with self._timed("take over"):
@@ -256,11 +269,10 @@ class _Job:
         engine, count = self._engine, len(urls)
         with engine._writing():
             now = engine._now()
+            engine._last_start = now + count  # what is learned next comes after
         parts = [
-            # Sessions without a time begin before now, in the order in which they stand.
-            self._submit(
-                read_part, url, name, self._options, engine._privacy, engine._min_commands, now - count + place
-            )
+            # Sessions without a time come after all that is known, in the order in which they stand.
+            self._submit(read_part, url, name, self._options, engine._privacy, engine._min_commands, now + place)
             for place, (url, name) in enumerate(zip(urls, names_of(urls), strict=True))
         ]
         self._wait("read", parts)
@@ -324,7 +336,7 @@ class _Job:
 def _report(head: Head, share: Share) -> PartitionReport:
     new = len(share.new)
     return PartitionReport(
-        head.url,
+        redact(head.url),
         len(head.sessions) + head.short,
         head.commands,
         new,

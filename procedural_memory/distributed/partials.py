@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from procedural_memory import __version__
+from procedural_memory.commands.redact import redact
 from procedural_memory.distributed.partitions import Item, read_items
 from procedural_memory.engine import _SessionInput
 from procedural_memory.errors import InvalidInputError, StorageError
@@ -237,7 +238,8 @@ def learn_part(
     """
     if part.head.fingerprint != fingerprint:
         raise StorageError(
-            f"partition {part.head.url!r}: was changed while it was learned from; nothing was learned; start again"
+            f"partition {redact(part.head.url)!r}: was changed while it was learned from; nothing was learned; "
+            "start again"
         )
     places = dict(enumerate(new, 1))
 

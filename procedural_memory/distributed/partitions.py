@@ -21,11 +21,19 @@ import io
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import takewhile
 from pathlib import PurePosixPath
 from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple, cast
+from urllib.parse import urlsplit
 
-from procedural_memory.errors import HistoryError, InvalidInputError, InvalidTypeError, MissingExtraError, shown
+from procedural_memory.commands.redact import redact
+from procedural_memory.errors import (
+    HistoryError,
+    InvalidInputError,
+    InvalidTypeError,
+    MissingExtraError,
+    ProceduralMemoryError,
+    shown,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -85,25 +93,30 @@ def partitions_of(given: object, options: Mapping[str, Any]) -> list[str]:
 def _expanded(url: str, options: Mapping[str, Any]) -> list[str]:
     import fsspec
 
+    if not url.strip():
+        raise InvalidInputError("partitions: an address must not be empty; name a file, a folder or a pattern")
     try:
         system, _, paths = fsspec.get_fs_token_paths(url, storage_options=dict(options))
         if len(paths) == 1 and system.isdir(paths[0]):
             paths = sorted(path for path in system.find(paths[0]) if _suffix(path) in (*_JSONL, *_PARQUET))
     except (ImportError, ValueError) as error:  # of a protocol that is not known, or whose package is missing
-        raise InvalidInputError(f"partitions: {url!r} cannot be opened ({error})") from error
+        raise InvalidInputError(redact(f"partitions: {url!r} cannot be opened ({error})")) from error
     except OSError as error:
-        raise HistoryError(f"partitions: {url!r} cannot be listed ({error})") from error
+        raise HistoryError(redact(f"partitions: {url!r} cannot be listed ({error})")) from error
     if not paths:
-        raise InvalidInputError(f"partitions: {shown(url)} stands for no file; check the address")
+        raise InvalidInputError(redact(f"partitions: {shown(url)} stands for no file; check the address"))
     return [str(system.unstrip_protocol(path)) for path in paths]
 
 
 def names_of(urls: Sequence[str]) -> list[str]:
-    """Return short names of partitions: their paths below the folder that holds all of them."""
-    parts = [PurePosixPath(url).parts for url in urls]
-    folders = zip(*(each[:-1] for each in parts), strict=False)
-    shared = sum(1 for _ in takewhile(lambda names: len(set(names)) == 1, folders))
-    return ["/".join(each[shared:]) for each in parts]
+    """Return the names of partitions, from which ids of sessions without one are made: their addresses, whatever other
+    partitions there are, without users, passwords and what else hangs on who reads."""
+    names = []
+    for url in urls:
+        parts = urlsplit(url)
+        host = parts.netloc.rpartition("@")[2]
+        names.append(f"{parts.scheme}://{host}{parts.path}" if parts.scheme else url)
+    return names
 
 
 def read_items(url: str, options: Mapping[str, Any], bad: Callable[[int, str], object]) -> Iterator[Item]:
@@ -120,10 +133,10 @@ def read_items(url: str, options: Mapping[str, Any], bad: Callable[[int, str], o
     try:
         with fsspec.open(url, "rb", compression=None if parquet else "infer", **options) as file:
             yield from (_parquet if parquet else _jsonl)(cast("IO[bytes]", file), bad)
-    except (OSError, EOFError, ValueError, ImportError) as error:  # of pyarrow and of packed files, too
-        if isinstance(error, (MissingExtraError, InvalidInputError)):
-            raise
-        raise HistoryError(f"partition {url!r}: cannot be read ({error})") from error
+    except ProceduralMemoryError:
+        raise
+    except Exception as error:  # each way of packing and each file system raises its own
+        raise HistoryError(redact(f"partition {url!r}: cannot be read ({error or type(error).__name__})")) from error
 
 
 def _suffix(url: str) -> str:
@@ -221,7 +234,7 @@ def _by_session(rows: Iterator[tuple[int, dict[str, Any]]], bad: Callable[[int, 
             continue
         numbers, steps, outcomes = found.setdefault(name, ([], [], set()))
         if (outcome := row.pop("outcome", None)) is not None:
-            outcomes.add(outcome)
+            outcomes.add(outcome if isinstance(outcome, str) else repr(outcome))
         numbers.append(number)
         steps.append(row)
     for name, (numbers, steps, outcomes) in found.items():

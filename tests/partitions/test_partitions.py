@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import random
@@ -30,6 +31,7 @@ from procedural_memory import (
     InvalidTypeError,
     MissingExtraError,
     ProceduralMemoryEngine,
+    ProceduralMemoryError,
     SessionConflictError,
 )
 from procedural_memory.cli import main
@@ -455,9 +457,10 @@ def test_sessions_without_ids_and_times(tmp_path: Path, threads: Any) -> None:
         engine.save(tmp_path / "all.json")
         saved = json.loads((tmp_path / "all.json").read_text())["sessions"]
         assert [session["session_id"].rsplit(":", 1)[0] for session in saved] == [
-            *("a/part.jsonl:0", "a/part.jsonl:1", "b/part.jsonl:0", "b/part.jsonl:1")
+            f"file://{tmp_path}/{place}"
+            for place in ("a/part.jsonl:0", "a/part.jsonl:1", "b/part.jsonl:0", "b/part.jsonl:1")
         ]
-        assert saved[-1]["start"] < time.time()
+        assert saved[-1]["start"] < time.time() + 2  # a second for each partition
 
 
 def test_nothing_is_left_of_what_fails(tmp_path: Path, threads: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -566,3 +569,55 @@ def test_the_import_is_light() -> None:
         "print([n for n in ('dask', 'distributed', 'fsspec', 'pyarrow') if n in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
+
+
+def test_sessions_without_an_id_are_the_same_whatever_else_is_there(tmp_path: Path, threads: Any) -> None:
+    """A later partition makes no new ones of them; a file of the same name in another folder is another file."""
+    lines = json.dumps(["git pull", "make", "git push"]) + "\n"
+    for folder in ("day=1", "day=2"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "day=1" / "p.jsonl").write_text(lines * 2)
+    with ProceduralMemoryEngine(embedder="lexical") as engine:
+        every = str(tmp_path / "day=*" / "*.jsonl")
+        assert learn_partitions(engine, every, threads).new_sessions == 2
+        assert learn_partitions(engine, every, threads).new_sessions == 0
+        (tmp_path / "day=2" / "p.jsonl").write_text(lines)
+        assert learn_partitions(engine, every, threads).new_sessions == 1
+        assert engine.stats()["session_count"] == 3
+
+
+def test_sessions_without_a_time_come_after_what_is_known(tmp_path: Path, threads: Any) -> None:
+    """And before what is learned next, as with `learn_many`."""
+    steps = ["make a", "make b"]
+    for number in range(3):
+        (tmp_path / f"{number}.jsonl").write_text(json.dumps([*steps, f"deploy --host new{number}"]) + "\n")
+    with ProceduralMemoryEngine(embedder="lexical") as engine:
+        engine.learn_many([[*steps, "deploy --host old"]] * 3)
+        learn_partitions(engine, tmp_path, threads)
+        (pattern,) = engine.patterns.values()
+        assert pattern.command_sequence[-1] == "deploy --host new2"
+        engine.learn_workflow([*steps, "deploy --host newest"])
+        (pattern,) = engine.patterns.values()
+        assert pattern.command_sequence[-1] == "deploy --host newest"
+
+
+@pytest.mark.parametrize("name", ["a.jsonl.gz", "a.jsonl.xz", "a.jsonl.bz2", "a.parquet"])
+def test_damaged_files_are_named(name: str, tmp_path: Path, threads: Any) -> None:
+    """Whatever the library that reads them raises."""
+    whole = gzip.compress(b'["a", "b", "c"]\n' * 500) if name.endswith("gz") else b"no such thing" * 50
+    (tmp_path / name).write_bytes(whole[:20] + b"x" * 20 + whole[40:])
+    with ProceduralMemoryEngine(embedder="lexical") as engine, pytest.raises(HistoryError, match=name):
+        learn_partitions(engine, tmp_path / name, threads)
+
+
+def test_what_is_no_address_is_refused(threads: Any) -> None:
+    """And no password in one is told."""
+    with ProceduralMemoryEngine(embedder="lexical") as engine:
+        for address in ("", " "):
+            with pytest.raises(InvalidInputError, match="must not be empty"):
+                learn_partitions(engine, address, threads)
+        with pytest.raises(InvalidInputError, match="storage_options: must be a mapping"):
+            learn_partitions(engine, "a.jsonl", threads, storage_options="x")  # type: ignore[arg-type]
+        with pytest.raises(ProceduralMemoryError) as caught:
+            learn_partitions(engine, "ftp://user:S3cretPw@127.0.0.1:1/x.jsonl", threads)
+    assert "S3cretPw" not in str(caught.value)
