@@ -1125,11 +1125,15 @@ class ProceduralMemoryEngine:
     def _absorb(self, paths: Sequence[Path]) -> None:
         """Take over what `distributed` learned of sessions that are not known here; the tail of their log, from which
         the ranker learns, is left for the next read."""
+        from procedural_memory.storage.snapshot import read_snapshot
         from procedural_memory.storage.sqlite import SQLiteStore
 
         if not isinstance(self._store, SQLiteStore):
-            for path in paths:
-                self.merge(path)
+            snapshots = [read_snapshot(path) for path in paths]
+            with self._changing():
+                for snapshot in snapshots:
+                    self._take_in(snapshot)
+            self._settle()
             return
         with self._store.beside([*map(str, paths)]) as names, self._changing():
             self._catch_up()
