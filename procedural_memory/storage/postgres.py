@@ -729,8 +729,8 @@ class PostgresStore(Shelf):
     def _apply_rules(self, delta: Delta) -> None:
         if not delta.rules:
             return
-        stored = self.rules(list(delta.rules))
         self._touch(delta.rules)
+        stored = dict(self._read_rules(array(delta.rules)))
         texts = []
         for key, counts in delta.rules.items():
             merged = dict(stored.get(key, {}))
@@ -882,12 +882,12 @@ class PostgresStore(Shelf):
     def rules(self, keys: Sequence[int]) -> dict[int, RuleCounts]:
         """Return how often each fill rule offered a value and was right, for those keys that are known."""
 
-        def read(missing: str) -> Iterator[tuple[int, RuleCounts]]:
-            sql = f"SELECT key, counts FROM rule WHERE {self._mine} AND key = ANY(%s::bigint[])"
-            for key, counts in self._all(sql, (missing,)):
-                yield key, json.loads(counts)
+        return self._known(self._rules, keys, self._read_rules)
 
-        return self._known(self._rules, keys, read)
+    def _read_rules(self, keys: str) -> Iterator[tuple[int, RuleCounts]]:
+        sql = f"SELECT key, counts FROM rule WHERE {self._mine} AND key = ANY(%s::bigint[])"
+        for key, counts in self._all(sql, (keys,)):
+            yield key, json.loads(counts)
 
     def shown(self, keys: Sequence[int]) -> dict[int, ShownCounts]:
         """Return what became of what was shown, for those keys that are known."""

@@ -5,20 +5,22 @@ and each piece of work begins by reading it. Who commits a change tells the othe
 who has heard of all changes up to the number lets go of just these keys, who missed one of everything. So the number
 alone decides what is true, and a notice that is lost or late costs time only.
 
-Notices are heard by whoever may connect to the database. Keys are hashes that could be guessed, so they are masked by
-a secret of the memory.
+Notices are heard, and may be sent, by whoever may connect to the database. Keys are hashes that could be guessed, so
+they are masked by a secret of the memory; and what does not bear a mark made with that secret is not listened to.
+What is written never hangs on notices: it is made of what was read within its transaction, or since the number changed.
 """
 
 from __future__ import annotations
 
 import base64
+import hmac
 import json
 import os
 import struct
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from hashlib import shake_256
+from hashlib import blake2b, shake_256
 from typing import Any, NamedTuple, TypeVar
 from weakref import WeakSet
 
@@ -330,11 +332,12 @@ class Transactions:
     def _drop_read(self) -> None:
         for kept in self._by_key:
             kept.clear()
-        self._written.clear()
         self._drop_small()
 
     def _drop_small(self) -> None:
+        """Let go of what is not kept by key, and of all that writing relies on."""
         self._meta.clear()
+        self._written.clear()
         self._last_row = self._last_feedback = None
 
     def _go_to(self, head: Head) -> None:
@@ -362,19 +365,29 @@ class Transactions:
         if self._all_changed or len(self._keys) > _TOLD:
             return str(changes)
         packed = struct.pack(f"<{len(self._keys)}q", *self._keys)
-        return f"{changes} {base64.b64encode(self._masked(changes, packed)).decode('ascii')}"
+        masked = self._masked(changes, packed)
+        return " ".join(
+            [str(changes), *(base64.b64encode(b).decode("ascii") for b in (masked, self._mark(changes, masked)))]
+        )
 
     def _hear(self, notice: str) -> None:
         """Keep a notice until the change that it tells of is seen."""
-        number, blank, keys = notice.partition(" ")
+        try:
+            number, keys, mark = notice.split(" ")
+            changes, masked = int(number), base64.b64decode(keys, validate=True)
+            if not hmac.compare_digest(self._mark(changes, masked), base64.b64decode(mark, validate=True)):
+                return
+            told = [key for (key,) in struct.iter_unpack("<q", self._masked(changes, masked))]
+        except (ValueError, struct.error, OverflowError):  # tells no keys, or is of somebody else
+            return
         if len(self._heard) >= _HEARD:
             self._heard.clear()
-        try:
-            changes = int(number)
-            packed = self._masked(changes, base64.b64decode(keys, validate=True))
-            self._heard[changes] = [key for (key,) in struct.iter_unpack("<q", packed)] if blank else None
-        except (ValueError, struct.error, OverflowError):  # of somebody else: whoever may connect may send one
-            return
+        # Told twice, it was sent again by somebody else, or the server went back to an older state: all may be changed.
+        self._heard[changes] = None if changes in self._heard else told
+
+    def _mark(self, changes: int, masked: bytes) -> bytes:
+        """Return what only those can make who use the memory."""
+        return blake2b(changes.to_bytes(8, "big") + masked, digest_size=16, key=self._link.secret).digest()
 
     def _masked(self, changes: int, packed: bytes) -> bytes:
         mask = shake_256(self._link.secret + changes.to_bytes(8, "big")).digest(len(packed))
