@@ -695,6 +695,7 @@ def test_a_missing_database_is_one_clear_line(postgres: PostgresServer) -> None:
         ("postgresql:///db?host=/run&user=u&password=pw", "postgresql:///db?host=/run&user=u"),
         ("postgresql://u:p%40pw@/db?tenant=a%20b", "postgresql://u@/db?tenant=a%20b"),
         ("POSTGRESQL://h", "postgresql://h"),
+        ("PostGres://u:pw@h/db", "postgresql://u@h/db"),
     ],
 )
 def test_an_address_shows_no_password(given: str, shown: str) -> None:
@@ -702,6 +703,7 @@ def test_an_address_shows_no_password(given: str, shown: str) -> None:
     address = Address.of(given)
     assert str(address) == shown
     assert "pw" not in repr(address)
+    assert address.parameters()  # the client library understands it
 
 
 @pytest.mark.parametrize(
