@@ -677,8 +677,8 @@ class ProceduralMemoryEngine:
         Returns
         -------
         list of str
-            Those that were run most often come first. Lines with an open or redacted part are left out, and events
-            that no shell could run.
+            Of one line each; those that were run most often come first, behind them what failed each time. Lines with
+            an open or redacted part are left out, and events that no shell could run.
         """
         if not isinstance(text, str):
             raise InvalidTypeError(f"text: must be a string, not {type(text).__name__} ({shown(text)})")
@@ -1125,10 +1125,11 @@ class ProceduralMemoryEngine:
     def _absorb(self, paths: Sequence[Path]) -> None:
         """Take over what `distributed` learned of sessions that are not known here; the tail of their log, from which
         the ranker learns, is left for the next read."""
-        from procedural_memory.storage.snapshot import read_snapshot
         from procedural_memory.storage.sqlite import SQLiteStore
 
         if not isinstance(self._store, SQLiteStore):
+            from procedural_memory.storage.snapshot import read_snapshot
+
             snapshots = [read_snapshot(path) for path in paths]
             with self._changing():
                 for snapshot in snapshots:

@@ -45,20 +45,18 @@ function _pm_after --on-event fish_postexec
     set -lx _PM_SHELL fish
     set -lx _PM_AFTER $_pm_last
     set -l record (command -s nice) -n 10 $_pm_python -I -S $_pm_hook shell record --store $_pm_store
+    # By another shell: $last_pid is the user's.
     if test $size -le 32000
-        $record >/dev/null 2>/dev/null &
+        set -g _pm_last (command sh -c '"$@" >/dev/null 2>&1 & printf %s "$!"' sh $record)
     else # too long for the environment
         set -e _PM_LINE
-        printf %s $argv[1] | $record >/dev/null 2>/dev/null &
+        set -g _pm_last (printf %s $argv[1] | command sh -c 'exec 3<&0; "$@" <&3 >/dev/null 2>&1 & printf %s "$!"' sh $record)
     end
-    set -g _pm_last $last_pid
-    disown $last_pid 2>/dev/null
     if test @GHOST@ = 1
         set -g _pm_ghost
         set -lx _PM_CWD $PWD
         set -lx _PM_RECENT (string join \x1f -- $_pm_recent)
-        command nice -n 10 $_pm_python -I -S $_pm_hook shell suggest --unasked --tell $fish_pid --store $_pm_store >/dev/null 2>/dev/null &
-        disown $last_pid 2>/dev/null
+        command sh -c '"$@" >/dev/null 2>&1 &' sh nice -n 10 $_pm_python -I -S $_pm_hook shell suggest --unasked --tell $fish_pid --store $_pm_store
     end
 end
 

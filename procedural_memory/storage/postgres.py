@@ -32,6 +32,7 @@ from procedural_memory.storage.base import (
     FOLLOWERS,
     HOOK_STEPS,
     LOOKED_THROUGH,
+    SUCCEEDED,
     Bounds,
     Context,
     Course,
@@ -397,11 +398,14 @@ class PostgresStore(Shelf):
         return int(self._one(f"SELECT count(DISTINCT source) {told}", (begin, end))[0])
 
     def lines_beginning(self, text: str, limit: int) -> list[str]:
-        """Return the lines among the newest steps that begin with a text and go on, the most frequent ones first."""
+        """Return the single lines among the newest steps that begin with a text and go on: those first that did not
+        fail each time, then the most frequent ones."""
         rows = self._all(
             f"SELECT t.text FROM log l JOIN text t ON t.memory = l.memory AND t.id = l.command WHERE l.{self._mine}"
             f" AND l.seq > (SELECT max(seq) FROM log WHERE {self._mine}) - %s AND left(t.text, %s) = %s"
-            " AND length(t.text) > %s GROUP BY t.text ORDER BY count(*) DESC, max(l.seq) DESC LIMIT %s",
+            " AND length(t.text) > %s AND strpos(t.text, chr(10)) = 0 GROUP BY t.text"
+            f" ORDER BY bool_or(coalesce(l.exit_code, 0) IN ({SUCCEEDED})) DESC, count(*) DESC, max(l.seq) DESC"
+            " LIMIT %s",
             (LOOKED_THROUGH, len(text), text, len(text), limit),
         )
         return [line for (line,) in rows]
@@ -730,7 +734,9 @@ class PostgresStore(Shelf):
         if not delta.rules:
             return
         self._touch(delta.rules)
-        stored = dict(self._read_rules(array(delta.rules)))
+        # From the server: what is written back must not hang on what was heard, or not, of other writers.
+        sql = f"SELECT key, counts FROM rule WHERE {self._mine} AND key = ANY(%s::bigint[])"
+        stored = {key: json.loads(counts) for key, counts in self._all(sql, (array(delta.rules),))}
         texts = []
         for key, counts in delta.rules.items():
             merged = dict(stored.get(key, {}))
@@ -882,12 +888,12 @@ class PostgresStore(Shelf):
     def rules(self, keys: Sequence[int]) -> dict[int, RuleCounts]:
         """Return how often each fill rule offered a value and was right, for those keys that are known."""
 
-        return self._known(self._rules, keys, self._read_rules)
+        def read(missing: str) -> Iterator[tuple[int, RuleCounts]]:
+            sql = f"SELECT key, counts FROM rule WHERE {self._mine} AND key = ANY(%s::bigint[])"
+            for key, counts in self._all(sql, (missing,)):
+                yield key, json.loads(counts)
 
-    def _read_rules(self, keys: str) -> Iterator[tuple[int, RuleCounts]]:
-        sql = f"SELECT key, counts FROM rule WHERE {self._mine} AND key = ANY(%s::bigint[])"
-        for key, counts in self._all(sql, (keys,)):
-            yield key, json.loads(counts)
+        return self._known(self._rules, keys, read)
 
     def shown(self, keys: Sequence[int]) -> dict[int, ShownCounts]:
         """Return what became of what was shown, for those keys that are known."""

@@ -5,15 +5,14 @@ and each piece of work begins by reading it. Who commits a change tells the othe
 who has heard of all changes up to the number lets go of just these keys, who missed one of everything. So the number
 alone decides what is true, and a notice that is lost or late costs time only.
 
-Notices are heard, and may be sent, by whoever may connect to the database. Keys are hashes that could be guessed, so
-they are masked by a secret of the memory; and what does not bear a mark made with that secret is not listened to.
-What is written never hangs on notices: it is made of what was read within its transaction, or since the number changed.
+Notices are heard by whoever may connect to the database. Keys are hashes that could be guessed, so they are masked by
+a secret of the memory; and what is written never hangs on a notice: it is made of what was read within its transaction,
+or since the number changed.
 """
 
 from __future__ import annotations
 
 import base64
-import hmac
 import json
 import os
 import struct
@@ -21,6 +20,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import blake2b, shake_256
+from hmac import compare_digest
 from typing import Any, NamedTuple, TypeVar
 from weakref import WeakSet
 
@@ -41,6 +41,8 @@ _KEPT = 4_096
 """How many rows of a kind are kept as they were read: those of a session come up again and again."""
 _TOLD = 700
 """How many keys fit into a notice; of more than that only the number of the change is told."""
+_SEAL = 16
+"""Bytes by which a notice is known to come from who knows the secret of the memory."""
 _HEARD = 1_000
 """How many notices are kept until they are needed."""
 
@@ -365,29 +367,30 @@ class Transactions:
         if self._all_changed or len(self._keys) > _TOLD:
             return str(changes)
         packed = struct.pack(f"<{len(self._keys)}q", *self._keys)
-        masked = self._masked(changes, packed)
-        return " ".join(
-            [str(changes), *(base64.b64encode(b).decode("ascii") for b in (masked, self._mark(changes, masked)))]
-        )
+        told = self._seal(changes, packed) + self._masked(changes, packed)
+        return f"{changes} {base64.b64encode(told).decode('ascii')}"
 
     def _hear(self, notice: str) -> None:
-        """Keep a notice until the change that it tells of is seen."""
-        try:
-            number, keys, mark = notice.split(" ")
-            changes, masked = int(number), base64.b64decode(keys, validate=True)
-            if not hmac.compare_digest(self._mark(changes, masked), base64.b64decode(mark, validate=True)):
-                return
-            told = [key for (key,) in struct.iter_unpack("<q", self._masked(changes, masked))]
-        except (ValueError, struct.error, OverflowError):  # tells no keys, or is of somebody else
-            return
+        """Keep a notice until the change that it tells of is seen.
+
+        Whoever may connect may send one: keys count only under the seal of the memory, and when two tell of one change,
+        it may concern everything.
+        """
+        number, blank, keys = notice.partition(" ")
         if len(self._heard) >= _HEARD:
             self._heard.clear()
-        # Told twice, it was sent again by somebody else, or the server went back to an older state: all may be changed.
-        self._heard[changes] = None if changes in self._heard else told
+        try:
+            changes = int(number)
+            told = base64.b64decode(keys, validate=True)
+            packed = self._masked(changes, told[_SEAL:])
+            genuine = blank and compare_digest(told[:_SEAL], self._seal(changes, packed))
+            heard = [key for (key,) in struct.iter_unpack("<q", packed)] if genuine else None
+        except (ValueError, struct.error, OverflowError):
+            return
+        self._heard[changes] = heard if changes not in self._heard else None
 
-    def _mark(self, changes: int, masked: bytes) -> bytes:
-        """Return what only those can make who use the memory."""
-        return blake2b(changes.to_bytes(8, "big") + masked, digest_size=16, key=self._link.secret).digest()
+    def _seal(self, changes: int, packed: bytes) -> bytes:
+        return blake2b(changes.to_bytes(8, "big") + packed, key=self._link.secret, digest_size=_SEAL).digest()
 
     def _masked(self, changes: int, packed: bytes) -> bytes:
         mask = shake_256(self._link.secret + changes.to_bytes(8, "big")).digest(len(packed))

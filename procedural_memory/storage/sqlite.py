@@ -34,6 +34,7 @@ from procedural_memory.storage.base import (
     FOLLOWERS,
     HOOK_STEPS,
     LOOKED_THROUGH,
+    SUCCEEDED,
     Bounds,
     Context,
     Course,
@@ -689,12 +690,14 @@ class SQLiteStore:
         return int(self._one(f"SELECT count(DISTINCT source) {told}", (begin, end))[0])
 
     def lines_beginning(self, text: str, limit: int) -> list[str]:
-        """Return the lines among the newest steps that begin with a text and go on, the most frequent ones first."""
+        """Return the single lines among the newest steps that begin with a text and go on: those first that did not
+        fail each time, then the most frequent ones."""
         rows = self._all(
-            "SELECT t.text FROM (SELECT command, count(*) AS often, max(seq) AS newest FROM log WHERE seq > (SELECT"
-            " max(seq) FROM log) - ? AND command IN (SELECT id FROM text WHERE substr(text, 1, ?) = ? AND length(text)"
-            " > ?) GROUP BY command ORDER BY often DESC, newest DESC LIMIT ?) f JOIN text t ON t.id = f.command"
-            " ORDER BY often DESC, newest DESC",
+            "SELECT t.text FROM (SELECT command, count(*) AS often, max(seq) AS newest, max(coalesce(exit_code, 0) IN"
+            f" ({SUCCEEDED})) AS well FROM log WHERE seq > (SELECT max(seq) FROM log) - ? AND command IN (SELECT id"
+            " FROM text WHERE substr(text, 1, ?) = ? AND length(text) > ? AND instr(text, char(10)) = 0)"
+            " GROUP BY command ORDER BY well DESC, often DESC, newest DESC LIMIT ?) f JOIN text t ON t.id = f.command"
+            " ORDER BY well DESC, often DESC, newest DESC",
             (LOOKED_THROUGH, len(text), text, len(text), limit),
         )
         return [line for (line,) in rows]

@@ -59,6 +59,34 @@ def test_what_is_typed_is_recorded(shell: str, tmp_path: Path) -> None:
     assert b"hidden" not in used.store.read_bytes()
 
 
+def test_the_last_job_is_that_of_the_user(shell: str, tmp_path: Path) -> None:
+    """Also after prompts at which steps were recorded, and after the key."""
+    job = "$last_pid" if shell == "fish" else "$!"
+    with terminal(shell, tmp_path) as used:
+        used.run("sleep 78 &")
+        used.run("true")
+        used.recorded(2)
+        used.key("M-n")
+        used.wait(lambda screen: bool(screen.rpartition(PROMPT)[2].strip()))
+        used.key("C-u")
+        used.run(f"ps -o args= {job}; kill {job}; echo then")
+        used.recorded(3)
+        assert "\nsleep 78" in used.screen()
+        assert "o such process" not in used.screen()
+
+
+@pytest.mark.parametrize("control", ["ignoreboth:erasedups", "erasedups:ignorespace"])
+def test_nothing_is_recorded_for_what_bash_keeps_out(tmp_path: Path, control: str) -> None:
+    """Above all not the line before, with the exit status of another one."""
+    (tmp_path / "history").write_text("old one\n")
+    with terminal("bash", tmp_path, before=f"HISTCONTROL={control}") as used:
+        used.run(" false secret")
+        for line in ("echo one", " echo two", "true", " false", "echo three"):
+            used.run(line)
+        steps = used.recorded(3)
+    assert [(step.command, step.exit_code) for step in steps] == [("echo one", 0), ("true", 0), ("echo three", 0)]
+
+
 def test_a_folder_is_where_the_command_ran(shell: str, tmp_path: Path) -> None:
     """Also after a change of folder that was not recorded itself."""
     (tmp_path / "folder").mkdir()

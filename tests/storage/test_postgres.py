@@ -213,6 +213,46 @@ def test_only_what_changed_is_read_again(postgres: PostgresServer, monkeypatch: 
         assert two.contexts([KEY]) == {}
 
 
+@pytest.mark.parametrize("first", [True, False])
+def test_a_forged_notice_hides_no_change(postgres: PostgresServer, first: bool) -> None:
+    """Whoever may connect may send one: it is found out, whether it comes before the real one or after it."""
+    address = postgres.address()
+    with closing(PostgresStore(address)) as one, closing(PostgresStore(address)) as two:
+        one.apply(counted("x"), 0)
+        two.refresh()
+        assert two.contexts([KEY])[KEY].total == 1
+
+        def forge() -> None:
+            for number in range(two._head.changes, two._head.changes + 6):
+                for keys in ("", base64.b64encode(bytes(16)).decode("ascii"), "A"):
+                    postgres.query(f"NOTIFY {two._link.channel}, '{number} {keys}'", "memories", "root")
+
+        if first:
+            forge()
+        one.apply(counted("x", start=2.0), 0)
+        if not first:
+            forge()
+        two.refresh()
+        assert two.contexts([KEY])[KEY].total == 2
+
+
+def test_rules_are_added_to_what_the_server_has(postgres: PostgresServer) -> None:
+    """Not to what was read before, should no notice of another writer have come."""
+    rules = Delta()
+    rules.rules[7] = {"any": (1, 1)}
+    address = postgres.address()
+    with closing(PostgresStore(address)) as one, closing(PostgresStore(address)) as two:
+        one.apply(rules, 0)
+        two.refresh()
+        kept = two.rules([7])
+        one.apply(rules, 0)
+        with two.transaction():
+            two._rules[7] = kept[7]  # as if nothing had been heard
+            two.apply(rules, 0)
+        two.refresh()
+        assert dict(two.rules([7])[7]) == {"any": [3, 3]}
+
+
 def test_notices_tell_outsiders_nothing(postgres: PostgresServer) -> None:
     """Anybody who may connect may listen: the same change looks different each time, and shows no key."""
     import psycopg
