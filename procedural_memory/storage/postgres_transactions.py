@@ -6,7 +6,8 @@ who has heard of all changes up to the number lets go of just these keys, who mi
 alone decides what is true, and a notice that is lost or late costs time only.
 
 Notices are heard by whoever may connect to the database. Keys are hashes that could be guessed, so they are masked by
-a secret of the memory.
+a secret of the memory; and what is written never hangs on a notice: it is made of what was read within its transaction,
+or since the number changed.
 """
 
 from __future__ import annotations
@@ -333,11 +334,12 @@ class Transactions:
     def _drop_read(self) -> None:
         for kept in self._by_key:
             kept.clear()
-        self._written.clear()
         self._drop_small()
 
     def _drop_small(self) -> None:
+        """Let go of what is not kept by key, and of all that writing relies on."""
         self._meta.clear()
+        self._written.clear()
         self._last_row = self._last_feedback = None
 
     def _go_to(self, head: Head) -> None:

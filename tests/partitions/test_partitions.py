@@ -21,6 +21,7 @@ from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from logs import KINDS, parted, same, write
+from postgres_server import PostgresServer
 from speed.workload import habits
 from test_keeping import view
 from test_tellings import ATUIN, HISTORY, HOOK, TYPED, told
@@ -33,11 +34,13 @@ from procedural_memory import (
     ProceduralMemoryEngine,
     ProceduralMemoryError,
     SessionConflictError,
+    StoreUnavailableError,
 )
 from procedural_memory.cli import main
 from procedural_memory.distributed import job, learn_partitions
 from procedural_memory.memory import sequences
 from procedural_memory.samples import load_sessions
+from procedural_memory.storage.postgres import PostgresStore
 
 distributed = pytest.importorskip("distributed", reason="dask.distributed is not installed (extra: distributed)")
 pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed (extra: distributed)")
@@ -482,6 +485,33 @@ def test_nothing_is_left_of_what_fails(tmp_path: Path, threads: Any, monkeypatch
         assert learn_partitions(engine, tmp_path / "a.jsonl", threads).new_sessions == 10
     with fresh(path=tmp_path / "m.sqlite3") as engine:
         assert engine.stats()["session_count"] == 20
+
+
+def test_nothing_is_left_on_a_server_of_what_fails(
+    tmp_path: Path, threads: Any, postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Several files are taken over in one transaction: when the last one fails, the first one is not there either."""
+    parts = [tmp_path / name for name in ("a.jsonl", "b.jsonl")]
+    for number, part in enumerate(parts):
+        write(part, MADE[10 * number : 10 * (number + 1)])
+    with fresh(path=postgres.address()) as engine:
+        engine.learn_many(MADE[50:])
+        before = view(engine)
+        add, added = PostgresStore.add_session, [0]
+
+        def failing(store: PostgresStore, *arguments: Any) -> int:
+            added[0] += 1
+            if added[0] > 15:
+                raise StoreUnavailableError("the server went away")
+            return add(store, *arguments)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(PostgresStore, "add_session", failing)
+            with pytest.raises(StoreUnavailableError):
+                learn_partitions(engine, parts, threads)
+        assert view(engine) == before
+        assert learn_partitions(engine, parts, threads).new_sessions == 20
+        assert engine.stats()["session_count"] == 30
 
 
 def test_a_partition_that_changes_meanwhile_is_noticed(tmp_path: Path, threads: Any) -> None:
