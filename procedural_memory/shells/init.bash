@@ -64,6 +64,7 @@ _pm_prompt() {
     # By the environment, which only this user can read. One waits for the other, so that the order is kept. From a
     # subshell: $! is the user's.
     _pm_last=$(
+      trap '' HUP  # it outlives the terminal
       { _PM_LINE=$line _PM_CODE=$code _PM_CWD=$_pm_folder _PM_TOOK=$took _PM_SESSION=$_pm_session _PM_SHELL=bash \
         _PM_START=${_pm_started:+${_pm_started%??????}.${_pm_started: -6}} _PM_AFTER=$_pm_last _pm_call 3 nice -n 10 record & } &>/dev/null
       printf %s "$!"

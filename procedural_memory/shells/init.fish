@@ -45,18 +45,18 @@ function _pm_after --on-event fish_postexec
     set -lx _PM_SHELL fish
     set -lx _PM_AFTER $_pm_last
     set -l record (command -s nice) -n 10 $_pm_python -I -S $_pm_hook shell record --store $_pm_store
-    # By another shell: $last_pid is the user's.
+    # By another shell: $last_pid is the user's. It outlives the terminal.
     if test $size -le 32000
-        set -g _pm_last (command sh -c '"$@" >/dev/null 2>&1 & printf %s "$!"' sh $record)
+        set -g _pm_last (command sh -c 'trap "" HUP; "$@" >/dev/null 2>&1 & printf %s "$!"' sh $record)
     else # too long for the environment
         set -e _PM_LINE
-        set -g _pm_last (printf %s $argv[1] | command sh -c 'exec 3<&0; "$@" <&3 >/dev/null 2>&1 & printf %s "$!"' sh $record)
+        set -g _pm_last (printf %s $argv[1] | command sh -c 'trap "" HUP; exec 3<&0; "$@" <&3 >/dev/null 2>&1 & printf %s "$!"' sh $record)
     end
     if test @GHOST@ = 1
         set -g _pm_ghost
         set -lx _PM_CWD $PWD
         set -lx _PM_RECENT (string join \x1f -- $_pm_recent)
-        command sh -c '"$@" >/dev/null 2>&1 &' sh nice -n 10 $_pm_python -I -S $_pm_hook shell suggest --unasked --tell $fish_pid --store $_pm_store
+        command sh -c 'trap "" HUP; "$@" >/dev/null 2>&1 &' sh nice -n 10 $_pm_python -I -S $_pm_hook shell suggest --unasked --tell $fish_pid --store $_pm_store
     end
 end
 

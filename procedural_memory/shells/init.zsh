@@ -31,8 +31,9 @@ _pm_precmd() {
   # By the environment, which only this user can read. One waits for the other, so that the order is kept. From a
   # subshell: $! is the user's.
   _pm_last=$(
+    trap '' HUP  # it outlives the terminal
     _PM_LINE=$line _PM_CODE=$code _PM_CWD=$_pm_folder _PM_START=$started _PM_TOOK=$took _PM_SESSION=$_pm_session \
-      _PM_SHELL=zsh _PM_AFTER=$_pm_last _pm_call record &>/dev/null &
+      _PM_SHELL=zsh _PM_AFTER=$_pm_last _pm_call record &>/dev/null &!
     print -rn -- $!
   )
   return 0
