@@ -59,6 +59,7 @@ def test_what_is_typed_is_recorded(shell: str, tmp_path: Path) -> None:
     assert b"hidden" not in used.store.read_bytes()
 
 
+@pytest.mark.parametrize("shell", ["bash", "fish"])
 def test_the_last_job_is_that_of_the_user(shell: str, tmp_path: Path) -> None:
     """Also after prompts at which steps were recorded, and after the key."""
     job = "$last_pid" if shell == "fish" else "$!"
