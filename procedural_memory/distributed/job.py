@@ -33,7 +33,7 @@ from procedural_memory.distributed.partials import (
     told_again_in,
     unite_partials,
 )
-from procedural_memory.distributed.partitions import names_of, partitions_of
+from procedural_memory.distributed.partitions import partitions_of
 from procedural_memory.distributed.plan import Share, plan, told_by_several
 from procedural_memory.engine import ProceduralMemoryEngine
 from procedural_memory.errors import InvalidInputError, InvalidTypeError, MissingExtraError, StorageError, shown
@@ -258,10 +258,8 @@ class _Job:
             now = engine._now()
         parts = [
             # Sessions without a time begin before now, in the order in which they stand.
-            self._submit(
-                read_part, url, name, self._options, engine._privacy, engine._min_commands, now - count + place
-            )
-            for place, (url, name) in enumerate(zip(urls, names_of(urls), strict=True))
+            self._submit(read_part, url, self._options, engine._privacy, engine._min_commands, now - count + place)
+            for place, url in enumerate(urls)
         ]
         self._wait("read", parts)
         return parts

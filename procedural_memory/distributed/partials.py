@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from procedural_memory import __version__
-from procedural_memory.distributed.partitions import Item, read_items
+from procedural_memory.commands.redact import redact
+from procedural_memory.distributed.partitions import Item, name_of, read_items
 from procedural_memory.engine import _SessionInput
 from procedural_memory.errors import InvalidInputError, StorageError
 from procedural_memory.memory.sequences import Deriver
@@ -108,15 +109,13 @@ def head_of(part: Part) -> Head:
     return part.head
 
 
-def read_part(
-    url: str, name: str, options: Mapping[str, Any], privacy: Privacy, min_commands: int, start: float
-) -> Part:
+def read_part(url: str, options: Mapping[str, Any], privacy: Privacy, min_commands: int, start: float) -> Part:
     """Read, check and redact the sessions of a partition.
 
     Parameters
     ----------
-    url, name : str
-        Sessions without an id get one made of `name`, their place and their content.
+    url : str
+        Sessions without an id get one made of its name, their place and their content.
     options : mapping
         For the file system.
     privacy : Privacy
@@ -131,7 +130,7 @@ def read_part(
         head.skip("a row that is no session", line, problem)
 
     for item in read_items(url, options, bad):
-        session = _checked(item, f"{name}:{item.place}", privacy, head)
+        session = _checked(item, name_of(url), privacy, head)
         if session is None:
             continue
         head.commands += len(session.commands)
@@ -165,8 +164,10 @@ def _checked(item: Item, name: str, privacy: Privacy, head: Head) -> _SessionInp
     if session.get("outcome") is None and session.get("session_outcome") is None:
         session["outcome"] = None
     if session.get("session_id") is None and session.get("session") is None:
-        content = json.dumps(session, sort_keys=True, default=str).encode()
-        session["session_id"] = f"{name}:{hashlib.blake2b(content, digest_size=8).hexdigest()}"
+        # Of the name, too: two may be one when their secrets are redacted.
+        content = json.dumps([name, session], sort_keys=True, default=str).encode()
+        digest = hashlib.blake2b(content, digest_size=8).hexdigest()
+        session["session_id"] = f"{privacy.text(redact(name))}:{item.place}:{digest}"
     if item.rows:
         session["commands"] = _good_rows(item, privacy, head)
     try:

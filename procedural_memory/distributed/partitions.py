@@ -21,7 +21,6 @@ import io
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import takewhile
 from pathlib import PurePosixPath
 from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple, cast
 
@@ -30,7 +29,7 @@ from procedural_memory.errors import HistoryError, InvalidInputError, InvalidTyp
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["Item", "names_of", "partitions_of", "read_items"]
+__all__ = ["Item", "name_of", "partitions_of", "read_items"]
 
 _JSONL: Final = (".jsonl", ".ndjson")
 _PARQUET: Final = (".parquet", ".pq")
@@ -95,15 +94,28 @@ def _expanded(url: str, options: Mapping[str, Any]) -> list[str]:
         raise HistoryError(f"partitions: {url!r} cannot be listed ({error})") from error
     if not paths:
         raise InvalidInputError(f"partitions: {shown(url)} stands for no file; check the address")
-    return [str(system.unstrip_protocol(path)) for path in paths]
+    return [_with_host(str(system.unstrip_protocol(path)), url, system) for path in paths]
 
 
-def names_of(urls: Sequence[str]) -> list[str]:
-    """Return short names of partitions: their paths below the folder that holds all of them."""
-    parts = [PurePosixPath(url).parts for url in urls]
-    folders = zip(*(each[:-1] for each in parts), strict=False)
-    shared = sum(1 for _ in takewhile(lambda names: len(set(names)) == 1, folders))
-    return ["/".join(each[shared:]) for each in parts]
+def _with_host(found: str, given: str, system: Any) -> str:
+    """Return the address of a file with the host that was given: systems that are one connection leave it out."""
+    scheme, _, path = found.partition("://")
+    if not path.startswith("/") or not given.startswith(f"{scheme}://"):
+        return found
+    host = given.partition("://")[2].partition("/")[0]
+    return f"{scheme}://{host}{path}" if "host" in type(system)._get_kwargs_from_urls(given) else found
+
+
+def name_of(url: str) -> str:
+    """Return the name of a partition, the same whatever else is learned in one go: its address without a login.
+
+    That is user and password, and what an ``http`` address has after its path, where a signature changes each time.
+    """
+    scheme, _, rest = url.partition("://")
+    host, slash, path = rest.partition("/")
+    if scheme in ("http", "https"):
+        path = path.partition("?")[0]
+    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
 
 
 def read_items(url: str, options: Mapping[str, Any], bad: Callable[[int, str], object]) -> Iterator[Item]:

@@ -455,9 +455,82 @@ def test_sessions_without_ids_and_times(tmp_path: Path, threads: Any) -> None:
         engine.save(tmp_path / "all.json")
         saved = json.loads((tmp_path / "all.json").read_text())["sessions"]
         assert [session["session_id"].rsplit(":", 1)[0] for session in saved] == [
-            *("a/part.jsonl:0", "a/part.jsonl:1", "b/part.jsonl:0", "b/part.jsonl:1")
+            f"{(tmp_path / day / 'part.jsonl').as_uri()}:{place}" for day in "ab" for place in (0, 1)
         ]
         assert saved[-1]["start"] < time.time()
+
+
+def test_ids_do_not_hang_on_what_else_is_learned(tmp_path: Path, threads: Any) -> None:
+    """Each file once, alone or with others; equal files of different folders are two, also where the folder is hidden."""
+    sessions = [{"commands": ["make", "make test", "git push"]}] * 2
+    folders = [tmp_path / name for name in ("token=a", "token=b", "c")]
+    for folder in folders:
+        folder.mkdir()
+        write(folder / "part.jsonl", sessions)
+    with fresh() as engine:
+        for folder in folders[:2]:
+            assert learn_partitions(engine, folder / "part.jsonl", threads).new_sessions == 2
+        assert learn_partitions(engine, tmp_path, threads).new_sessions == 2
+        assert engine.stats()["session_count"] == 6
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("file:///logs/a@b/c?d.jsonl", "file:///logs/a@b/c?d.jsonl"),
+        ("ftp://ann:pw@box:21/a.jsonl", "ftp://box:21/a.jsonl"),
+        ("https://ann:p@w@box/a.jsonl?sig=5&end=.jsonl", "https://box/a.jsonl"),
+        ("s3://logs/day=1/a.jsonl", "s3://logs/day=1/a.jsonl"),
+    ],
+)
+def test_the_name_of_an_address_has_no_login(url: str, name: str) -> None:
+    """A password or signature that changes makes no new sessions of those that are known."""
+    from procedural_memory.distributed.partitions import name_of
+
+    assert name_of(url) == name
+
+
+def test_the_host_of_an_address_stays(threads: Any) -> None:
+    """File systems that are a connection leave it out of what they list; workers need it, and it tells files apart."""
+    fsspec = pytest.importorskip("fsspec")
+    from fsspec.implementations.memory import MemoryFileSystem
+    from fsspec.utils import infer_storage_options
+
+    class Hosted(MemoryFileSystem):  # type: ignore[misc]
+        """Like that of FTP, but in memory."""
+
+        protocol = "hosted"
+        store = MemoryFileSystem.store
+
+        def __init__(self, host: str, **options: Any) -> None:
+            super().__init__(**options)
+            self.host = host
+
+        @classmethod
+        def _strip_protocol(cls, path: str) -> str:
+            return "/" + str(infer_storage_options(path)["path"]).strip("/")
+
+        @staticmethod
+        def _get_kwargs_from_urls(url: str) -> dict[str, Any]:
+            found = infer_storage_options(url)
+            return {"host": found["host"]} if "host" in found else {}
+
+        def _open(self, path: str, *arguments: Any, **options: Any) -> Any:
+            return super()._open(f"/{self.host}{path}", *arguments, **options)
+
+        def info(self, path: str, **options: Any) -> Any:
+            return super().info(f"/{self.host}{self._strip_protocol(path)}", **options)
+
+    fsspec.register_implementation("hosted", Hosted, clobber=True)
+    line = json.dumps({"commands": ["make", "make test", "git push"]})
+    addresses = []
+    for host in ("ann", "bob"):
+        with fsspec.open(f"memory://{host}/part.jsonl", "wt") as file:
+            file.write(line)
+        addresses.append(f"hosted://me:hunter2hunter2@{host}/part.jsonl")
+    with fresh() as engine:
+        report = learn_partitions(engine, addresses, threads)
+        assert report.new_sessions == 2
 
 
 def test_nothing_is_left_of_what_fails(tmp_path: Path, threads: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -487,9 +560,9 @@ def test_a_partition_that_changes_meanwhile_is_noticed(tmp_path: Path, threads: 
     from procedural_memory.privacy import Privacy
 
     path = write(tmp_path / "a.jsonl", MADE[:10])
-    before = read_part(str(path), "a", {}, Privacy(), 3, 0.0)
+    before = read_part(str(path), {}, Privacy(), 3, 0.0)
     write(path, MADE[1:11])
-    now = read_part(str(path), "a", {}, Privacy(), 3, 0.0)
+    now = read_part(str(path), {}, Privacy(), 3, 0.0)
     with pytest.raises(Exception, match=r"a\.jsonl.*was changed while"):
         learn_part(now, before.head.fingerprint, [0], set(), 4, 3)
 
