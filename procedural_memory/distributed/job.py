@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from procedural_memory import __version__
 from procedural_memory.distributed.partials import (
+    TICK,
     Head,
     Partial,
     head_of,
@@ -253,14 +254,8 @@ class _Job:
                 self._progress(name, done, len(futures))
 
     def _read(self, urls: list[str]) -> list[Future]:
-        engine, count = self._engine, len(urls)
-        with engine._writing():
-            now = engine._now()
-        parts = [
-            # Sessions without a time begin before now, in the order in which they stand.
-            self._submit(read_part, url, self._options, engine._privacy, engine._min_commands, now - count + place)
-            for place, url in enumerate(urls)
-        ]
+        engine = self._engine
+        parts = [self._submit(read_part, url, self._options, engine._privacy, engine._min_commands) for url in urls]
         self._wait("read", parts)
         return parts
 
@@ -281,8 +276,12 @@ class _Job:
         return known is not None
 
     def _learn(self, parts: list[Future], heads: list[Head], shares: list[Share]) -> list[Future]:
+        with self._engine._writing():
+            begins = self._engine._moments([len(head.sessions) for head in heads], TICK)
         several = told_by_several(heads)
-        tellings = [self._submit(tellings_of, parts[number], number, shares[number].new) for number in several]
+        tellings = [
+            self._submit(tellings_of, parts[number], number, shares[number].new, begins[number]) for number in several
+        ]
         again: dict[int, set[tuple[int, int]]] = self._submit(told_again_in, *tellings).result() if tellings else {}
         partials = [
             self._submit(
@@ -293,6 +292,7 @@ class _Job:
                 again.get(number, set()),
                 share.derived,
                 self._engine._min_commands,
+                begins[number],
             )
             for number, (part, head, share) in enumerate(zip(parts, heads, shares, strict=True))
             if share.new

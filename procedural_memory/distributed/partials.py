@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias, cast
 
 from procedural_memory import __version__
 from procedural_memory.commands.redact import redact
@@ -28,7 +28,21 @@ from procedural_memory.storage.sqlite import SQLiteStore
 from procedural_memory.storage.union import unite
 from procedural_memory.types import Command, Outcome
 
-__all__ = ["Head", "Listed", "Part", "Partial", "head_of", "learn_part", "read_part", "tellings_of", "unite_partials"]
+__all__ = [
+    "TICK",
+    "Head",
+    "Listed",
+    "Part",
+    "Partial",
+    "head_of",
+    "learn_part",
+    "read_part",
+    "tellings_of",
+    "unite_partials",
+]
+
+TICK: Final = 1e-6
+"""Seconds between sessions without a time."""
 
 PROBLEMS: Final = 20
 """Of each partition so many problems are told, and all counted."""
@@ -89,11 +103,15 @@ class _Told(NamedTuple):
     """A session of a partition, checked and redacted."""
 
     session_id: str
-    start: float
+    start: float | None
     source: str | None
     outcome: Outcome
     digest: bytes
     commands: list[Command]
+
+    def begun(self, after: float, place: int) -> _Told:
+        """Return it with a time: where it has none of its own, so many microseconds after."""
+        return self if self.start is not None else self._replace(start=after + TICK * place)
 
 
 @dataclass(slots=True)
@@ -109,7 +127,7 @@ def head_of(part: Part) -> Head:
     return part.head
 
 
-def read_part(url: str, options: Mapping[str, Any], privacy: Privacy, min_commands: int, start: float) -> Part:
+def read_part(url: str, options: Mapping[str, Any], privacy: Privacy, min_commands: int) -> Part:
     """Read, check and redact the sessions of a partition.
 
     Parameters
@@ -121,8 +139,6 @@ def read_part(url: str, options: Mapping[str, Any], privacy: Privacy, min_comman
     privacy : Privacy
     min_commands : int
         Sessions with fewer commands are left out.
-    start : float
-        Sessions without a time begin then, each a little later than the one before.
     """
     head, sessions = Head(url), []
 
@@ -137,10 +153,9 @@ def read_part(url: str, options: Mapping[str, Any], privacy: Privacy, min_comman
         if len(session.commands) < min_commands:
             head.short += 1
             continue
-        began = session.commands[0].timestamp
         told = _Told(
             session.session_id or "",
-            start + 1e-6 * item.place if began is None else began,
+            session.commands[0].timestamp,
             session.source,
             session.outcome,
             session_digest(session.commands, session.outcome),
@@ -194,7 +209,7 @@ def _good_rows(item: Item, privacy: Privacy, head: Head) -> list[Any]:
     return good
 
 
-def tellings_of(part: Part, number: int, new: Sequence[int]) -> list[Telling]:
+def tellings_of(part: Part, number: int, new: Sequence[int], after: float) -> list[Telling]:
     """Return the records of steps of which another source may tell, placed by partition, session and step."""
     return [
         Telling(
@@ -202,11 +217,11 @@ def tellings_of(part: Part, number: int, new: Sequence[int]) -> list[Telling]:
             command.timestamp,
             command.source,
             command.host,
-            rank(command, told.start, told.session_id, step),
+            rank(command, cast("float", told.start), told.session_id, step),
             (number, place, step),
         )
         for place in new
-        for told in (part.sessions[place],)
+        for told in (part.sessions[place].begun(after, place),)
         for step, command in enumerate(told.commands)
         if command.source is not None and command.timestamp is not None
     ]
@@ -221,7 +236,13 @@ def told_again_in(*tellings: list[Telling]) -> dict[int, set[tuple[int, int]]]:
 
 
 def learn_part(
-    part: Part, fingerprint: bytes, new: Sequence[int], again: Set[tuple[int, int]], rows: int, min_commands: int
+    part: Part,
+    fingerprint: bytes,
+    new: Sequence[int],
+    again: Set[tuple[int, int]],
+    rows: int,
+    min_commands: int,
+    after: float,
 ) -> Partial:
     """Learn the sessions of a partition that are new; of their log the first so many rows, the others stay its tail.
 
@@ -235,6 +256,8 @@ def learn_part(
     again : set of (int, int)
         Steps, by place of the session and number, that are counted elsewhere.
     rows, min_commands : int
+    after : float
+        Sessions without a time begin then, by their place.
     """
     if part.head.fingerprint != fingerprint:
         raise StorageError(
@@ -246,7 +269,7 @@ def learn_part(
         return (places[row.session], row.step) in again
 
     with closing(SQLiteStore()) as store:
-        sessions = [part.sessions[place] for place in new]
+        sessions = [part.sessions[place].begun(after, place) for place in new]
         with store.transaction():
             rest = _add(store, sessions, rows)
             if rows:
@@ -263,7 +286,7 @@ def _add(store: Store, sessions: Iterable[_Told], rows: int) -> list[tuple[int, 
     """Add sessions to the log up to a row; return what is left: the number of a session, how many steps it has, it."""
     rest = []
     for told in sessions:
-        number = store.add_session(told.session_id, told.start, told.source)
+        number = store.add_session(told.session_id, cast("float", told.start), told.source)
         cut = min(len(told.commands), rows)
         store.add_steps(number, 0, told.commands[:cut])
         if cut < rows:

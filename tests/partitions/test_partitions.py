@@ -460,8 +460,37 @@ def test_sessions_without_ids_and_times(tmp_path: Path, threads: Any) -> None:
         assert saved[-1]["start"] < time.time()
 
 
+def test_sessions_without_times_come_after_what_is_known(tmp_path: Path, threads: Any) -> None:
+    """They count as the newest, in the order of their partitions, and what is learned next is newer: as in one
+    process."""
+
+    def deploys(to: str, count: int) -> list[dict[str, Any]]:
+        lines = ["make a", "make b", f"deploy --host {to}"]
+        return [{"session_id": f"{to}{number}", "commands": lines} for number in range(count)]
+
+    parts = [deploys(f"new{number:02}", 3) for number in range(12)]
+    files = [write(tmp_path / f"{number:02}.jsonl", part) for number, part in enumerate(parts)]
+    order = []
+    with fresh() as one, fresh() as many:
+        for engine in (one, many):
+            engine.learn_many(deploys("old", 40))
+        one.learn_many([session for part in parts for session in part])
+        learn_partitions(many, files, threads)
+        for engine in (one, many):
+            (example,) = (pattern.command_sequence[-1] for pattern in engine.patterns.values())
+            assert example == "deploy --host new11"
+            engine.learn_many(deploys("last", 1))
+            engine.save(tmp_path / "all.json")
+            saved = json.loads((tmp_path / "all.json").read_text())["sessions"]
+            order.append([item["session_id"] for item in sorted(saved, key=lambda item: item["start"])])
+            (example,) = (pattern.command_sequence[-1] for pattern in engine.patterns.values())
+            assert example == "deploy --host last"
+        assert order[0] == order[1]
+        assert view(many)["predictions"] == view(one)["predictions"]
+
+
 def test_ids_do_not_hang_on_what_else_is_learned(tmp_path: Path, threads: Any) -> None:
-    """Each file once, alone or with others; equal files of different folders are two, also where the folder is hidden."""
+    """Each file once, alone or with others; equal files of two folders are two, also where a folder is a secret."""
     sessions = [{"commands": ["make", "make test", "git push"]}] * 2
     folders = [tmp_path / name for name in ("token=a", "token=b", "c")]
     for folder in folders:
@@ -560,11 +589,11 @@ def test_a_partition_that_changes_meanwhile_is_noticed(tmp_path: Path, threads: 
     from procedural_memory.privacy import Privacy
 
     path = write(tmp_path / "a.jsonl", MADE[:10])
-    before = read_part(str(path), {}, Privacy(), 3, 0.0)
+    before = read_part(str(path), {}, Privacy(), 3)
     write(path, MADE[1:11])
-    now = read_part(str(path), {}, Privacy(), 3, 0.0)
+    now = read_part(str(path), {}, Privacy(), 3)
     with pytest.raises(Exception, match=r"a\.jsonl.*was changed while"):
-        learn_part(now, before.head.fingerprint, [0], set(), 4, 3)
+        learn_part(now, before.head.fingerprint, [0], set(), 4, 3, 0.0)
 
 
 def test_bad_arguments(tmp_path: Path, threads: Any) -> None:
