@@ -33,7 +33,7 @@ from procedural_memory import (
     SessionConflictError,
 )
 from procedural_memory.cli import main
-from procedural_memory.distributed import job, learn_partitions
+from procedural_memory.distributed import job, learn_partitions, partials
 from procedural_memory.memory import sequences
 from procedural_memory.samples import load_sessions
 
@@ -460,9 +460,14 @@ def test_sessions_without_ids_and_times(tmp_path: Path, threads: Any) -> None:
         assert saved[-1]["start"] < time.time()
 
 
-def test_sessions_without_times_come_after_what_is_known(tmp_path: Path, threads: Any) -> None:
+@pytest.mark.parametrize("tick", [partials.TICK, 60.0])
+def test_sessions_without_times_come_after_what_is_known(
+    tmp_path: Path, threads: Any, monkeypatch: pytest.MonkeyPatch, tick: float
+) -> None:
     """They count as the newest, in the order of their partitions, and what is learned next is newer: as in one
-    process."""
+    process. So many that they take until after now come before it, too."""
+    for module in (job, partials):
+        monkeypatch.setattr(module, "TICK", tick)
 
     def deploys(to: str, count: int) -> list[dict[str, Any]]:
         lines = ["make a", "make b", f"deploy --host {to}"]
