@@ -9,7 +9,7 @@ import hashlib
 import json
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,9 +17,9 @@ from typing import Any, Final, NamedTuple, TypeAlias, cast
 
 from procedural_memory import __version__
 from procedural_memory.commands.redact import redact
-from procedural_memory.distributed.partitions import Item, name_of, read_items
+from procedural_memory.distributed.partitions import Item, name_of, read_items, safe_address
 from procedural_memory.engine import _SessionInput
-from procedural_memory.errors import InvalidInputError, StorageError
+from procedural_memory.errors import InvalidInputError, ProceduralMemoryError, StorageError
 from procedural_memory.memory.sequences import Deriver
 from procedural_memory.memory.tellings import Telling, rank, told_again
 from procedural_memory.privacy import Privacy
@@ -30,10 +30,12 @@ from procedural_memory.types import Command, Outcome
 
 __all__ = [
     "TICK",
+    "Failure",
     "Head",
     "Listed",
     "Part",
     "Partial",
+    "attempt",
     "head_of",
     "learn_part",
     "read_part",
@@ -122,6 +124,27 @@ class Part:
     sessions: list[_Told]
 
 
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What a worker returns instead of a result where something is wrong that is to be told.
+
+    What is raised Dask reports on its own, with a traceback, before it is told.
+    """
+
+    error: ProceduralMemoryError
+
+
+def attempt(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Return what a function returns; a failure where it fails or has one as an argument."""
+    for argument in arguments:
+        if isinstance(argument, Failure):
+            return argument
+    try:
+        return function(*arguments)
+    except ProceduralMemoryError as error:
+        return Failure(error.with_traceback(None))
+
+
 def head_of(part: Part) -> Head:
     """Return what the plan needs to know of a partition."""
     return part.head
@@ -140,7 +163,7 @@ def read_part(url: str, options: Mapping[str, Any], privacy: Privacy, min_comman
     min_commands : int
         Sessions with fewer commands are left out.
     """
-    head, sessions = Head(url), []
+    head, sessions = Head(privacy.again(safe_address(url))), []
 
     def bad(line: int, problem: str) -> None:
         head.skip("a row that is no session", line, problem)

@@ -24,12 +24,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple, cast
 
-from procedural_memory.errors import HistoryError, InvalidInputError, InvalidTypeError, MissingExtraError, shown
+from procedural_memory.commands.redact import redact
+from procedural_memory.errors import (
+    HistoryError,
+    InvalidInputError,
+    InvalidTypeError,
+    MissingExtraError,
+    ProceduralMemoryError,
+    shown,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["Item", "name_of", "partitions_of", "read_items"]
+__all__ = ["Item", "name_of", "partitions_of", "read_items", "safe_address"]
 
 _JSONL: Final = (".jsonl", ".ndjson")
 _PARQUET: Final = (".parquet", ".pq")
@@ -75,6 +83,8 @@ def partitions_of(given: object, options: Mapping[str, Any]) -> list[str]:
     for item in items:
         if not isinstance(item, (str, os.PathLike)):
             raise InvalidTypeError(f"partitions: must be addresses, not {type(item).__name__} ({shown(item)})")
+        if not os.fspath(item):
+            raise InvalidInputError("partitions: an address must not be empty; the current folder is '.'")
         found.update(dict.fromkeys(_expanded(os.fspath(item), options)))
     for url in found:
         _kind(url)
@@ -88,12 +98,12 @@ def _expanded(url: str, options: Mapping[str, Any]) -> list[str]:
         system, _, paths = fsspec.get_fs_token_paths(url, storage_options=dict(options))
         if len(paths) == 1 and system.isdir(paths[0]):
             paths = sorted(path for path in system.find(paths[0]) if _suffix(path) in (*_JSONL, *_PARQUET))
-    except (ImportError, ValueError) as error:  # of a protocol that is not known, or whose package is missing
-        raise InvalidInputError(f"partitions: {url!r} cannot be opened ({error})") from error
-    except OSError as error:
-        raise HistoryError(f"partitions: {url!r} cannot be listed ({error})") from error
+    except (ImportError, ValueError, TypeError) as error:  # of a protocol that is not known, or lacks its package
+        raise InvalidInputError(f"partitions: {safe_address(url)!r} cannot be opened ({_reason(error, url)})") from None
+    except Exception as error:  # each file system has errors of its own
+        raise HistoryError(f"partitions: {safe_address(url)!r} cannot be listed ({_reason(error, url)})") from None
     if not paths:
-        raise InvalidInputError(f"partitions: {shown(url)} stands for no file; check the address")
+        raise InvalidInputError(f"partitions: {safe_address(url)!r} stands for no file; check the address")
     return [_with_host(str(system.unstrip_protocol(path)), url, system) for path in paths]
 
 
@@ -111,11 +121,22 @@ def name_of(url: str) -> str:
 
     That is user and password, and what an ``http`` address has after its path, where a signature changes each time.
     """
-    scheme, _, rest = url.partition("://")
+    scheme, found, rest = url.partition("://")
+    if not found:
+        return url
     host, slash, path = rest.partition("/")
     if scheme in ("http", "https"):
         path = path.partition("?")[0]
     return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
+
+
+def safe_address(url: str) -> str:
+    """Return an address as it may be told: without a login, and without what else is secret."""
+    return redact(name_of(url))
+
+
+def _reason(error: Exception, url: str) -> str:
+    return redact((str(error) or type(error).__name__).replace(url, safe_address(url)))
 
 
 def read_items(url: str, options: Mapping[str, Any], bad: Callable[[int, str], object]) -> Iterator[Item]:
@@ -132,10 +153,10 @@ def read_items(url: str, options: Mapping[str, Any], bad: Callable[[int, str], o
     try:
         with fsspec.open(url, "rb", compression=None if parquet else "infer", **options) as file:
             yield from (_parquet if parquet else _jsonl)(cast("IO[bytes]", file), bad)
-    except (OSError, EOFError, ValueError, ImportError) as error:  # of pyarrow and of packed files, too
-        if isinstance(error, (MissingExtraError, InvalidInputError)):
-            raise
-        raise HistoryError(f"partition {url!r}: cannot be read ({error})") from error
+    except ProceduralMemoryError:
+        raise
+    except Exception as error:  # each file system, kind of file and way of packing has errors of its own
+        raise HistoryError(f"partition {safe_address(url)!r}: cannot be read ({_reason(error, url)})") from None
 
 
 def _suffix(url: str) -> str:
@@ -147,7 +168,9 @@ def _kind(url: str) -> str:
     kind = _suffix(url)
     if kind not in (*_JSONL, *_PARQUET):
         known = ", ".join((*_JSONL, *_PARQUET))
-        raise InvalidInputError(f"partitions: the names of files must end in {known} (JSONL also packed), got {url!r}")
+        raise InvalidInputError(
+            f"partitions: the names of files must end in {known} (JSONL also packed), got {safe_address(url)!r}"
+        )
     return kind
 
 
@@ -193,7 +216,7 @@ def _rows(table: Any, names: Sequence[str]) -> Iterator[tuple[int, dict[str, Any
             column.cast(_micro(column.type), safe=False) if "timestamp[ns" in str(column.type) else column
             for column in batch.columns
         ]
-        lists = [column.to_pylist() for column in columns]
+        lists = [_values(column) for column in columns]
         for values in zip(*lists, strict=True):
             number += 1
             row = dict(zip(batch.schema.names, values, strict=True))
@@ -215,6 +238,24 @@ def _micro(kind: pa.DataType) -> pa.DataType:
     return pa.string() if pa.types.is_null(kind) or pa.types.is_dictionary(kind) else kind
 
 
+def _values(column: pa.Array) -> list[Any]:
+    try:
+        return cast("list[Any]", column.to_pylist())
+    except (OverflowError, ValueError):
+        return [_value(scalar) for scalar in column]
+
+
+def _value(scalar: Any) -> Any:
+    """Return a value; of a date, time or duration that Python cannot hold the text, for who checks it to refuse."""
+    try:
+        return scalar.as_py()
+    except (OverflowError, ValueError):
+        kind = str(scalar.type)
+        if kind.startswith("struct"):
+            return {name: _value(item) for name, item in scalar.items()}
+        return [_value(item) for item in scalar.values] if "list" in kind else f"{scalar.value} {kind}"
+
+
 def _plain(value: Any) -> Any:
     """Return a value without what is absent: columns are there in all rows, or in none."""
     if isinstance(value, list):
@@ -232,7 +273,11 @@ def _by_session(rows: Iterator[tuple[int, dict[str, Any]]], bad: Callable[[int, 
             bad(number, f"session_id: must be a string, got {shown(name)}")
             continue
         numbers, steps, outcomes = found.setdefault(name, ([], [], set()))
-        if (outcome := row.pop("outcome", None)) is not None:
+        outcome = row.pop("outcome", None)
+        if isinstance(outcome, (list, dict)):
+            bad(number, f"outcome: must be a string, not {type(outcome).__name__} ({shown(outcome)})")
+            continue
+        if outcome is not None:
             outcomes.add(outcome)
         numbers.append(number)
         steps.append(row)

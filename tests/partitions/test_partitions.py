@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -31,6 +32,7 @@ from procedural_memory import (
     MissingExtraError,
     ProceduralMemoryEngine,
     SessionConflictError,
+    StorageError,
 )
 from procedural_memory.cli import main
 from procedural_memory.distributed import job, learn_partitions, partials
@@ -673,3 +675,131 @@ def test_the_import_is_light() -> None:
         "print([n for n in ('dask', 'distributed', 'fsspec', 'pyarrow') if n in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("packing", ["gz", "bz2", "xz", "zst"])
+def test_damaged_packed_files(tmp_path: Path, threads: Any, packing: str) -> None:
+    """Whatever is wrong within, the error names the file."""
+    fsspec = pytest.importorskip("fsspec")
+    if packing == "zst":
+        pytest.importorskip("zstandard", reason="zstandard is not installed")
+    lines = "".join(json.dumps(session) + "\n" for session in made(1, 300))
+    path = tmp_path / f"a.jsonl.{packing}"
+    with fsspec.open(str(path), "wt", compression="infer") as file:
+        file.write(lines)
+    good = path.read_bytes()
+    with fresh() as engine:
+        for content in (good[:40] + b"\x00\xff\x13\x77" * 10 + good[80:], b"not packed at all", good[: len(good) // 2]):
+            path.write_bytes(content)
+            with pytest.raises(HistoryError, match=rf"a\.jsonl\.{packing}.*cannot be read"):
+                learn_partitions(engine, path, threads)
+
+
+def test_values_of_parquet_that_are_out_of_range(tmp_path: Path, threads: Any) -> None:
+    """They are bad rows; the other ones are learned."""
+    lines = ["git pull", "make", "git push", "ls"]
+    much = {
+        "timestamp": [pa.array([None] * 3 + [2**60], pa.timestamp("us")), pa.array([None] * 3 + [2**30], pa.date32())],
+        "duration_ms": [pa.array([None] * 3 + [2**60], pa.duration("s"))],
+        "outcome": [pa.array([None] * 3 + [["success"]]), pa.array([None] * 3 + [{"a": 1}])],
+    }
+    for name, arrays in much.items():
+        for array in arrays:
+            columns = {"session_id": ["s"] * 4, "command": lines, name: array}
+            pq.write_table(pa.table(columns), tmp_path / "steps.parquet")
+            with fresh() as engine:
+                (report,) = learn_partitions(engine, tmp_path / "steps.parquet", threads).partitions
+                assert (report.new_sessions, report.commands) == (1, 3)
+                assert len(report.problems) == 1
+                assert f"line 4: {name}" in report.problems[0].replace("row: ", "").replace("row.", "")
+    struct = pa.StructArray.from_arrays([pa.array(lines), much["timestamp"][0]], names=["command", "timestamp"])
+    listed = pa.ListArray.from_arrays(pa.array([0, 3, 4], pa.int32()), struct)
+    pq.write_table(pa.table({"session_id": ["a", "b"], "commands": listed}), tmp_path / "sessions.parquet")
+    with fresh() as engine:
+        (report,) = learn_partitions(engine, tmp_path / "sessions.parquet", threads).partitions
+        assert report.new_sessions == 1
+        assert "timestamp" in report.problems[0]
+
+
+def test_no_address_and_odd_options(tmp_path: Path, threads: Any) -> None:
+    """An empty address is not the current folder; options are a mapping."""
+    path = write(tmp_path / "a.jsonl", MADE[:3])
+    with fresh() as engine:
+        for given in ("", [path, ""]):
+            with pytest.raises(InvalidInputError, match="must not be empty"):
+                learn_partitions(engine, given, threads)
+        for options in ("x", [1], 7):
+            with pytest.raises(InvalidTypeError, match="storage_options: must be a mapping"):
+                learn_partitions(engine, path, threads, storage_options=options)  # type: ignore[arg-type]
+
+
+def test_passwords_of_addresses_are_not_told(tmp_path: Path, threads: Any) -> None:
+    """Neither in an error nor in a report."""
+    addresses = [
+        "ftp://ann:S3cretPw@127.0.0.1:1/x.jsonl",
+        "nosuch://ann:S3cretPw@box/x.jsonl",
+        "ftp://ann:S3cretPw@127.0.0.1:1/x.csv",
+        "memory://ann:S3cretPw@box/none-*.jsonl",
+    ]
+    with fresh() as engine:
+        for address in addresses:
+            with pytest.raises((HistoryError, InvalidInputError)) as caught:
+                learn_partitions(engine, address, threads)
+            assert "S3cretPw" not in "".join(traceback.format_exception(caught.value)).replace(address, "")
+            assert "S3cretPw" not in str(caught.value)
+            assert "partitions: " in str(caught.value)
+
+
+def test_passwords_are_not_in_reports(threads: Any) -> None:
+    """Of a partition that was read, of a conflict, of a file that is missing."""
+    fsspec = pytest.importorskip("fsspec")
+    address = "memory://ann:S3cretPw@box"
+    for name, lines in (("a", ['{"commands": 7}', *map(json.dumps, MADE[:3])]), ("b", [json.dumps(MADE[5])])):
+        with fsspec.open(f"{address}/{name}.jsonl", "wt") as file:
+            file.write("\n".join(lines))
+    with fresh() as engine:
+        report = learn_partitions(engine, f"{address}/a.jsonl", threads)
+        assert report.new_sessions == 3
+        assert report.skipped == 1
+        assert "S3cretPw" not in repr(report)
+        engine.learn_many([{**MADE[5], "outcome": None}])
+        with pytest.raises(SessionConflictError) as conflict:
+            learn_partitions(engine, f"{address}/b.jsonl", threads)
+        with pytest.raises(HistoryError) as missing:
+            learn_partitions(engine, f"{address}/missing.jsonl", threads)
+        assert "S3cretPw" not in f"{conflict.value}{missing.value}"
+
+
+def test_a_worker_that_always_dies(tmp_path: Path) -> None:
+    """The error names the partition; nothing is learned."""
+    dask = pytest.importorskip("dask")
+    files = [write(tmp_path / "a.jsonl", MADE[:10])]
+    with (
+        dask.config.set({"distributed.scheduler.allowed-failures": 0}),
+        distributed.LocalCluster(n_workers=1, host="127.0.0.1", dashboard_address="127.0.0.1:0") as cluster,
+        distributed.Client(cluster) as client,
+        fresh() as engine,
+    ):
+        client.run(_die_on_reading)
+        with pytest.raises(StorageError, match=r"each worker that tried read_part of partition .*a\.jsonl' died"):
+            learn_partitions(engine, files, client)
+        assert engine.stats()["session_count"] == 0
+
+
+def _die_on_reading() -> None:
+    import os
+
+    from procedural_memory.distributed import partials
+
+    partials.read_items = lambda *arguments: os._exit(1)  # type: ignore[assignment]
+
+
+def test_an_error_of_ours_is_told_once(tmp_path: Path) -> None:
+    """Without what Dask says of a task that raises."""
+    memory = ["--path", str(tmp_path / "m.sqlite3"), "--embedder", "lexical"]
+    command = [sys.executable, "-m", "procedural_memory", "learn-partitions", str(tmp_path / "missing.jsonl"), *memory]
+    told = subprocess.run(command, capture_output=True, text=True)
+    assert told.returncode == 1
+    assert "missing.jsonl" in told.stderr
+    assert "Compute Failed" not in told.stderr
+    assert "Traceback" not in told.stderr
