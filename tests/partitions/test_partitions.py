@@ -526,8 +526,9 @@ def test_the_name_of_an_address_has_no_login(url: str, name: str) -> None:
     assert name_of(url) == name
 
 
-def test_the_host_of_an_address_stays(threads: Any) -> None:
-    """File systems that are a connection leave it out of what they list; workers need it, and it tells files apart."""
+@pytest.fixture
+def hosted() -> Any:
+    """A file system with hosts, like that of FTP, but in memory; ``memory://box/a`` is ``hosted://box/a``."""
     fsspec = pytest.importorskip("fsspec")
     from fsspec.implementations.memory import MemoryFileSystem
     from fsspec.utils import infer_storage_options
@@ -558,15 +559,18 @@ def test_the_host_of_an_address_stays(threads: Any) -> None:
             return super().info(f"/{self.host}{self._strip_protocol(path)}", **options)
 
     fsspec.register_implementation("hosted", Hosted, clobber=True)
-    line = json.dumps({"commands": ["make", "make test", "git push"]})
-    addresses = []
+    return fsspec
+
+
+def test_the_host_of_an_address_stays(threads: Any, hosted: Any) -> None:
+    """File systems that are a connection leave it out of what they list; workers need it, and it tells files apart."""
     for host in ("ann", "bob"):
-        with fsspec.open(f"memory://{host}/part.jsonl", "wt") as file:
-            file.write(line)
-        addresses.append(f"hosted://me:hunter2hunter2@{host}/part.jsonl")
+        with hosted.open(f"memory://{host}/part.jsonl", "wt") as file:
+            file.write(json.dumps({"commands": ["make", "make test", "git push"]}))
     with fresh() as engine:
-        report = learn_partitions(engine, addresses, threads)
+        report = learn_partitions(engine, [f"hosted://me:pw@{host}/part.jsonl" for host in ("ann", "bob")], threads)
         assert report.new_sessions == 2
+        assert [part.url for part in report.partitions] == ["hosted://ann/part.jsonl", "hosted://bob/part.jsonl"]
 
 
 def test_nothing_is_left_of_what_fails(tmp_path: Path, threads: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -750,12 +754,11 @@ def test_passwords_of_addresses_are_not_told(tmp_path: Path, threads: Any) -> No
             assert "partitions: " in str(caught.value)
 
 
-def test_passwords_are_not_in_reports(threads: Any) -> None:
+def test_passwords_are_not_in_reports(threads: Any, hosted: Any) -> None:
     """Of a partition that was read, of a conflict, of a file that is missing."""
-    fsspec = pytest.importorskip("fsspec")
-    address = "memory://ann:S3cretPw@box"
+    address = "hosted://ann:S3cretPw@box"
     for name, lines in (("a", ['{"commands": 7}', *map(json.dumps, MADE[:3])]), ("b", [json.dumps(MADE[5])])):
-        with fsspec.open(f"{address}/{name}.jsonl", "wt") as file:
+        with hosted.open(f"memory://box/{name}.jsonl", "wt") as file:
             file.write("\n".join(lines))
     with fresh() as engine:
         report = learn_partitions(engine, f"{address}/a.jsonl", threads)
