@@ -149,10 +149,12 @@ def read_items(url: str, options: Mapping[str, Any], bad: Callable[[int, str], o
     """
     import fsspec
 
-    parquet = _kind(url) in _PARQUET
+    parquet, zstd = _kind(url) in _PARQUET, url.lower().endswith(".zst")
     try:
-        with fsspec.open(url, "rb", compression=None if parquet else "infer", **options) as file:
-            yield from (_parquet if parquet else _jsonl)(cast("IO[bytes]", file), bad)
+        with fsspec.open(url, "rb", compression=None if parquet or zstd else "infer", **options) as file:
+            # The reader of fsspec takes a file that was cut off for one that ends, and reads one frame of many.
+            content = _pyarrow().CompressedInputStream(file, "zstd") if zstd else file
+            yield from (_parquet if parquet else _jsonl)(cast("IO[bytes]", content), bad)
     except ProceduralMemoryError:
         raise
     except Exception as error:  # each file system, kind of file and way of packing has errors of its own
@@ -190,12 +192,16 @@ def _jsonl(file: IO[bytes], bad: Callable[[int, str], object]) -> Iterator[Item]
             bad(number, f"must be a session with 'commands', got {shown(item)}")
 
 
-def _parquet(file: IO[bytes], bad: Callable[[int, str], object]) -> Iterator[Item]:
+def _pyarrow() -> Any:
     try:
-        import pyarrow.parquet as pq
+        import pyarrow.parquet
     except ImportError as error:
-        raise MissingExtraError("pyarrow, which reads Parquet,", "distributed") from error
-    table = pq.ParquetFile(file)
+        raise MissingExtraError("pyarrow, which reads Parquet and Zstandard,", "distributed") from error
+    return pyarrow
+
+
+def _parquet(file: IO[bytes], bad: Callable[[int, str], object]) -> Iterator[Item]:
+    table = _pyarrow().parquet.ParquetFile(file)
     names = table.schema_arrow.names
     if "commands" in names or "session_commands" in names:
         yield from (Item(number, number - 1, row) for number, row in _rows(table, names))

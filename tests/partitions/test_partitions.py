@@ -35,7 +35,7 @@ from procedural_memory import (
     StorageError,
 )
 from procedural_memory.cli import main
-from procedural_memory.distributed import job, learn_partitions, partials
+from procedural_memory.distributed import job, learn_partitions, partials, partitions
 from procedural_memory.memory import sequences
 from procedural_memory.samples import load_sessions
 
@@ -685,13 +685,17 @@ def test_the_import_is_light() -> None:
 def test_damaged_packed_files(tmp_path: Path, threads: Any, packing: str) -> None:
     """Whatever is wrong within, the error names the file."""
     fsspec = pytest.importorskip("fsspec")
-    if packing == "zst":
-        pytest.importorskip("zstandard", reason="zstandard is not installed")
     lines = "".join(json.dumps(session) + "\n" for session in made(1, 300))
     path = tmp_path / f"a.jsonl.{packing}"
-    with fsspec.open(str(path), "wt", compression="infer") as file:
-        file.write(lines)
+    if packing == "zst":
+        path.write_bytes(pa.compress(lines.encode(), "zstd", asbytes=True))
+    else:
+        with fsspec.open(str(path), "wt", compression="infer") as file:
+            file.write(lines)
     good = path.read_bytes()
+    for content, count in ((good, 300), (good + good, 600)):
+        path.write_bytes(content)
+        assert len(list(partitions.read_items(str(path), {}, lambda line, problem: None))) == count
     with fresh() as engine:
         for content in (good[:40] + b"\x00\xff\x13\x77" * 10 + good[80:], b"not packed at all", good[: len(good) // 2]):
             path.write_bytes(content)
