@@ -278,11 +278,11 @@ def _by_session(rows: Iterator[tuple[int, dict[str, Any]]], bad: Callable[[int, 
         if not isinstance(name, str):
             bad(number, f"session_id: must be a string, got {shown(name)}")
             continue
-        numbers, steps, outcomes = found.setdefault(name, ([], [], set()))
         outcome = row.pop("outcome", None)
         if isinstance(outcome, (list, dict)):
             bad(number, f"outcome: must be a string, not {type(outcome).__name__} ({shown(outcome)})")
             continue
+        numbers, steps, outcomes = found.setdefault(name, ([], [], set()))
         if outcome is not None:
             outcomes.add(outcome)
         numbers.append(number)
