@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
-from itertools import count
+from itertools import accumulate, count
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar, get_args
@@ -1446,6 +1446,13 @@ class ProceduralMemoryEngine:
         now, next_one = time.time(), self._last_start + 1e-6
         self._last_start = next_one if now < next_one < now + _SKEW else now
         return self._last_start
+
+    def _moments(self, counts: Sequence[int], tick: float) -> list[float]:
+        """Return when each of several groups of sessions without a time begins: after all that came before, so many
+        ticks apart. What comes next is later."""
+        first = self._now()
+        self._last_start = first + tick * sum(counts)
+        return [first + tick * before for before in accumulate(counts, initial=0)]
 
 
 class _Guard:

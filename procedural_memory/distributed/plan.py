@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from procedural_memory.commands.redact import redact
 from procedural_memory.distributed.partials import Head
 from procedural_memory.errors import InvalidInputError, SessionConflictError
 from procedural_memory.memory.tellings import SAME_TIME
@@ -47,7 +46,7 @@ def plan(heads: Sequence[Head], is_known: Callable[[str, bytes], bool], tail: in
     for head in heads:
         share = Share([])
         for place, (name, digest, line, rows) in enumerate(head.sessions):
-            here = f"{redact(head.url)}, line {line}"
+            here = f"{head.url}, line {line}"
             if name in first:
                 url, before, known = first[name]
                 if known != digest:
@@ -56,7 +55,7 @@ def plan(heads: Sequence[Head], is_known: Callable[[str, bytes], bool], tail: in
                         "nothing was learned. A session must stand in one partition as a whole, and has its own id"
                     )
                 continue
-            first[name] = redact(head.url), line, digest
+            first[name] = head.url, line, digest
             try:
                 if is_known(name, digest):
                     continue
