@@ -870,12 +870,15 @@ class SQLiteStore:
             self._apply_values(delta)
             self._apply_rules(delta)
             self._apply_courses(delta)
+            bounds = self.bounds() if delta.patterns else Bounds()
+            bounded = bounds != Bounds()
             for row in delta.patterns.values():
+                if bounded:
+                    take_back(self._db, pattern_row_id(row.pattern_id))
                 self._apply_pattern(row)
                 for key in row.keys:
                     self._postings.pop(key, None)
-            bounds = self.bounds() if delta.patterns else Bounds()
-            if bounds != Bounds():
+            if bounded:
                 changed = {pattern_row_id(row.pattern_id): row.keys for row in delta.patterns.values()}
                 for number, *keys in keep_within(self._db, bounds, changed):
                     self._pattern_counts.pop(number, None)
@@ -992,7 +995,6 @@ class SQLiteStore:
     def _apply_pattern(self, row: PatternRow) -> None:
         execute = self._db.execute
         self._pattern_counts.pop(pattern_row_id(row.pattern_id), None)
-        take_back(self._db, pattern_row_id(row.pattern_id))
         known = execute("SELECT id, newest FROM pattern WHERE pattern_id = ?", (row.pattern_id,)).fetchone()
         counts = (row.success, row.failure, row.unknown, row.duration_ms, row.timed)
         if known is None:
