@@ -743,7 +743,13 @@ def test_an_address_shows_no_password(given: str, shown: str) -> None:
     address = Address.of(given)
     assert str(address) == shown
     assert "pw" not in repr(address)
-    assert address.parameters()  # the client library understands it
+
+
+@pytest.mark.parametrize("given", ["postgresql://u:p%40pw@/db?tenant=a%20b", "PostGres://u:pw@h/db", "POSTGRESQL://h"])
+def test_the_client_library_understands_an_address(given: str) -> None:
+    """Whichever way it is written."""
+    pytest.importorskip("psycopg", reason="the extra postgres is not installed")
+    assert Address.of(given).parameters()
 
 
 @pytest.mark.parametrize(
