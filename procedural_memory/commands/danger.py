@@ -34,7 +34,8 @@ class DangerRule(NamedTuple):
     ----------
     name : str
     pattern : str
-        Matched from the start of a simple command, wrappers such as sudo taken off, words joined by one space.
+        Matched from the start of a simple command, wrappers such as sudo taken off, words joined by one space. The
+        first two letters of each program stand in it as they are.
     example, look_alike : str
         A command that must match and one that must not.
     """
@@ -335,7 +336,17 @@ DANGER_RULES: Final = (
 )
 """Rules by what a simple command says."""
 
-_COMPILED: Final = re.compile("|".join(f"(?:{rule.pattern})" for rule in DANGER_RULES), re.DOTALL)
+
+@lru_cache(maxsize=1_024)
+def _rules_for(letters: str) -> re.Pattern[str]:
+    """Return the rules for programs that begin with two letters, in lower case: those that hold these letters.
+
+    To compile all of them takes as long as a prediction.
+    """
+    patterns = [f"(?:{rule.pattern})" for rule in DANGER_RULES if letters in rule.pattern.lower()]
+    return re.compile("|".join(patterns) or r"(?!)", re.DOTALL)
+
+
 # A statement of its own, or one of several that a database client is given.
 _STATEMENT: Final = (
     r"(?:(?:alter\s+table\s+\S+\s+)?drop\s+(?:table|database|schema|view|index|column|user|role|owned|collection)\b"
@@ -475,6 +486,7 @@ def _destructive(command: str, depth: int) -> bool:
         if program in _SQL_CLIENTS and any(_GIVEN_SQL.match(word[:_MAX_LINE]) for word in (*words[1:], given)):
             return True
         # A blank within a word separates nothing.
-        if _COMPILED.match(" ".join(word.replace(" ", "\x1f") for word in words)[:_MAX_LINE]):
+        line = " ".join(word.replace(" ", "\x1f") for word in words)[:_MAX_LINE]
+        if _rules_for(program[:2].lower()).match(line):
             return True
     return False

@@ -1057,8 +1057,14 @@ _RUNNERS_BY_WORD: Final = {first: tuple(r for r in _RUNNERS if r[0] == first) fo
 _INTERPRETERS: Final = {"py": "python", "js": "node", "mjs": "node", "rb": "ruby", "pl": "perl", "php": "php"}
 """Suffix of a script -> the program that runs it."""
 
-_LISTED: Final = frozenset(item.split()[0] for commands in JOBS.values() for item in _items(commands))
+_KNOWN: Final = [(job, item, item.partition(" ")[0]) for job, items in JOBS.items() for item in _items(items)]
+"""Job, command and its first word."""
+
+_LISTED: Final = frozenset(word for _, _, word in _KNOWN)
 """Programs that `JOBS` knows."""
+
+_LEADING: Final = _WRAPPERS.union(_RUNNERS_BY_WORD, ("docker", "python"))
+"""First words of a command whose program may be a later word."""
 
 _SCRIPTS: Final = _words("manage.py setup.py")
 """Scripts that take sub-commands, which `JOBS` knows."""
@@ -1306,24 +1312,36 @@ def _has(flag: str, flags: tuple[str, ...]) -> bool:
     return any(f[0] == "-" and 1 < len(f) <= 7 and f[1:].isalpha() and set(f) >= set(flag) for f in flags)
 
 
-def _rules() -> dict[str, list[_Rule]]:
-    table: dict[str, list[_Rule]] = {}
-    for job, commands in JOBS.items():
-        family, verb, *thing = job.split(" ", 2)
-        for command in _items(commands):
+def _commands_of() -> dict[str, list[tuple[str, str]]]:
+    """Return the jobs and commands of each program."""
+    table: dict[str, list[tuple[str, str]]] = {}
+    for job, command, word in _KNOWN:
+        program = _name(word)
+        if program in _LEADING:
             parts = _parts(command.split())
             assert parts is not None, command
-            rule = _Rule(parts.words, parts.flags, parts.rest, (family, verb, thing[0] if thing else ""))
-            table.setdefault(parts.program, []).append(rule)
-    for rules in table.values():
-        rules.sort(key=lambda r: (-len(r.words), -len(r.flags) - len(r.rest), -sum(map(len, r.flags))))
+            program = parts.program
+        table.setdefault(program, []).append((job, command))
     return table
+
+
+@lru_cache(maxsize=1024)
+def _rules(program: str) -> list[_Rule]:
+    """Return the rules of a program; they are made when it is met, for that of all takes as long as a prediction."""
+    rules = []
+    for job, command in _COMMANDS_OF.get(program, ()):
+        family, verb, *thing = job.split(" ", 2)
+        parts = _parts(command.split())
+        assert parts is not None, command
+        rules.append(_Rule(parts.words, parts.flags, parts.rest, (family, verb, thing[0] if thing else "")))
+    rules.sort(key=lambda r: (-len(r.words), -len(r.flags) - len(r.rest), -sum(map(len, r.flags))))
+    return rules
 
 
 _NAME_OF: Final = {name: program for program, names in ALIASES.items() for name in names.split()}
 _FAMILY_OF: Final = {program: family for family, programs in FAMILIES.items() for program in programs.split()}
 _VERB_OF: Final = {word: verb for verb, words in VERBS.items() for word in words.split()}
-_RULES: Final = _rules()
+_COMMANDS_OF: Final = _commands_of()
 
 
 def _job(parts: _Parts) -> tuple[tuple[str, str, str], int] | None:
@@ -1343,10 +1361,9 @@ def _job(parts: _Parts) -> tuple[tuple[str, str, str], int] | None:
 @lru_cache(maxsize=4096)
 def _rules_of(program: str, first: str) -> tuple[_Rule, ...]:
     """Return the rules of a program that its first word does not rule out: a few of the hundreds that `git` has."""
-    rules = _RULES.get(program)
-    if rules is None and "." in program:
-        rules = _RULES.get(f"{program.partition('.')[0]}.*")
-    return tuple(rule for rule in rules or () if not rule.words or rule.words[0] in ("*", first))
+    if program not in _COMMANDS_OF and "." in program:
+        program = f"{program.partition('.')[0]}.*"
+    return tuple(rule for rule in _rules(program) if not rule.words or rule.words[0] in ("*", first))
 
 
 def _verb(parts: _Parts, at: int) -> tuple[str, str, int]:
@@ -1412,4 +1429,4 @@ def _effect(verb: str, parts: _Parts) -> str:
 @lru_cache(maxsize=1024)
 def _takes_subcommands(program: str) -> bool:
     """Whether words after `program` are sub-commands rather than arguments."""
-    return program in _FAMILY_OF or any(rule.words for rule in _RULES.get(program, ()))
+    return program in _FAMILY_OF or any(rule.words for rule in _rules(program))

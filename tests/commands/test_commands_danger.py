@@ -98,6 +98,17 @@ hg update --clean
 svn revert -R .
 redis-cli -n 1 flushdb
 :(){ :|:& };:
+python3.11 -c "import shutil; shutil.rmtree('x')"
+ip6tables -F
+kafka-topics.sh --delete --topic x
+/sbin/mkfs.ext4 /dev/sdb1
+mongosh --eval 'db.x.deleteMany({})'
+REMOVE-ITEM x -Recurse
+Rd /s build
+k delete pod x
+./bin/rails db:drop
+./manage.py flush
+rabbitmqctl reset; killall5
 """.strip().split("\n")
 
 HARMLESS = r"""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -21,12 +22,14 @@ HOOK = Path(procedural_memory.__file__).with_name("hook.py")
 CLI = [sys.executable, "-m", "procedural_memory"]
 ASKED = ["--cwd", "/src/project3", "git status", "git add src/part3/file3.py"]
 PASS, NUMPY, SQLITE = "python -c pass", "python -c 'import numpy'", "python -c 'import json, sqlite3'"
+# Python keeps what it compiled, as it does of what is installed; the first call is not counted.
+KEPT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 TOKEN = f"curl -H 'Authorization: Bearer {'a1B2' * 9}' https://api.example.com/v1/items"
 
 
 def run(command: list[str], given: bytes = b"") -> bytes:
     """Run a process to its end; return what it printed."""
-    return subprocess.run(command, input=given, stdout=subprocess.PIPE, check=True).stdout
+    return subprocess.run(command, input=given, stdout=subprocess.PIPE, check=True, env=KEPT).stdout
 
 
 def python(code: str) -> Call:
