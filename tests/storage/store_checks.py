@@ -265,6 +265,21 @@ def check_recent_followers_are_bounded(store: Store) -> None:
     assert context.counts.keys() >= set(context.recent)
 
 
+def check_recent_followers_of_one_delta_are_bounded(store: Store) -> None:
+    """Of many followers in one delta the newest are kept, in whatever order they came."""
+    many = 20 * RECENT
+    starts = Random(1).sample(range(many), many)
+    delta = Delta()
+    for start in starts:
+        delta.follow(KEY, f"t{start}")
+        delta.note(KEY, (moment(float(start), "s", 0), f"t{start}"))
+    store.apply(delta, 0)
+    context = store.context(KEY)
+    assert context is not None
+    assert context.total == many
+    assert [store.template_text(n) for n in context.recent] == [f"t{i}" for i in range(many - RECENT, many)]
+
+
 def check_failed_transaction_leaves_nothing(store: Store) -> None:
     """What raises inside a transaction is undone, nested ones with it; ids handed out are not reused wrongly."""
     store.apply(counted("kept"), 0)
