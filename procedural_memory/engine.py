@@ -678,11 +678,15 @@ class ProceduralMemoryEngine:
         -------
         list of str
             Of one line each; those that were run most often come first, behind them what failed each time. Lines with
-            an open or redacted part are left out, and events that no shell could run.
+            an open or redacted part are left out, and events that no shell could run. Runs among the newest 200,000
+            steps count. However many lines begin so, it takes a few milliseconds: of more than 500 those of the newest
+            1,000 steps are looked at, and of the others the first 500 of the alphabet.
         """
         if not isinstance(text, str):
             raise InvalidTypeError(f"text: must be a string, not {type(text).__name__} ({shown(text)})")
         most = as_positive_int("limit", limit)
+        if "\0" in text or text.encode("utf-8", "replace").decode() != text:
+            return []  # no line has such a character
         with self._asking():
             found = self._store.lines_beginning(text, most + _LEFT_OUT)
         lines = [line for line in found if not (PLACEHOLDER.search(line) or is_event(line))]
