@@ -350,7 +350,7 @@ class ProceduralMemoryEngine:
             ``"powershell"``, ``"atuin"``, ``"claude-code"``, ``"codex"``, ``"swe-agent"``, ``"asciinema"``,
             ``"omnimemory"``, and ``"file"``: sessions as JSON, JSONL or plain text, with the outcomes they name.
         path : str or path, optional
-            A file or a folder; where the source keeps its own unless given.
+            A file, a folder, or a pipe that ends; where the source keeps its own unless given.
         idle_gap : float or timedelta
             Seconds without a command that end a session.
         include_open : bool
@@ -369,7 +369,8 @@ class ProceduralMemoryEngine:
         InvalidInputError
             The source is unknown, or cannot be told from the file.
         HistoryError
-            The file cannot be read. Of several files those that cannot be read are in the report.
+            The file cannot be read, or is a device or a socket. Of several files those that cannot be read are in the
+            report.
         """
         from procedural_memory.importing import import_files
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import IO, Any, TypeAlias, cast
 
 from procedural_memory.errors import HistoryError, InvalidInputError, shown
+from procedural_memory.sources.opening import readable
 from procedural_memory.validation import as_commands, as_outcome
 
 __all__ = ["read_sessions"]
@@ -48,7 +49,7 @@ def read_sessions(
     kind = Path(name.stem).suffix if packed else name.suffix
     readers = {".json": _json, ".jsonl": _jsonl, ".ndjson": _jsonl}
     try:
-        with gzip.open(target, "rb") if packed else open(target, "rb") as file:
+        with readable(target) as there, gzip.open(there, "rb") if packed else open(there, "rb") as file:
             lines = io.TextIOWrapper(cast("IO[bytes]", file), "utf-8-sig", "replace", newline="\n")
             for i, (place, read) in enumerate(readers.get(kind, _plain)(str(target), lines)):
                 try:
