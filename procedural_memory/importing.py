@@ -429,7 +429,7 @@ class _Importer:
                 if text == command.command:  # the file may have changed since it was compared
                     times[len(commands)] = when
                 commands.append(command)
-        told = Told(run.own, commands)
+        told = Told(run.own and run.own.replace("\0", ""), commands)
         if all(command.timestamp is None for command in commands):
             told.times = times
             told.chain = self._chain
