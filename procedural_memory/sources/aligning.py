@@ -1,22 +1,28 @@
 """Which lines of a history without times are steps that the hook of that shell recorded: these have the hook's times.
 
 A line is taken for a recorded step only where it stands among others as it was recorded: at least four steps that
-follow each other in both, or all that is left of a shell, in a part of the file that was written while the hook was at
-work. Each recorded step is taken once, the newest lines come first, and a step that was taken before is not given. So
-where a run of lines that was typed long ago is taken for an equal one that its shell has yet to write, that one is not
-taken for anything when it comes: as many steps are counted as were typed. Repetitions of a line that follow each other
-are one, for a shell may keep them out of its history.
+follow each other in both; all that a shell ran between two such runs, right before or right behind them, where it
+stands in its order; or all that is left of a shell before, behind or without them, in a part of the file that was
+written while the hook was at work. Each recorded step is taken once, the newest lines come first, and a step that was
+taken before is not given. So where a run of lines that was typed long ago is taken for an equal one that its shell has
+yet to write, that one is not taken for anything when it comes: as many steps are counted as were typed. Repetitions of
+a line that follow each other are one, for a shell may keep them out of its history.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
+from itertools import zip_longest
 from typing import Final, NamedTuple
 
 __all__ = ["Recorded", "align", "looked_at"]
 
 _LEAST: Final = 4
 """How many steps must follow each other in the history as they were recorded."""
+_BETWEEN: Final = 64
+"""How many lines may stand between two runs of a shell for its other steps to be looked for there."""
+_BESIDE: Final = 4
+"""How many lines that are no steps may stand among those before or behind all runs of a shell."""
 
 
 class Recorded(NamedTuple):
@@ -30,7 +36,7 @@ class Recorded(NamedTuple):
 class _Lines:
     """Lines of which those that follow each other and are equal are one; taken ones stand between the others."""
 
-    def __init__(self, numbered: Sequence[tuple[int, str]], taken: set[int]) -> None:
+    def __init__(self, numbered: Sequence[tuple[int, str]], taken: Container[int]) -> None:
         self.texts: list[str | None] = []
         self.members: list[list[int]] = []
         for number, text in numbered:
@@ -62,13 +68,16 @@ def align(lines: Sequence[str], recorded: Sequence[Recorded], goes_on: bool) -> 
     """
     found: dict[int, float] = {}
     taken_lines: set[int] = set()
-    taken: set[int] = set()
+    placed: dict[int, int] = {}
 
     def take(one: Sequence[int], other: Sequence[int]) -> None:
         for line, step in zip(reversed(one), reversed(other), strict=False):
             found[line] = recorded[step].time
             taken_lines.add(line)
-            taken.add(step)
+            placed[step] = line
+
+    def told(step: int) -> str:
+        return recorded[step].line
 
     by_time = sorted(range(len(recorded)), key=lambda step: recorded[step].time)
     shells: dict[str, list[int]] = {}
@@ -79,7 +88,7 @@ def align(lines: Sequence[str], recorded: Sequence[Recorded], goes_on: bool) -> 
     # As shells write that share a history line by line, and as they write it whole when they end.
     for order in (by_time, *newest_first):
         # What is nowhere in the history was kept out of it.
-        steps = _Lines([(step, recorded[step].line) for step in order if recorded[step].line in there], taken)
+        steps = _Lines([(step, recorded[step].line) for step in order if recorded[step].line in there], placed)
         history = _Lines(list(enumerate(lines)), taken_lines)
         for one, other in _runs(history, steps):
             take(history.members[one], steps.members[other])
@@ -87,9 +96,23 @@ def align(lines: Sequence[str], recorded: Sequence[Recorded], goes_on: bool) -> 
         return found
     begin = 0 if goes_on else min(found)
     for order in newest_first:
-        if left := [step for step in order if step not in taken]:
+        for left, after, before in _left(order, placed):
+            # Lines that are no steps stand between some: the others are there, all of them in their order.
+            some = [step for step in left if told(step) in there]
+            once = [step for step, other in zip_longest(some, some[1:]) if other is None or told(step) != told(other)]
+            near = [number for number in _near(len(some), after, before, len(lines)) if number not in found]
+            for wanted in (some, once):  # a shell may keep repetitions out of its history
+                places = _in_order([told(step) for step in wanted], [lines[number] for number in near])
+                if places is not None:
+                    take([near[place] for place in places], wanted)
+                    break
+    for order in newest_first:
+        for left, after, before in _left(order, placed):
+            if after is not None and before is not None:
+                continue  # they were kept out of the history
             rest = _Lines([(step, recorded[step].line) for step in left], set())
-            history = _Lines([(number, lines[number]) for number in range(begin, len(lines))], taken_lines)
+            first, end = begin if after is None else after + 1, len(lines) if before is None else before
+            history = _Lines([(number, lines[number]) for number in range(first, end)], taken_lines)
             size = len(rest.texts)
             for place in range(len(history.texts) - size, -1, -1):
                 if history.texts[place : place + size] == rest.texts:
@@ -97,6 +120,44 @@ def align(lines: Sequence[str], recorded: Sequence[Recorded], goes_on: bool) -> 
                         take(history.members[place + offset], rest.members[offset])
                     break
     return found
+
+
+def _left(order: Sequence[int], placed: Mapping[int, int]) -> Iterator[tuple[list[int], int | None, int | None]]:
+    """Yield the steps of a shell that were not found, those between two found ones together, with the lines of these.
+
+    None stands for the beginning and for the end of the shell.
+    """
+    left: list[int] = []
+    after = None
+    for step in [*order, None]:
+        if step is not None and step not in placed:
+            left.append(step)
+            continue
+        before = None if step is None else placed[step]
+        if left:
+            yield left, after, before
+        left, after = [], before
+
+
+def _in_order(steps: Sequence[str], lines: Sequence[str]) -> list[int] | None:
+    """Return where steps are among lines, each behind the one before; None where not all of them are."""
+    places: list[int] = []
+    for number, line in enumerate(lines):
+        if len(places) < len(steps) and line == steps[len(places)]:
+            places.append(number)
+    return places if len(places) == len(steps) else None
+
+
+def _near(steps: int, after: int | None, before: int | None, lines: int) -> range:
+    """Return the lines between the found ones of a shell, behind its last or before its first one; none where steps or
+    lines are many."""
+    if steps > _BETWEEN:
+        return range(0)
+    if after is not None and before is not None:
+        return range(after + 1, before) if before - after <= _BETWEEN else range(0)
+    if after is not None:
+        return range(after + 1, min(lines, after + 1 + steps + _BESIDE))
+    return range(0) if before is None else range(max(0, before - steps - _BESIDE), before)
 
 
 def _runs(history: _Lines, steps: _Lines) -> Iterator[tuple[int, int]]:
