@@ -67,13 +67,11 @@ def align(lines: Sequence[str], recorded: Sequence[Recorded], goes_on: bool) -> 
         is found are known to be of the time of the hook.
     """
     found: dict[int, float] = {}
-    taken_lines: set[int] = set()
     placed: dict[int, int] = {}
 
     def take(one: Sequence[int], other: Sequence[int]) -> None:
         for line, step in zip(reversed(one), reversed(other), strict=False):
             found[line] = recorded[step].time
-            taken_lines.add(line)
             placed[step] = line
 
     def told(step: int) -> str:
@@ -85,16 +83,19 @@ def align(lines: Sequence[str], recorded: Sequence[Recorded], goes_on: bool) -> 
         shells.setdefault(recorded[step].shell, []).append(step)
     newest_first = sorted(shells.values(), key=lambda steps: recorded[steps[-1]].time, reverse=True)
     there = set(lines)
+    runs = _Runs(_Lines(list(enumerate(lines)), ()))
     # As shells write that share a history line by line, and as they write it whole when they end.
     for order in (by_time, *newest_first):
         # What is nowhere in the history was kept out of it.
         steps = _Lines([(step, recorded[step].line) for step in order if recorded[step].line in there], placed)
-        history = _Lines(list(enumerate(lines)), taken_lines)
-        for one, other in _runs(history, steps):
-            take(history.members[one], steps.members[other])
+        for one, other in runs.of(steps):
+            take(runs.history.members[one], steps.members[other])
     if not goes_on and not found:
         return found
     begin = 0 if goes_on else min(found)
+    where: dict[str, list[int]] = {}
+    for number, line in enumerate(lines):
+        where.setdefault(line, []).append(number)
     for order in newest_first:
         for left, after, before in _left(order, placed):
             # Lines that are no steps stand between some: the others are there, all of them in their order.
@@ -112,12 +113,10 @@ def align(lines: Sequence[str], recorded: Sequence[Recorded], goes_on: bool) -> 
                 continue  # they were kept out of the history
             rest = _Lines([(step, recorded[step].line) for step in left], set())
             first, end = begin if after is None else after + 1, len(lines) if before is None else before
-            history = _Lines([(number, lines[number]) for number in range(first, end)], taken_lines)
-            size = len(rest.texts)
-            for place in range(len(history.texts) - size, -1, -1):
-                if history.texts[place : place + size] == rest.texts:
-                    for offset in range(size):
-                        take(history.members[place + offset], rest.members[offset])
+            for number in reversed(where.get(told(left[-1]), ())):
+                if number < end and (members := _ending_at(number, rest.texts, lines, range(first, end), found)):
+                    for group, steps_of_it in zip(members, rest.members, strict=True):
+                        take(group, steps_of_it)
                     break
     return found
 
@@ -160,30 +159,47 @@ def _near(steps: int, after: int | None, before: int | None, lines: int) -> rang
     return range(0) if before is None else range(max(0, before - steps - _BESIDE), before)
 
 
-def _runs(history: _Lines, steps: _Lines) -> Iterator[tuple[int, int]]:
-    """Yield the places of both that belong together: runs of equal ones, the newest first, each place once."""
-    places: dict[tuple[str | None, ...], list[int]] = {}
-    for end in range(_LEAST - 1, len(history.texts)):
-        run = tuple(history.texts[end - _LEAST + 1 : end + 1])
-        if None not in run:
-            places.setdefault(run, []).append(end)
-    taken: set[int] = set()
-    step = len(steps.texts) - 1
-    while step >= _LEAST - 1:
-        ends = places.get(tuple(steps.texts[step - _LEAST + 1 : step + 1]), [])
-        while ends and not taken.isdisjoint(range(ends[-1] - _LEAST + 1, ends[-1] + 1)):
-            ends.pop()
-        if not ends:
-            step -= 1
-            continue
-        place = ends.pop()
-        while (
-            step >= 0
-            and place >= 0
-            and place not in taken
-            and steps.texts[step] is not None
-            and steps.texts[step] == history.texts[place]
-        ):
-            taken.add(place)
-            yield place, step
-            step, place = step - 1, place - 1
+def _ending_at(
+    number: int, texts: Sequence[str | None], lines: Sequence[str], within: range, found: Container[int]
+) -> list[list[int]]:
+    """Return which lines up to a number are these texts, repetitions together; none where they are not, or go on."""
+    if number + 1 in within and number + 1 not in found and lines[number + 1] == lines[number]:
+        return []
+    members: list[list[int]] = []
+    for text in reversed(texts):
+        same: list[int] = []
+        while number in within and number not in found and lines[number] == text:
+            same.append(number)
+            number -= 1
+        if not same:
+            return []
+        members.append(same[::-1])
+    return members[::-1]
+
+
+class _Runs:
+    """The runs of a history, each place of which is given once."""
+
+    def __init__(self, history: _Lines) -> None:
+        self.history = history
+        self._taken: set[int] = set()
+        self._places: dict[tuple[str | None, ...], list[int]] = {}
+        for end in range(_LEAST - 1, len(history.texts)):
+            self._places.setdefault(tuple(history.texts[end - _LEAST + 1 : end + 1]), []).append(end)
+
+    def of(self, steps: _Lines) -> Iterator[tuple[int, int]]:
+        """Yield the places of both that belong together: runs of equal ones, the newest first."""
+        texts, taken = self.history.texts, self._taken
+        step = len(steps.texts) - 1
+        while step >= _LEAST - 1:
+            ends = self._places.get(tuple(steps.texts[step - _LEAST + 1 : step + 1]), [])
+            while ends and not taken.isdisjoint(range(ends[-1] - _LEAST + 1, ends[-1] + 1)):
+                ends.pop()
+            if not ends:
+                step -= 1
+                continue
+            place = ends.pop()
+            while step >= 0 and place >= 0 and place not in taken and steps.texts[step] == texts[place]:
+                taken.add(place)
+                yield place, step
+                step, place = step - 1, place - 1
