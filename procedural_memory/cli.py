@@ -875,8 +875,8 @@ def import_history(
     """Learn the histories that are here: of shells, atuin, coding agents, the OmniMemory daemon.
 
     SOURCE is auto (what there is), zsh, bash, fish, powershell, atuin, claude-code, codex, swe-agent, asciinema,
-    omnimemory or file (as for learn); PATH a file or a folder where it is not in its usual place. Importing again
-    learns what is new. A session whose last command is younger than the idle gap waits for the next import.
+    omnimemory or file (as for learn); PATH a file, a folder or a pipe where it is not in its usual place. Importing
+    again learns what is new. A session whose last command is younger than the idle gap waits for the next import.
     """
     from procedural_memory.engine import store_path
     from procedural_memory.privacy import is_disabled

@@ -17,7 +17,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
@@ -30,6 +30,7 @@ from procedural_memory.sources.catalogue import SOURCES, SessionFiles, files_of,
 from procedural_memory.sources.entry import Entry, Skipped
 from procedural_memory.sources.files import read_sessions
 from procedural_memory.sources.grouping import Grouper, Run
+from procedural_memory.sources.opening import readable
 from procedural_memory.storage.base import IMPORTED
 from procedural_memory.types import Command, ImportedSource, ImportReport
 
@@ -107,6 +108,35 @@ def import_files(
     """Import what a user has, or what `path` means; see `ProceduralMemoryEngine.import_history`."""
     if source != "auto" and source not in SOURCES:
         raise InvalidInputError(f"source: must be 'auto' or one of {', '.join(SOURCES)}, got {shown(source)}")
+    options = (idle_gap, include_open, dry_run, progress)
+    if path is None:
+        return _import(memory, source, None, False, *options)
+    with readable(path) as file:
+        if file == path:
+            return _import(memory, source, path, False, *options)
+
+        def told(text: str) -> str:
+            return text.replace(str(file), str(path))
+
+        try:
+            report = _import(memory, source, file, True, *options)
+        except (HistoryError, InvalidInputError) as error:
+            raise type(error)(told(str(error))) from error
+        sources = (replace(one, files=(str(path),), problems=tuple(map(told, one.problems))) for one in report.sources)
+        return replace(report, sources=tuple(sources))
+
+
+def _import(
+    memory: Memory,
+    source: str,
+    path: Path | None,
+    piped: bool,
+    idle_gap: float,
+    include_open: bool,
+    dry_run: bool,
+    progress: Callable[[int, int], object] | None,
+) -> ImportReport:
+    """Import what a user has, or what there is at a path: of what came through a pipe nothing is known from before."""
     own = {file.resolve(): kind for kind, file in found(Path.home())}
     files: list[tuple[Source | SessionFiles, Path]]
     if path is None:
@@ -127,7 +157,7 @@ def import_files(
                 _import_sessions(memory, file, dry_run, tally)
             else:
                 here = file.resolve() in own
-                _Importer(memory, kind, file, here, idle_gap, include_open, dry_run, tally, told).run()
+                _Importer(memory, kind, file, here, piped, idle_gap, include_open, dry_run, tally, told).run()
         except (HistoryError, sqlite3.Error) as error:  # of a database that is locked just now
             if path is not None and len(files) == 1:
                 raise
@@ -220,6 +250,7 @@ class _Importer:
         source: Source,
         path: Path,
         here: bool,
+        piped: bool,
         idle_gap: float,
         include_open: bool,
         dry_run: bool,
@@ -237,7 +268,10 @@ class _Importer:
         self._progress = told
         self._skipped = Skipped(_PROBLEMS)
         self._grouper = Grouper(idle_gap, here)
-        digest = blake2b(str(path.resolve()).encode("utf-8", "surrogateescape"), digest_size=12).hexdigest()
+        self._piped = piped
+        # No path, for what comes through one pipe has nothing to do with what came through another.
+        place = "|" if piped else str(path.resolve())
+        digest = blake2b(place.encode("utf-8", "surrogateescape"), digest_size=12).hexdigest()
         self._key = f"{IMPORTED}{source.name} {digest}"
         self._chain = ""
         self._kept: str | None = None
@@ -313,7 +347,7 @@ class _Importer:
     def _known(self) -> Mapping[str, Any]:
         self._kept = self._memory.import_state(self._key)
         try:
-            known = json.loads(self._kept) if self._kept else {}
+            known = json.loads(self._kept) if self._kept and not self._piped else {}
         except ValueError:
             return {}
         return known if isinstance(known, dict) else {}
@@ -395,7 +429,7 @@ class _Importer:
                 if text == command.command:  # the file may have changed since it was compared
                     times[len(commands)] = when
                 commands.append(command)
-        told = Told(run.own, commands)
+        told = Told(run.own and run.own.replace("\0", ""), commands)
         if all(command.timestamp is None for command in commands):
             told.times = times
             told.chain = self._chain

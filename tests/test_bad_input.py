@@ -239,3 +239,9 @@ def test_any_input_is_learned_or_refused_whole(items: list[Any], outcome: Any) -
         else:
             assert engine.stats()["command_count"] == len(items)
             assert list(engine.patterns) == [learned]
+
+
+@pytest.mark.parametrize("text", ["make\0", "\ud800", "ma\udfff", "\U0010ffff"])
+def test_no_line_begins_with_what_no_line_has(taught: ProceduralMemoryEngine, text: str) -> None:
+    """Characters that no line has are no error where lines are looked for by how they begin."""
+    assert taught.lines_beginning(text) == []

@@ -99,9 +99,9 @@ def _project(event: dict[str, Any]) -> str | None:
 def _lines(db: Any, project: str) -> dict[str, tuple[int, int]]:
     """Return how often each of the newest lines of a project ended with 0, and with another status; newest last."""
     rows = db.execute(
-        "SELECT c.text, sum(l.exit_code = 0), sum(l.exit_code <> 0) FROM log l JOIN text c ON c.id = l.command"
-        f" WHERE l.seq > (SELECT max(seq) FROM log) - ? AND l.project = ? AND l.step >= 0 AND {_ONCE}"
-        " GROUP BY l.command ORDER BY max(l.seq)",
+        "SELECT c.text, f.ok, f.bad FROM (SELECT l.command, sum(l.exit_code = 0) AS ok, sum(l.exit_code <> 0) AS bad,"
+        " max(l.seq) AS newest FROM log l NOT INDEXED WHERE l.seq > (SELECT max(seq) FROM log) - ? AND l.project = ?"
+        f" AND l.step >= 0 AND {_ONCE} GROUP BY l.command) f JOIN text c ON c.id = f.command ORDER BY f.newest",
         (_NEWEST, hash64(project)),
     )
     return {line: (ok or 0, bad or 0) for line, ok, bad in rows}
@@ -113,34 +113,34 @@ def _workflows(db: Any, project: str) -> list[tuple[str, int, int]]:
     Patterns are counted over all projects, so the runs are counted here: sessions that a course is kept of, which are
     those with a known outcome that no other source tells of, all of whose steps were in this project.
     """
-    sessions = db.execute(
-        "SELECT s.id, s.start, s.session_id FROM session s WHERE s.closed AND s.outcome IS NOT NULL AND s.id IN"
-        " (SELECT session FROM log WHERE seq > (SELECT max(seq) FROM log) - ? AND project = ?) ORDER BY s.start",
-        (_NEWEST, hash64(project)),
-    ).fetchall()
+    db.create_function("moment", 2, lambda start, name: moment(start, name, 0), deterministic=True)
+    courses = db.execute(
+        "SELECT s.id, c.success, c.steps FROM session s CROSS JOIN course c ON c.moment = moment(s.start, s.session_id)"
+        " WHERE s.closed AND s.outcome IS NOT NULL AND length(c.steps) BETWEEN ? AND ? AND s.id IN (SELECT session FROM"
+        " log NOT INDEXED WHERE seq > (SELECT max(seq) FROM log) - ? AND project = ?) AND NOT EXISTS (SELECT 1 FROM log"
+        " l WHERE l.session = s.id AND l.step >= 0 AND l.project IS NOT ?) ORDER BY s.start, s.id",
+        (_SHORTEST * COURSE_STEP.size, _EACH * COURSE_STEP.size, _NEWEST, hash64(project), hash64(project)),
+    )
     runs: dict[tuple[int, ...], list[int]] = {}
-    newest: dict[tuple[int, ...], tuple[int, list[str]]] = {}
-    for number, (session, start, name) in enumerate(sessions):
-        course = db.execute(
-            "SELECT success, steps FROM course WHERE moment = ? AND length(steps) BETWEEN ? AND ?",
-            (moment(start, name, 0), _SHORTEST * COURSE_STEP.size, _EACH * COURSE_STEP.size),
-        ).fetchone()
-        if course is None:
-            continue
-        steps = db.execute(
-            "SELECT c.text, l.project FROM log l JOIN text c ON c.id = l.command WHERE l.session = ? AND l.step >= 0"
-            " ORDER BY l.step",
-            (session,),
-        ).fetchall()
-        if all(where == hash64(project) for _, where in steps):
-            form = tuple(template for _, template, _ in COURSE_STEP.iter_unpack(course[1]))
-            runs.setdefault(form, [0, 0])[not course[0]] += 1
-            newest[form] = number, [line for line, _ in steps]
+    newest: dict[tuple[int, ...], tuple[int, int]] = {}
+    for number, (session, success, steps) in enumerate(courses):
+        form = tuple(template for _, template, _ in COURSE_STEP.iter_unpack(steps))
+        runs.setdefault(form, [0, 0])[not success] += 1
+        newest[form] = number, session
     good = [
         (ok, *newest[form], ok + bad) for form, (ok, bad) in runs.items() if ok >= max(_ENOUGH, _WORKS * (ok + bad))
     ]
     good.sort(key=lambda one: one[:2], reverse=True)
-    return [(" -> ".join(map(_told, steps)), ok, known) for ok, _, steps, known in good[:3]]
+    return [(" -> ".join(map(_told, _steps(db, session))), ok, known) for ok, _, session, known in good[:3]]
+
+
+def _steps(db: Any, session: int) -> list[str]:
+    """Return the lines of a session."""
+    rows = db.execute(
+        "SELECT c.text FROM log l JOIN text c ON c.id = l.command WHERE l.session = ? AND l.step >= 0 ORDER BY l.step",
+        (session,),
+    )
+    return [line for (line,) in rows]
 
 
 def _most(found: list[tuple[str, int, int]]) -> list[tuple[str, int, int]]:

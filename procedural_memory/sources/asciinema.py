@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from procedural_memory.sources.entry import Entry, Oversize, Skip, instant
+from procedural_memory.sources.entry import Entry, Oversize, Skip, instant, real
 
 __all__ = ["entries", "find"]
 
@@ -59,12 +59,11 @@ def entries(lines: Iterable[bytes], skip: Skip) -> Iterator[Entry]:
                 return
             header, screen = record, _Screen(instant(record.get("timestamp")), skip)
             continue
-        if not (isinstance(record, list) and len(record) >= 3 and isinstance(record[2], str)) or not isinstance(
-            record[0], (int, float)
-        ):
+        when = real(record[0]) if isinstance(record, list) and len(record) >= 3 else None
+        if when is None or not isinstance(record[2], str):
             skip(number, "no event of a recording")
             continue
-        clock = clock + record[0] if header["version"] == 3 else record[0]
+        clock = clock + when if header["version"] == 3 else when
         assert screen is not None
         if record[1] == "o":
             yield from screen.shows(record[2], clock, number)

@@ -60,4 +60,4 @@ def _actor(row: Row) -> str | None:
     return "human" if row.get("author") in (None, user) else None
 
 
-ATUIN = TableSource("atuin", "history", ("timestamp", "command"), "timestamp", _find, _entries)
+ATUIN = TableSource("atuin", "history", ("id", "timestamp", "command"), "timestamp", _find, _entries)

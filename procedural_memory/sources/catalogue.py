@@ -61,9 +61,8 @@ class SessionFiles:
 
 def _own_history() -> list[tuple[str | None, Path]]:
     """Return the file that ``HISTFILE`` names, and which shell it is of: by its name, its lines, else ``SHELL``."""
-    if not (own := os.environ.get("HISTFILE")):
+    if not (own := os.environ.get("HISTFILE")) or not (path := Path(own).expanduser()).is_file():
         return []
-    path = Path(own).expanduser()
     name = _named(path.name)
     with suppress(HistoryError):
         name = name or _looks(path)
@@ -101,10 +100,20 @@ _SESSIONS = frozenset((".json", ".jsonl", ".ndjson", ".txt"))
 _HEAD = 65_536
 # What the files of a source are called that are many in a folder.
 _INSIDE = {
-    "claude-code": "**/*.jsonl",
-    "codex": "**/rollout-*.jsonl",
-    "swe-agent": "**/*.traj",
-    "asciinema": "**/*.cast",
+    "claude-code": ("**/*.jsonl",),
+    "codex": ("**/rollout-*.jsonl",),
+    "swe-agent": ("**/*.traj",),
+    "asciinema": ("**/*.cast",),
+}
+# Where the others are: in the folder, or as in a home folder below it.
+_DATA = ".local/share"
+_BESIDE = {
+    "zsh": ("*",),
+    "bash": ("*",),
+    "fish": ("*", f"{_DATA}/fish/*"),
+    "powershell": ("*", f"{_DATA}/powershell/PSReadLine/*"),
+    "atuin": ("*", f"{_DATA}/atuin/*", ".atuin/data/*"),
+    "omnimemory": ("*", ".memory-daemon/storage/*"),
 }
 
 
@@ -119,14 +128,13 @@ def found(home: Path) -> list[tuple[Source, Path]]:
 
 def files_of(source: str, path: Path) -> list[tuple[Source | SessionFiles, Path]]:
     """Return the files that a path means: itself, or all below it that may be of a source; `source` may be "auto"."""
-    if not path.exists():
-        raise HistoryError(f"path {str(path)!r}: does not exist")
     if not path.is_dir():
         return [(SOURCES[detect(path) if source == "auto" else source], path)]
-    names = _INSIDE if source == "auto" else {source: _INSIDE.get(source, "*")}
+    places = {**_BESIDE, **_INSIDE}
+    names = places if source == "auto" else {source: places.get(source, ("*",))}
     files: dict[Path, tuple[Source | SessionFiles, Path]] = {}
-    for name, pattern in names.items():
-        for file in sorted(path.glob(pattern)):
+    for name, patterns in names.items():
+        for file in sorted(file for pattern in patterns for file in path.glob(pattern)):
             if file.is_file() and _is_of(name, file, source != "auto"):
                 files.setdefault(file, (SOURCES[name], file))
     if not files:
@@ -154,7 +162,7 @@ def _is_of(source: str, file: Path, asked_for: bool) -> bool:
         return False
     if named == source or _looks_like(source, file):
         return True
-    return source in ("zsh", "bash") and name in _OF_ANY_SHELL and _looks_like(None, file)
+    return asked_for and source in ("zsh", "bash") and name in _OF_ANY_SHELL and _looks_like(None, file)
 
 
 def _looks_like(source: str | None, file: Path) -> bool:

@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from procedural_memory.sources.calls import Calls
-from procedural_memory.sources.entry import UNFINISHED, Entry, Skip, instant, number_of, objects
+from procedural_memory.sources.entry import UNFINISHED, Entry, Skip, instant, number_of, objects, real
 
 __all__ = ["entries", "find"]
 
-_SHELLS = {"shell", "shell_command", "exec_command", "container.exec", "local_shell", "unified_exec"}
+_SHELLS = ("shell", "shell_command", "exec_command", "container.exec", "local_shell", "unified_exec")
 _HEAD = 2_000
 _CODE = re.compile(r"^(?:Exit code:|Process exited with code) (-?\d{1,10})\s*$", re.MULTILINE)
 _WALL = re.compile(r"^Wall time: (\d+(?:\.\d+)?) seconds", re.MULTILINE)
@@ -130,9 +130,8 @@ def _ended(output: Any) -> dict[str, Any] | None:
         about = output.get("metadata")
         about = about if isinstance(about, Mapping) else output
         if (code := number_of(about.get("exit_code"))) is not None:
-            spent = about.get("duration_seconds")
-            timed = isinstance(spent, (int, float)) and spent >= 0
-            return {"exit_code": code, "duration_ms": float(spent or 0) * 1000 if timed else None}
+            spent = real(about.get("duration_seconds"))
+            return {"exit_code": code, "duration_ms": spent * 1000 if spent is not None and spent >= 0 else None}
         output = next((output[name] for name in ("content", "body", "output") if name in output), "")
     if isinstance(output, list):
         output = "\n".join(str(part.get("text", "")) for part in output if isinstance(part, Mapping))
@@ -152,5 +151,5 @@ def _milliseconds(item: Mapping[str, Any]) -> float | None:
     spent = item.get("duration")
     if not isinstance(spent, Mapping):
         return None
-    parts = [spent.get("secs", 0), spent.get("nanos", 0)]
-    return parts[0] * 1e3 + parts[1] / 1e6 if all(isinstance(part, (int, float)) for part in parts) else None
+    seconds, nanoseconds = real(spent.get("secs", 0)), real(spent.get("nanos", 0))
+    return None if seconds is None or nanoseconds is None else seconds * 1e3 + nanoseconds / 1e6

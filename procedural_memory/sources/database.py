@@ -97,7 +97,10 @@ class _TableReading:
                 yield from source.read(self._counted(rows, columns), self._skip)
                 self._last = newest or self._after
         except sqlite3.Error as error:
-            raise HistoryError(f"{source.name} database {str(self._path)!r}: cannot be read ({error})") from error
+            raise self._failed(error) from error
+
+    def _failed(self, error: sqlite3.Error) -> HistoryError:
+        return HistoryError(f"{self._source.name} database {str(self._path)!r}: cannot be read ({error})")
 
     def _connect(self) -> sqlite3.Connection:
         address = f"file:{quote(str(self._path.absolute()))}?mode=ro"
@@ -135,10 +138,13 @@ class _TableReading:
 
     def place(self, line: int) -> Mapping[str, Any]:
         """Return what tells later where the row was."""
-        with closing(self._connect()) as db:
-            found = db.execute(
-                f"SELECT rowid, {self._source.identity} FROM {self._source.table} WHERE rowid <= ?"
-                " ORDER BY rowid DESC LIMIT 1",
-                (line,),
-            ).fetchone()
+        try:
+            with closing(self._connect()) as db:
+                found = db.execute(
+                    f"SELECT rowid, {self._source.identity} FROM {self._source.table} WHERE rowid <= ?"
+                    " ORDER BY rowid DESC LIMIT 1",
+                    (line,),
+                ).fetchone()
+        except sqlite3.Error as error:
+            raise self._failed(error) from error
         return {"line": found[0], "id": found[1]} if found else {"line": 0}

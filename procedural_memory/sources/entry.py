@@ -27,6 +27,7 @@ __all__ = [
     "lines_of",
     "number_of",
     "objects",
+    "real",
     "seconds",
     "text",
 ]
@@ -38,6 +39,7 @@ UNFINISHED: Final = ""
 """In place of the command of a call that has no result yet: it may be running, or wait to be allowed, or never run."""
 
 _LATEST = 1e11
+_GREATEST = 1e300
 _BLOCK = 65_536
 
 Skip: TypeAlias = Callable[[int, str], object]
@@ -198,11 +200,10 @@ def instant(value: Any) -> float | None:
                 value = float(value)
             except ValueError:
                 return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value:
-        return None
+    number = real(value)
     for unit in (1.0, 1e3, 1e6, 1e9):
-        if abs(value) / unit <= _LATEST:
-            return seconds(value / unit)
+        if number is not None and abs(number) / unit <= _LATEST:
+            return seconds(number / unit)
     return None
 
 
@@ -212,6 +213,13 @@ def _three_or_six(stamp: str) -> str:
     head, dot, rest = stamp.partition(".")
     digits = len(rest) - len(rest.lstrip("0123456789"))
     return f"{head}.{rest[:digits][:6].ljust(6, '0')}{rest[digits:]}" if dot and digits else stamp
+
+
+def real(value: Any) -> float | None:
+    """Return a number that is finite and no greater than a float can be, None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < _GREATEST:
+        return None
+    return float(value)
 
 
 def number_of(value: Any) -> int | None:

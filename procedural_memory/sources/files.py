@@ -19,7 +19,9 @@ from itertools import chain
 from pathlib import Path
 from typing import IO, Any, TypeAlias, cast
 
+from procedural_memory.commands.clean import clean
 from procedural_memory.errors import HistoryError, InvalidInputError, shown
+from procedural_memory.sources.opening import readable
 from procedural_memory.validation import as_commands, as_outcome
 
 __all__ = ["read_sessions"]
@@ -48,7 +50,7 @@ def read_sessions(
     kind = Path(name.stem).suffix if packed else name.suffix
     readers = {".json": _json, ".jsonl": _jsonl, ".ndjson": _jsonl}
     try:
-        with gzip.open(target, "rb") if packed else open(target, "rb") as file:
+        with readable(target) as there, gzip.open(there, "rb") if packed else open(there, "rb") as file:
             lines = io.TextIOWrapper(cast("IO[bytes]", file), "utf-8-sig", "replace", newline="\n")
             for i, (place, read) in enumerate(readers.get(kind, _plain)(str(target), lines)):
                 try:
@@ -59,13 +61,18 @@ def read_sessions(
                         raise
                     skip(str(error))
                     continue
-                if session.get("session_id") is None and session.get("session") is None:
+                if not any(_is_id(session.get(name)) for name in ("session_id", "session")):
                     content = json.dumps(session, sort_keys=True, default=str).encode()
                     digest = hashlib.blake2b(content, digest_size=8).hexdigest()
                     session["session_id"] = f"{target.name}:{i}:{digest}"
                 yield session
     except (OSError, EOFError, zlib.error) as error:
         raise HistoryError(f"file {str(target)!r}: cannot be read ({error})") from error
+
+
+def _is_id(value: Any) -> bool:
+    """Return whether an id is given; one of which nothing would be kept is none."""
+    return bool(clean(value)) if isinstance(value, str) else value is not None
 
 
 def _check(place: str, session: dict[str, Any], outcome: str | None) -> None:

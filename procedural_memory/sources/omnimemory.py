@@ -18,7 +18,7 @@ from typing import Any
 from procedural_memory.commands.events import EVENTS
 from procedural_memory.sources.calls import Calls
 from procedural_memory.sources.database import Row, TableSource
-from procedural_memory.sources.entry import Entry, Skip, instant, number_of
+from procedural_memory.sources.entry import Entry, Skip, instant, number_of, real
 
 __all__ = ["OMNIMEMORY"]
 
@@ -98,12 +98,12 @@ def _entry(told: Mapping[str, Any], step: str, number: int) -> Entry | None:
         command = line or step
     else:
         command = f"{step} {shlex.quote(path)}" if path else step
-    spent = told.get("duration_ms")
+    spent = real(told.get("duration_ms"))
     codes = [code for name in _CODE if (code := number_of(told.get(name))) is not None]
     return Entry(
         command,
         when,
-        float(spent) if isinstance(spent, (int, float)) and spent >= 0 else None,
+        spent if spent is not None and spent >= 0 else None,
         codes[0] if codes else None,
         cwd=_first(told, _CWD),
         session=_first(told, ("session_id",)),

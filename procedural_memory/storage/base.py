@@ -23,11 +23,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = [
+    "BEGIN",
     "BEST_VALUES",
     "FOLLOWERS",
     "HALF_LIFE",
     "HOOK_STEPS",
     "IMPORTED",
+    "LOOKED_AT",
     "LOOKED_THROUGH",
     "RECENT",
     "START",
@@ -68,7 +70,14 @@ FOLLOWERS = 64
 """How many followers of a context are read, beside the recent ones."""
 
 LOOKED_THROUGH: Final = 200_000
-"""Among how many of the newest rows of the log lines are looked for by how they begin."""
+"""Among how many of the newest rows of the log lines that begin with a text are counted."""
+
+LOOKED_AT: Final = 500
+"""How many texts that begin so are looked at; where there are more, the lines of twice as many of the newest rows are
+as well."""
+
+BEGIN: Final = 64
+"""How many characters of a text the index holds that texts are found with by how they begin."""
 
 SUCCEEDED: Final = "0, 130, 143"
 """Exit statuses of what did its work: servers and the like are ended by Ctrl-C or a signal."""
@@ -452,7 +461,11 @@ class Store(Protocol):
 
     def lines_beginning(self, text: str, limit: int) -> list[str]:
         """Return the single lines among the newest steps that begin with a text and go on: those first that did not
-        fail each time, then the most frequent ones."""
+        fail each time, then the most frequent ones.
+
+        However many begin so, the time is bounded: of more than `LOOKED_AT` texts the first ones in the order of the
+        alphabet are looked at, and the lines of the newest rows.
+        """
         ...
 
     def told_elsewhere(self, command: Command, within: float) -> list[LogRow]:

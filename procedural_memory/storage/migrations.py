@@ -68,6 +68,11 @@ MIGRATIONS: Final = (
     INSERT INTO vector SELECT template, fingerprint, data FROM vector_before;
     DROP TABLE vector_before;
     """,
+    # 7: texts by how they begin, and steps by their line
+    """
+    CREATE INDEX text_begin ON text(substr(text, 1, 64));
+    CREATE INDEX log_command ON log(command, seq, exit_code);
+    """,
 )
 """What makes a log of version n - 1 one of version n. Steps are never changed, only added."""
 

@@ -28,9 +28,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from procedural_memory.errors import StorageError
 from procedural_memory.storage.base import (
+    BEGIN,
     BEST_VALUES,
     FOLLOWERS,
     HOOK_STEPS,
+    LOOKED_AT,
     LOOKED_THROUGH,
     SUCCEEDED,
     Bounds,
@@ -401,13 +403,20 @@ class PostgresStore(Shelf):
     def lines_beginning(self, text: str, limit: int) -> list[str]:
         """Return the single lines among the newest steps that begin with a text and go on: those first that did not
         fail each time, then the most frequent ones."""
+        begin = text[:BEGIN]
+        newest = f"seq > (SELECT max(seq) FROM log WHERE {self._mine}) -"
         rows = self._all(
-            f"SELECT t.text FROM log l JOIN text t ON t.memory = l.memory AND t.id = l.command WHERE l.{self._mine}"
-            f" AND l.seq > (SELECT max(seq) FROM log WHERE {self._mine}) - %s AND left(t.text, %s) = %s"
-            " AND length(t.text) > %s AND strpos(t.text, chr(10)) = 0 GROUP BY t.text"
-            f" ORDER BY bool_or(coalesce(l.exit_code, 0) IN ({SUCCEEDED})) DESC, count(*) DESC, max(l.seq) DESC"
-            " LIMIT %s",
-            (LOOKED_THROUGH, len(text), text, len(text), limit),
+            # Each step is bounded, and by LIMIT and OFFSET kept from being planned as one with the next.
+            f"WITH began AS MATERIALIZED (SELECT id FROM text WHERE {self._mine} AND begin BETWEEN %s AND %s"
+            f" ORDER BY memory, begin LIMIT {LOOKED_AT}), looked AS (SELECT id FROM began UNION (SELECT command"
+            f" FROM log WHERE (SELECT count(*) FROM began) = {LOOKED_AT} AND {self._mine} AND {newest} {2 * LOOKED_AT}"
+            f" AND step >= 0 ORDER BY memory, seq LIMIT {2 * LOOKED_AT})) SELECT line.text FROM looked CROSS JOIN"
+            f" LATERAL (SELECT text FROM text WHERE {self._mine} AND id = looked.id AND left(text, %s) = %s"
+            f" AND length(text) > %s AND strpos(text, chr(10)) = 0 OFFSET 0) line CROSS JOIN LATERAL (SELECT count(*)"
+            f" AS often, max(seq) AS newest, bool_or(coalesce(exit_code, 0) IN ({SUCCEEDED})) AS well FROM log"
+            f" WHERE {self._mine} AND command = looked.id AND {newest} {LOOKED_THROUGH}) counted"
+            " WHERE often > 0 ORDER BY well DESC, often DESC, newest DESC LIMIT %s",
+            (begin, begin + chr(0x10FFFF), len(text), text, len(text), limit),
         )
         return [line for (line,) in rows]
 

@@ -30,9 +30,11 @@ from weakref import WeakSet
 from procedural_memory.errors import ClosedError, SnapshotError, StorageError, StoreBusyError, damage
 from procedural_memory.storage.append import spooled, take_in, tidy
 from procedural_memory.storage.base import (
+    BEGIN,
     BEST_VALUES,
     FOLLOWERS,
     HOOK_STEPS,
+    LOOKED_AT,
     LOOKED_THROUGH,
     SUCCEEDED,
     Bounds,
@@ -693,13 +695,19 @@ class SQLiteStore:
     def lines_beginning(self, text: str, limit: int) -> list[str]:
         """Return the single lines among the newest steps that begin with a text and go on: those first that did not
         fail each time, then the most frequent ones."""
+        begin = text[:BEGIN]
         rows = self._all(
-            "SELECT t.text FROM (SELECT command, count(*) AS often, max(seq) AS newest, max(coalesce(exit_code, 0) IN"
-            f" ({SUCCEEDED})) AS well FROM log WHERE seq > (SELECT max(seq) FROM log) - ? AND command IN (SELECT id"
-            " FROM text WHERE substr(text, 1, ?) = ? AND length(text) > ? AND instr(text, char(10)) = 0)"
-            " GROUP BY command ORDER BY well DESC, often DESC, newest DESC LIMIT ?) f JOIN text t ON t.id = f.command"
+            # Names alone, from the index; texts are compared with the whole of what was asked for afterwards.
+            f"WITH began(id) AS (SELECT id FROM text INDEXED BY text_begin WHERE substr(text, 1, {BEGIN}) BETWEEN ?1"
+            f" AND ?1 || char(1114111) LIMIT {LOOKED_AT}), looked(id) AS (SELECT id FROM began UNION SELECT command"
+            f" FROM log WHERE (SELECT count(*) FROM began) = {LOOKED_AT} AND seq > (SELECT max(seq) FROM log) -"
+            f" {2 * LOOKED_AT} AND step >= 0) SELECT t.text FROM (SELECT command, count(*) AS often, max(seq) AS"
+            f" newest, max(coalesce(exit_code, 0) IN ({SUCCEEDED})) AS well FROM log INDEXED BY log_command WHERE"
+            " command IN (SELECT id FROM text WHERE id IN looked AND substr(text, 1, length(?2)) = ?2 AND length(text)"
+            f" > length(?2) AND instr(text, char(10)) = 0) AND seq > (SELECT max(seq) FROM log) - {LOOKED_THROUGH}"
+            " GROUP BY command ORDER BY well DESC, often DESC, newest DESC LIMIT ?3) f JOIN text t ON t.id = f.command"
             " ORDER BY well DESC, often DESC, newest DESC",
-            (LOOKED_THROUGH, len(text), text, len(text), limit),
+            (begin, text, limit),
         )
         return [line for (line,) in rows]
 

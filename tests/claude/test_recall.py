@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ import pytest
 from calling import event, hook
 
 from procedural_memory import ProceduralMemoryEngine
+from procedural_memory.claude import recall
 from procedural_memory.claude.recall import BUDGET
+from procedural_memory.storage.append import connect
 
 TOKEN = "ghp_" + "a1B2" * 9
 
@@ -107,6 +110,31 @@ def test_a_workflow_of_another_project_is_none_of_this_one(tmp_path: Path, proje
     lines = told(path, event("session_start", project)).splitlines()
     flows = lines[lines.index("Workflows that ended well:") + 1 : lines.index("Commands that work:")]
     assert flows == ['- "make clean" -> "make test" -> "git commit -m 2" (3 of 3)']
+
+
+def test_however_many_sessions_there_are_it_asks_as_often(
+    tmp_path: Path, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The start of a session waits for it: a project of a thousand sessions takes no query more than one of four."""
+    path = tmp_path / "memory.sqlite3"
+    steps = [{"command": f"make {target}", "exit_code": 0, "cwd": str(project)} for target in ("a", "b", "c")]
+    asked: list[str] = []
+
+    def connected(store: str, *, write: bool = True) -> sqlite3.Connection | None:
+        db = connect(store, write=write)
+        assert db is not None
+        db.set_trace_callback(asked.append)
+        return db
+
+    monkeypatch.setattr(recall, "connect", connected)
+    counts = []
+    for number in (4, 40):
+        with ProceduralMemoryEngine(path=path, embedder="lexical") as engine:
+            engine.learn_many([{"commands": steps, "outcome": "success"}] * number)
+        asked.clear()
+        assert '"make a" -> "make b"' in recall.usual(str(path), event("session_start", project))
+        counts.append(len(asked))
+    assert counts[0] == counts[1]
 
 
 def test_nothing_is_told_where_nothing_is_known(store: Path, tmp_path: Path) -> None:

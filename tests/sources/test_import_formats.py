@@ -509,7 +509,9 @@ def test_another_database_is_refused(engine: ProceduralMemoryEngine, tmp_path: P
     path = tmp_path / "some.db"
     with closing(sqlite3.connect(path)) as db, db:
         db.execute("CREATE TABLE history(x)")
-    with pytest.raises(StorageError, match=r"no column history\.timestamp, history\.command; is it one of atuin"):
+    with pytest.raises(
+        StorageError, match=r"no column history\.id, history\.timestamp, history\.command; is it one of atuin"
+    ):
         engine.import_history("atuin", path)
     damaged = tmp_path / "bad.db"
     damaged.write_bytes(b"SQLite format 3\0" + b"\xff" * 5_000)

@@ -7,11 +7,13 @@ import socket
 import sys
 import time
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from test_import import LONG_AGO, home
 from test_import_typed import PROMPT, shell_of, type_in
@@ -188,3 +190,76 @@ def test_never_more_is_taken_than_was_recorded(
         left = [step for step in left if step.time not in found.values()]
     everything = Counter(old) + Counter(line for lines, _ in shells for line in lines)
     assert everything - (Counter(lines_left) + Counter(step.line for step in recorded)) == Counter()
+
+
+noise = st.sampled_from(["", "", "", "# a note", "echo 'a", "of two lines'"])
+"""What stands behind a step in the history, and is none: a comment, the lines of one that has several."""
+
+
+@given(
+    st.lists(st.sampled_from(["# a note", "old"]), max_size=10),
+    st.lists(st.tuples(st.lists(st.tuples(st.integers(0, 3), noise), max_size=12), st.integers(0, 6)), max_size=5),
+    st.booleans(),
+)
+@settings(max_examples=300, deadline=None)
+def test_lines_between_are_no_reason_to_count_twice(
+    old: list[str], shells: list[tuple[list[tuple[int, str]], int]], goes_on: bool
+) -> None:
+    """Where four steps of a shell stand together, all that it ran is found, whatever few lines stand between others."""
+    history = list(old)
+    recorded: list[Recorded] = []
+    for number, (steps, place) in enumerate(shells):
+        run = [(f"{number} run {step}", "") for step in range(4)]
+        ran = [(f"{number} {step}", other) for step, other in steps]
+        ran[place:place] = run
+        # Of equal ones that follow each other only some may be in a history, so nobody knows which.
+        assume(not any(other and one == line for (one, other), (line, _) in pairwise(ran)))
+        # As many others as may stand before or behind the run.
+        assume(sum(bool(other) for _, other in ran[:place]) <= 4 >= sum(bool(other) for _, other in ran[place:]))
+        for line, other in ran:
+            recorded.append(Recorded(str(number), line, len(recorded) * 10.0))
+            history += [line, other] if other else [line]
+    found = align(history, recorded, goes_on)
+    assert Counter(history[place] for place in found) == Counter(step.line for step in recorded)
+
+
+def typed_by(rng: Random, *, share: bool, kept_out: float) -> tuple[list[str], list[Recorded], Counter[str]]:
+    """Return a history, what hooks recorded, and how often each line is both: of eight shells, two of them without the
+    hook, in which few lines are typed often. A tenth of the lines are comments, or of a shell that the hook missed."""
+    lines = [f"line {number}" for number in range(40)]
+    often = [1 / (number + 1) for number in range(40)]
+    shells = []
+    for number in range(8):
+        clock = 1_000 * rng.random()
+        typed = []
+        for _ in range(rng.randrange(2, 30)):
+            clock += 20 * rng.random()
+            line = rng.choices(lines, often)[0]
+            hooked = number > 1 and rng.random() > 0.1
+            typed.append((clock, str(number), line, hooked, not hooked or rng.random() >= kept_out))
+        shells.append(typed)
+    if not share:
+        shells.sort(key=lambda typed: typed[-1])
+    steps = [step for typed in shells for step in typed]
+    steps = sorted(steps) if share else steps
+    history = [*rng.choices(lines, often, k=40), *(line for _, _, line, _, written in steps if written)]
+    recorded = [Recorded(shell, line, clock) for clock, shell, line, hooked, _ in sorted(steps) if hooked]
+    return history, recorded, Counter(line for _, _, line, hooked, written in steps if hooked and written)
+
+
+@pytest.mark.parametrize(
+    ("share", "kept_out", "twice", "lost"),
+    [(False, 0.0, 0.06, 0.0), (True, 0.0, 0.13, 0.0), (False, 0.1, 0.2, 0.0025), (True, 0.1, 0.25, 0.0025)],
+)
+def test_few_are_counted_twice_and_hardly_one_is_lost(share: bool, kept_out: float, twice: float, lost: float) -> None:
+    """Of shells that write when they end, and of such as share a history; also where it lacks a tenth of the steps."""
+    rng = Random(1)
+    matched, both, too_many = 0, 0, 0
+    for _ in range(100):
+        history, recorded, told_twice = typed_by(rng, share=share, kept_out=kept_out)
+        found = Counter(history[place] for place in align(history, recorded, goes_on=False))
+        both += sum(told_twice.values())
+        matched += sum((found & told_twice).values())
+        too_many += sum((found - told_twice).values())
+    assert 1 - matched / both <= twice
+    assert too_many / both <= lost

@@ -13,6 +13,7 @@ import pytest
 from procedural_memory.storage.base import (
     BEST_VALUES,
     HALF_LIFE,
+    LOOKED_AT,
     RECENT,
     Bounds,
     Course,
@@ -93,6 +94,49 @@ def check_lines_are_found_by_how_they_begin(store: Store) -> None:
     more = [Command("gti push", 127), Command("gti push", 127), Command("gti pull", 130), Command("gti\nls", 0)]
     store.add_steps(number, len(lines), more)
     assert store.lines_beginning("gti", 9) == ["gti pull", "gti push"]
+
+
+def check_any_text_finds_what_begins_so(store: Store) -> None:
+    """Of any characters and any length: what is found is what a look at all lines finds, in its order."""
+    rng = Random(7)
+    parts = ["a", "b", "A", "%", "_", " ", "é", "\ud7ff", "\ue000", "\uffff", "\U0001f600", "\n", "x" * 63, "x" * 65]
+    lines = ["".join(rng.choices(parts, k=rng.randint(1, 4))) for _ in range(300)]
+    steps = [Command(line, rng.choice([None, 0, 1, 130])) for line in rng.choices(lines, k=600)]
+    number = store.add_session("s", 1.0, None)
+    store.add_steps(number, 0, steps)
+
+    def expected(text: str) -> list[str]:
+        counted: dict[str, list[int]] = {}
+        for newest, step in enumerate(steps):
+            if step.command.startswith(text) and step.command != text and "\n" not in step.command:
+                counts = counted.setdefault(step.command, [0, 0, 0])
+                counts[0] |= step.exit_code in (None, 0, 130)
+                counts[1:] = counts[1] + 1, newest
+        return sorted(counted, key=lambda line: counted[line], reverse=True)
+
+    for text in {"", *parts, *(line[: rng.randint(1, 140)] for line in lines)}:
+        assert store.lines_beginning(text, 1_000) == expected(text), text
+
+
+def check_of_many_lines_that_begin_so_the_newest_are_found(store: Store) -> None:
+    """Where more begin so than are looked at: those of the newest rows, counted whole, and the first of the others."""
+    number = store.add_session("s", 1.0, None)
+    often = [Command("git zz often")] * 5
+    store.add_steps(number, 0, often)
+    many = [Command(f"git commit -m {n:05}") for n in range(4 * LOOKED_AT)]
+    store.add_steps(number, 5, many)
+    store.add_steps(number, 5 + len(many), [Command("git zz often"), Command("git first", 1)])
+    found = store.lines_beginning("git ", 10_000)
+    assert found[0] == "git zz often"
+    assert found[1] == many[-1].command
+    assert found[-1] == "git first"
+    assert many[0].command in found
+    assert many[2 * LOOKED_AT - 10].command not in found
+    assert store.lines_beginning("git z", 9) == ["git zz often"]
+    assert store.lines_beginning(f"git commit -m {LOOKED_AT + 7:05}"[:-1], 3) == [
+        f"git commit -m {LOOKED_AT + last:05}" for last in (9, 8, 7)
+    ]
+    assert store.lines_beginning("git commit -m 99", 3) == []
 
 
 def check_who_else_tells_of_a_step(store: Store) -> None:

@@ -31,10 +31,11 @@ from procedural_memory import (
 from procedural_memory.cli import main
 from procedural_memory.memory.nearest import NearestIndex
 from procedural_memory.samples import load_sessions
+from procedural_memory.storage import postgres_schema, postgres_transactions
 from procedural_memory.storage.address import Address
 from procedural_memory.storage.base import Delta
 from procedural_memory.storage.postgres import PostgresStore
-from procedural_memory.storage.postgres_schema import COPIED, SCHEMA
+from procedural_memory.storage.postgres_schema import COPIED, SCHEMA, VERSION
 from procedural_memory.types import Command
 
 LINES = ["git add .", "git commit -m wip", "git push"]
@@ -707,13 +708,46 @@ def test_what_is_not_ours_is_left_alone(postgres: PostgresServer) -> None:
                 call()
         with pytest.raises(StorageError, match="of version 99, this package reads"):
             opened(address)
-        postgres.query(f"UPDATE {SCHEMA}.version SET number = 1", "others", "keeper")
+        postgres.query(f"UPDATE {SCHEMA}.version SET number = {VERSION}", "others", "keeper")
         assert engine.stats()["session_count"] == 1
     postgres.query(
         "CREATE DATABASE old OWNER keeper ENCODING 'SQL_ASCII' TEMPLATE template0 LOCALE_PROVIDER libc LOCALE 'C'"
     )
     with pytest.raises(StorageError, match="must be UTF8, it is SQL_ASCII"):
         opened(postgres.address().replace("/memories", "/old"))
+
+
+@pytest.mark.parametrize("version", range(1, VERSION))
+def test_tables_of_an_earlier_version_are_brought_up_to_date(
+    version: int, postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was learned is there, and the tables are those that a new database gets."""
+
+    def columns(database: str) -> list[Any]:
+        return postgres.query(
+            f"SELECT table_name, column_name, data_type FROM information_schema.columns WHERE table_schema = '{SCHEMA}'"
+            f" UNION SELECT tablename, indexname, indexdef FROM pg_indexes WHERE schemaname = '{SCHEMA}' ORDER BY 1, 2",
+            database,
+        )
+
+    database = f"version{version}"
+    for name in (database, f"{database}_new"):
+        postgres.query(f"CREATE DATABASE {name} OWNER keeper")
+    address = postgres.address("t").replace("/memories", f"/{database}")
+    with monkeypatch.context() as patched:
+        patched.setattr(postgres_schema, "MIGRATIONS", postgres_schema.MIGRATIONS[:version])
+        for module in (postgres_schema, postgres_transactions):
+            patched.setattr(module, "VERSION", version)
+        with opened(address) as engine:
+            engine.learn_workflow(LINES)
+    assert postgres.query(f"SELECT number FROM {SCHEMA}.version", database) == [(version,)]
+    with opened(address) as engine:
+        assert engine.stats()["session_count"] == 1
+        assert engine.lines_beginning("git c") == ["git commit -m wip"]
+        assert engine.learn_workflow(["git fetch", *LINES])
+        assert engine.lines_beginning("git f") == ["git fetch"]
+    with opened(address.replace(f"/{database}", f"/{database}_new")):
+        assert columns(database) == columns(f"{database}_new")
 
 
 def test_a_missing_database_is_one_clear_line(postgres: PostgresServer) -> None:
