@@ -24,6 +24,7 @@ from procedural_memory import __version__
 from procedural_memory.cli_claude import claude
 from procedural_memory.cli_mcp import mcp
 from procedural_memory.cli_options import (
+    FileName,
     bound_options,
     bounds_given,
     json_option,
@@ -32,7 +33,7 @@ from procedural_memory.cli_options import (
     token_options,
 )
 from procedural_memory.errors import MissingExtraError, ProceduralMemoryError
-from procedural_memory.storage.address import is_address, shown_place
+from procedural_memory.storage.address import is_address, refuse_address, shown_place
 from procedural_memory.types import UNASKED_PROBABILITY, Forgotten, PatternState
 
 if TYPE_CHECKING:
@@ -106,8 +107,19 @@ def _engine(path: str | None, embedder: str, reading: bool = False) -> Procedura
     # A path with a slip of the keyboard must not look like a memory that is empty.
     given = click.get_current_context().get_parameter_source("path") is ParameterSource.COMMANDLINE
     a_file = path not in (None, "default") and not is_address(path)
-    if reading and given and path and a_file and not Path(path).expanduser().exists():
-        raise click.ClickException(f"--path {path!r}: there is no memory; 'procedural-memory learn' makes one")
+    if reading and given and path and a_file:
+        refuse_address("--path", path)
+        if not Path(path).expanduser().exists():
+            raise click.ClickException(f"--path {path!r}: there is no memory; 'procedural-memory learn' makes one")
+    if reading and is_address(path):
+        from procedural_memory.storage.address import Address
+        from procedural_memory.storage.postgres_link import Link
+
+        if not Link(Address.of(path)).is_there():
+            raise click.ClickException(
+                f"--path {shown_place(path)}: there is no memory that this role may see; "
+                "'procedural-memory learn' makes one"
+            )
     if embedder.startswith(("http://", "https://")):
         return ProceduralMemoryEngine(embedder, path=path, **bounds_given())
     return ProceduralMemoryEngine(path=path, embedder=embedder, **bounds_given())
@@ -234,7 +246,7 @@ def _template(command: str) -> str:
 
 
 @main.command()
-@click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("files", nargs=-1, required=True, type=FileName(exists=True, dir_okay=False, path_type=Path))
 @click.option("--outcome", type=click.Choice(["success", "failure"]), help="Of sessions that name none.")
 @bound_options
 @_store_options
@@ -532,7 +544,7 @@ def scrub(patterns: tuple[str, ...], dry_run: bool, path: str, embedder: str, as
 
 
 @main.command()
-@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("file", type=FileName(dir_okay=False, path_type=Path))
 @_store_options
 @json_option
 def save(file: Path, path: str, embedder: str, as_json: bool) -> None:
@@ -547,7 +559,7 @@ def save(file: Path, path: str, embedder: str, as_json: bool) -> None:
 
 
 @main.command()
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("file", type=FileName(exists=True, dir_okay=False, path_type=Path))
 @click.option("--replace", is_flag=True, help="Put it in place of what was learned, which is saved beside it before.")
 @_store_options
 @json_option
@@ -584,8 +596,8 @@ def stats(path: str, embedder: str, as_json: bool) -> None:
 )
 @click.option("--search", help="Templates with these words, and their neighbours.")
 @click.option("--around", help="This template and its neighbourhood.")
-@click.option("--html", "html_to", type=click.Path(dir_okay=False, path_type=Path), help="Write a page to this file.")
-@click.option("--png", "png_to", type=click.Path(dir_okay=False, path_type=Path), help="Draw to this file.")
+@click.option("--html", "html_to", type=FileName(dir_okay=False, path_type=Path), help="Write a page to this file.")
+@click.option("--png", "png_to", type=FileName(dir_okay=False, path_type=Path), help="Draw to this file.")
 @click.option("--mermaid", "text_format", flag_value="mermaid", help="Print Mermaid instead of a table.")
 @click.option("--dot", "text_format", flag_value="dot", help="Print Graphviz DOT instead of a table.")
 @click.option("--graphml", "text_format", flag_value="graphml", help="Print GraphML instead of a table.")
@@ -647,14 +659,14 @@ def graph(
     "--host", default="127.0.0.1", show_default=True, help="Where to listen; others than loopback need a token."
 )
 @click.option("--port", default=8002, show_default=True, type=click.IntRange(0, 65_535), help="0 takes a free one.")
-@click.option("--uds", type=click.Path(path_type=Path), help="Listen on this Unix socket instead, private to you.")
+@click.option("--uds", type=FileName(path_type=Path), help="Listen on this Unix socket instead, private to you.")
 @token_options
 @click.option("--allowed-host", multiple=True, metavar="NAME", help="Host name of this server beside localhost.")
 @click.option("--cors-origin", multiple=True, metavar="ORIGIN", help="Page from elsewhere that may read and write.")
 @click.option(
     "--snapshot-dir",
     multiple=True,
-    type=click.Path(file_okay=False, exists=True, path_type=Path),
+    type=FileName(file_okay=False, exists=True, path_type=Path),
     help="Folder for /save and /load, in place of the data folder and the temporary one.",
 )
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="Processes.")
@@ -716,7 +728,7 @@ def init(shell: str, key: str, ghost: bool, path: str) -> None:
 
 
 @main.command()
-@click.argument("data", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("data", required=False, type=FileName(exists=True, dir_okay=False, path_type=Path))
 @click.option("--history", is_flag=True, help="The history of your own shells instead of a file.")
 @click.option("--per-user", is_flag=True, help="One memory for each user, averaged over users.")
 @click.option(
@@ -725,7 +737,7 @@ def init(shell: str, key: str, ghost: bool, path: str) -> None:
 @click.option("--limit", type=click.IntRange(1), help="The first so many sessions.")
 @click.option("--limit-steps", type=click.IntRange(1), help="The first so many steps of each user.")
 @click.option("--peers", is_flag=True, help="Also the predictors of benchmarks/peers (in a clone).")
-@click.option("--plot", "plot_to", type=click.Path(path_type=Path), help="Draw to this .png, .svg or .pdf.")
+@click.option("--plot", "plot_to", type=FileName(path_type=Path), help="Draw to this .png, .svg or .pdf.")
 @_embedder_option
 @json_option
 def evaluate(
@@ -827,8 +839,8 @@ def doctor(context: click.Context, deep: bool, path: str, as_json: bool) -> None
 
 
 @main.command()
-@click.argument("damaged", type=click.Path(path_type=Path))
-@click.argument("new", type=click.Path(path_type=Path))
+@click.argument("damaged", type=FileName(path_type=Path))
+@click.argument("new", type=FileName(path_type=Path))
 @_embedder_option
 @json_option
 def repair(damaged: Path, new: Path, embedder: str, as_json: bool) -> None:
@@ -849,7 +861,7 @@ def repair(damaged: Path, new: Path, embedder: str, as_json: bool) -> None:
 
 @main.command("import")
 @click.argument("source", default="auto")
-@click.argument("history", required=False, type=click.Path(exists=True, path_type=Path), metavar="[PATH]")
+@click.argument("history", required=False, type=FileName(exists=True, path_type=Path), metavar="[PATH]")
 @click.option("--dry-run", is_flag=True, help="Learn nothing; show what would be learned.")
 @click.option("--all", "include_open", is_flag=True, help="Also sessions that may still go on.")
 @click.option(

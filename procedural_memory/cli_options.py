@@ -8,11 +8,23 @@ from typing import Any, TextIO, TypeVar
 
 import click
 
-__all__ = ["bound_options", "bounds_given", "json_option", "path_option", "token_given", "token_options"]
+from procedural_memory.storage.address import refuse_address
+
+__all__ = ["FileName", "bound_options", "bounds_given", "json_option", "path_option", "token_given", "token_options"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 _TOKEN = "PROCEDURAL_MEMORY_TOKEN"
+
+
+class FileName(click.Path):
+    """The name of a file; an address is refused, and not shown: there may be a password in it."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the file name that was given."""
+        refuse_address(param.human_readable_name if param else "path", value)
+        return super().convert(value, param, ctx)
+
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 path_option = click.option(

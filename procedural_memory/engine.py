@@ -41,7 +41,7 @@ from procedural_memory.memory.sequences import Deriver
 from procedural_memory.memory.tellings import SAME_TIME, SUPERSEDED
 from procedural_memory.privacy import DISABLE, PatternLike, Privacy
 from procedural_memory.session import Session
-from procedural_memory.storage.address import Address, file_of, is_address
+from procedural_memory.storage.address import Address, file_of, is_address, refuse_address
 from procedural_memory.storage.append import spool
 from procedural_memory.storage.base import IMPORTED, Bounds, FeedbackRow, SessionRow, Store, session_digest
 from procedural_memory.storage.files import make_private
@@ -381,6 +381,7 @@ class ProceduralMemoryEngine:
             raise InvalidInputError(f"idle_gap: must be more than 0 seconds, got {shown(idle_gap)}")
         if path is not None and not isinstance(path, (str, os.PathLike)):
             raise InvalidTypeError(f"path: must be a file, a folder or None, not {type(path).__name__} ({shown(path)})")
+        refuse_address("path", path)
         if progress is not None and not callable(progress):
             raise InvalidTypeError(f"progress: must be callable or None, not {type(progress).__name__}")
         if self._privacy.disabled:
@@ -1655,6 +1656,7 @@ def store_path(path: str | os.PathLike[str]) -> Path:
         raise InvalidInputError(
             f"path: must name a file: this works on no memory in PostgreSQL, got {Address.of(path)}"
         )
+    refuse_address("path", path)
     if path == "default":
         import platformdirs
 

@@ -9,9 +9,11 @@ from urllib.parse import quote, unquote
 
 from procedural_memory.errors import InvalidInputError
 
-__all__ = ["Address", "file_of", "is_address", "shown_place"]
+__all__ = ["Address", "file_of", "is_address", "refuse_address", "shown_place"]
 
 _SCHEMES: Final = ("postgresql://", "postgres://")
+_SCHEME: Final = re.compile(r"([a-z][a-z0-9+.-]+)://|(postgres(?:ql)?(?:\+\w+)?):/", re.IGNORECASE)
+"""How an address begins; what made a path of one of ours took a slash away."""
 _SHOWN: Final = ("host", "port", "dbname", "user", "tenant", "project")
 """What is shown of the options; all others may hold what is secret, or lead to it."""
 _HOST: Final = re.compile(r"(?:\[[0-9a-fA-F:.%]*\]|[^\[\]:/@\s]*)(?::\d*)?")
@@ -31,6 +33,20 @@ def file_of(path: str | None) -> str | None:
 def shown_place(path: object) -> str:
     """Return a path as it may be shown: a file name as it is, an address without its password."""
     return str(Address.of(path)) if is_address(path) else str(path)
+
+
+def refuse_address(name: str, path: object) -> None:
+    """Raise where a file is wanted and an address is given; it is not shown, for it may hold a password.
+
+    Raises
+    ------
+    InvalidInputError
+    """
+    if found := _SCHEME.match(str(path)):
+        raise InvalidInputError(
+            f"{name}: must be the name of a file, got an address {found[1] or found[2]}://… (the rest is not shown); "
+            "a memory on a server is opened by path='postgresql://…', a string"
+        )
 
 
 @dataclass(frozen=True)
@@ -72,6 +88,8 @@ class Address:
             name, equals, value = item.partition("=")
             if not equals or not re.fullmatch(r"\w+", name):
                 raise _malformed("must have options of the form name=value behind the question mark, with & between")
+            if name in options:
+                raise _malformed(f"must have the option {name} once")
             options[name] = unquote(value)
             if name not in ("tenant", "project"):
                 kept.append(item)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import closing, nullcontext, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from procedural_memory.errors import MissingExtraError, StorageError, StoreBusyError, StoreUnavailableError
@@ -13,13 +14,15 @@ from procedural_memory.storage.postgres_schema import SCHEMA, bring_up_to_date
 from procedural_memory.types import Durability
 
 if TYPE_CHECKING:
-    from psycopg import Connection
+    from psycopg import Connection, Notify
 
 __all__ = ["Link", "array", "byte_array"]
 
 _OLDEST: Final = 130000
 _CONNECTING: Final = 10
 """Seconds that a server may take to answer, unless the address says ``connect_timeout``."""
+_PASSING: Final = re.compile(r"starting up|shutting down|recovery|too many|remaining connection slots|terminat")
+"""What a server says in English that turns everybody away, but not for long."""
 _FATE: Final = 5.0
 """Seconds in which a server that went away while it committed may come back, and say whether it did."""
 
@@ -47,7 +50,9 @@ class Link:
         Called with what others told on the channel of the memory.
     """
 
-    def __init__(self, address: Address, durability: Durability, noticed: Callable[[str], None]) -> None:
+    def __init__(
+        self, address: Address, durability: Durability = "full", noticed: Callable[[str], object] = bool
+    ) -> None:
         try:
             import psycopg
         except ModuleNotFoundError as error:
@@ -72,10 +77,7 @@ class Link:
         if self._db is not None and not self._db.closed:
             return
         psycopg = self._psycopg
-        try:
-            db = psycopg.connect(**self._parameters, autocommit=True)
-        except psycopg.Error as error:
-            raise self._unreachable(error) from None  # its traceback would hold the password
+        db = self._reach()
         try:
             self._set_up(db)
         except psycopg.Error as error:
@@ -86,11 +88,42 @@ class Link:
             if self._db is not db:
                 db.close()
 
+    def is_there(self) -> bool:
+        """Return whether the server keeps the memory, as far as the role may see; unlike `connect` this makes none."""
+        find = f"SELECT count(*) FROM {SCHEMA}.memory WHERE tenant = %s AND project = %s"
+        # Without the right to look, opening it tells what is missing.
+        with closing(self._reach()) as db, suppress(self._psycopg.Error):
+            if db.execute("SELECT to_regclass(%s)", (f"{SCHEMA}.memory",)).fetchone() == (None,):
+                return False
+            self._name_memory(db)
+            return db.execute(find, (self._address.tenant, self._address.project)).fetchone() != (0,)
+        return True
+
+    def _reach(self) -> Connection[Any]:
+        try:
+            return self._psycopg.connect(**self._parameters, autocommit=True)
+        except self._psycopg.Error as error:
+            raise self._unreachable(error) from None  # its traceback would hold the password
+
     def _unreachable(self, error: Exception) -> StoreUnavailableError:
-        return StoreUnavailableError(
-            f"store {self._address}: the server cannot be reached ({self._words(error)}); nothing was changed, "
-            "and it is tried again at the next call"
-        )
+        words = self._words(error)
+        what = "the server cannot be reached"
+        rest = "nothing was changed, and it is tried again at the next call"
+        if "FATAL" in words and not _PASSING.search(words):
+            what = "the server lets nobody in who asks like that"
+            rest = "check the user, the password (in ~/.pgpass or PGPASSWORD), and that there is such a database"
+        return StoreUnavailableError(f"store {self._address}: {what} ({words}); {rest}")
+
+    def _name_memory(self, db: Connection[Any], **settings: str | None) -> None:
+        """Say on a connection which memory it is for, which policies ask, and other settings."""
+        settings = {
+            f"{SCHEMA}.tenant": self._address.tenant,
+            f"{SCHEMA}.project": self._address.project,
+            **settings,
+        }
+        given = [(name, value) for name, value in settings.items() if value is not None]
+        calls = ", ".join(["set_config(%s, %s, false)"] * len(given))
+        db.execute(f"SELECT {calls}", [text for pair in given for text in pair])
 
     def _set_up(self, db: Connection[Any]) -> None:
         if db.info.server_version < _OLDEST:
@@ -102,23 +135,22 @@ class Link:
                 f"store {self._address}: the encoding of the database must be UTF8, it is {encoding}; "
                 "make one with: CREATE DATABASE name ENCODING 'UTF8' TEMPLATE template0"
             )
-        settings = {
-            "procedural_memory.tenant": self._address.tenant,
-            "procedural_memory.project": self._address.project,
-            "synchronous_commit": None if self._durability == "full" else "off",
-            "jit": "off",  # compiling takes longer than any of the statements
-            "enable_seqscan": "off",  # all is looked up by key, also where nobody has counted the rows yet
-            "idle_in_transaction_session_timeout": "0",  # a reader may think for as long as it likes
-        }
-        given = [(name, value) for name, value in settings.items() if value is not None]
-        calls = ", ".join(["set_config(%s, %s, false)"] * len(given))
-        db.execute(f"SELECT {calls}", [text for pair in given for text in pair])
+        self._name_memory(
+            db,
+            synchronous_commit=None if self._durability == "full" else "off",
+            jit="off",  # compiling takes longer than any of the statements
+            enable_seqscan="off",  # all is looked up by key, also where nobody has counted the rows yet
+            idle_in_transaction_session_timeout="0",  # a reader may think for as long as it likes
+        )
         bring_up_to_date(db, str(self._address))
         db.execute(f"SET search_path = {SCHEMA}")
         self.memory, self.secret = self._find(db)
-        db.add_notify_handler(lambda notice: self._noticed(notice.payload))
+        db.add_notify_handler(self._hear)
         db.execute(f"LISTEN {self.channel}")
         self._db = db
+
+    def _hear(self, notice: Notify) -> None:
+        self._noticed(notice.payload)
 
     def _find(self, db: Connection[Any]) -> tuple[int, bytes]:
         named = (self._address.tenant, self._address.project)
@@ -225,9 +257,10 @@ class Link:
         elif isinstance(error, errors.ReadOnlySqlTransaction):
             told = f"it may be read, not written ({told}); connect to the primary server"
         elif isinstance(error, errors.InsufficientPrivilege):
+            role = self._db.info.user if self._db is not None else "ROLE"
             told = (
-                f"the role may not do that ({told}); the owner of the schema admits it: "
-                f"SELECT {SCHEMA}.admit('ROLE', '{self._address.tenant}')"
+                f"the role {role!r} may not do that ({told}); the owner of the schema admits it: "
+                f"SELECT {SCHEMA}.admit({role!r}, {self._address.tenant!r})"
             )
         elif isinstance(error, errors.DiskFull):
             told = f"the disk of the server is full ({told}); make room and try again"

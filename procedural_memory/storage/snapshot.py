@@ -52,7 +52,7 @@ from procedural_memory.errors import (
     StorageError,
     shown,
 )
-from procedural_memory.storage.address import file_of
+from procedural_memory.storage.address import file_of, refuse_address
 from procedural_memory.storage.base import FeedbackRow, Store
 from procedural_memory.storage.files import replacing, side_files
 from procedural_memory.storage.migrations import FIRST_TABLES, tables_of
@@ -443,6 +443,7 @@ def _vectors(value: Any) -> dict[str, dict[str, bytes]]:
 
 
 def _target(path: str | os.PathLike[str]) -> Path:
+    refuse_address("path", path)
     try:
         target = Path(os.fspath(path)).expanduser()
         if target.is_symlink():  # the file is replaced, not the link to it

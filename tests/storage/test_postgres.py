@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -799,6 +800,7 @@ def test_the_client_library_understands_an_address(given: str) -> None:
         "postgresql://u:pw@h/db?no_such_option=pw",
         "postgresql://u:pw@h/db?tenant=",
         f"postgresql://u:pw@h/db?project={'p' * 300}",
+        "postgresql://u:pw@h/db?tenant=a&tenant=b",
     ],
 )
 def test_a_slip_in_an_address_shows_no_password(given: str, postgres: PostgresServer) -> None:
@@ -881,6 +883,75 @@ def test_what_works_on_files_alone_says_so(command: list[str]) -> None:
         result.output
         == "Error: path: must name a file: this works on no memory in PostgreSQL, got postgresql://u@h/db\n"
     )
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["repair", "postgresql://u:pw@h/db", "new.sqlite3"],
+        ["save", "postgresql://u:pw@h/db"],
+        ["load", "postgresql://u:pw@h/db"],
+        ["import", "file", "postgresql://u:pw@h/db"],
+        ["learn", "POSTGRES://u:pw@h/db"],
+        ["stats", "--path", "postgresql+psycopg://u:pw@h/db"],
+        ["learn", __file__, "--path", "mysql://u:pw@h/db"],
+    ],
+)
+def test_an_address_is_no_file_name(command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is refused in one line that does not show it, and no file is named like it."""
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(main, command)
+    assert result.exit_code == 1
+    assert "must be the name of a file, got an address" in result.output
+    assert result.output.count("\n") == 1
+    assert "pw" not in result.output
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_path_made_of_an_address_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A path of the file system has one slash less; what was told apart by it would be a folder of that name."""
+    monkeypatch.chdir(tmp_path)
+    address = "postgresql://u:pw@h/db"
+    with ProceduralMemoryEngine(embedder="lexical") as engine:
+        calls = [
+            lambda: ProceduralMemoryEngine(path=Path(address)),
+            *[
+                partial(call, given)
+                for call in (engine.save, engine.load, engine.merge)
+                for given in (address, Path(address))
+            ],
+            lambda: engine.import_history("file", address),
+        ]
+        for call in calls:
+            with pytest.raises(InvalidInputError, match=r"name of a file, got an address postgresql://… ") as found:
+                call()
+            assert "pw" not in str(found.value)
+    assert list(tmp_path.iterdir()) == []
+    assert ProceduralMemoryEngine(path=tmp_path / "a:b" / "c.sqlite3").stats()["session_count"] == 0
+
+
+def test_who_is_not_let_in_is_told_what_to_check(postgres: PostgresServer) -> None:
+    """A server that is there is not told to be away."""
+    for address, words in (
+        (postgres.address().replace("/memories", "/nowhere"), 'database "nowhere" does not exist'),
+        (postgres.address().replace("keeper@", "nobody@"), 'role "nobody" does not exist'),
+    ):
+        with pytest.raises(StoreUnavailableError, match=f"lets nobody in .*{words}.*check the user, the password"):
+            ProceduralMemoryEngine(path=address)
+
+
+def test_reading_makes_no_memory_on_a_server(postgres: PostgresServer) -> None:
+    """A slip in the name of a tenant is an error, not an empty memory; nothing is made."""
+    made, slip = f"made{os.getpid()}", f"slip{os.getpid()}"
+    for tenant in (made, slip):
+        result = CliRunner().invoke(main, ["stats", "--path", postgres.address(tenant)])
+        assert result.exit_code == 1
+        assert "there is no memory that this role may see" in result.output
+        ProceduralMemoryEngine(path=postgres.address(made), embedder="lexical").close()
+    known = {tenant for (tenant,) in postgres.query(f"SELECT tenant FROM {SCHEMA}.memory", "memories")}
+    assert made in known
+    assert slip not in known
+    assert CliRunner().invoke(main, ["stats", "--path", postgres.address(made)]).exit_code == 0
 
 
 def test_the_driver_is_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
