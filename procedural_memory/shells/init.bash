@@ -48,7 +48,7 @@ _pm_prompt() {
       while IFS= read -r row; do
         _pm_row "$row"
         seen+=${seen:+$'\n'}$line
-      done < <([[ -n $fixed ]] || HISTTIMEFORMAT=; builtin history $(( number - _pm_number )))
+      done <<< "$([[ -n $fixed ]] || HISTTIMEFORMAT=; builtin history $(( number - _pm_number )))"
       line=$seen seen=${seen##*$'\n'}
     fi
   fi
@@ -61,24 +61,36 @@ _pm_prompt() {
     fi
     (( ${#line} > 2000 )) || _pm_recent+=("$line" "$code")
     (( ${#_pm_recent[@]} > 16 )) && _pm_recent=("${_pm_recent[@]: -16}")
-    # By the environment, which only this user can read. One waits for the other, so that the order is kept.
-    { _PM_LINE=$line _PM_CODE=$code _PM_CWD=$_pm_folder _PM_TOOK=$took _PM_SESSION=$_pm_session _PM_SHELL=bash \
-        _PM_START=${_pm_started:+${_pm_started%??????}.${_pm_started: -6}} _PM_AFTER=$_pm_last _pm_call 3 nice -n 10 record & disown; } &>/dev/null
-    _pm_last=$!
+    # By the environment, which only this user can read. One waits for the other, so that the order is kept. Begun by a
+    # subshell, for $! belongs to the user; and what ends or stops a job of this terminal does not reach it.
+    _pm_last=$(
+      exec 2>/dev/null
+      trap '' HUP INT QUIT TSTP TTIN TTOU
+      _PM_LINE=$line _PM_CODE=$code _PM_CWD=$_pm_folder _PM_TOOK=$took _PM_SESSION=$_pm_session _PM_SHELL=bash \
+        _PM_START=${_pm_started:+${_pm_started%??????}.${_pm_started: -6}} _PM_AFTER=$_pm_last \
+        _pm_call 3 nice -n 10 record >/dev/null &
+      printf %s "$!"
+    ) || _pm_last=
   fi
   _pm_number=$newest _pm_seen=$seen _pm_started= _pm_folder=$PWD
   [[ $- == *e* ]] || return "$code"  # where a failure ends the shell it must not be this one
 }
 
 _pm_next() {
-  local item
+  local item found
   if (( ! ${#_pm_choices[@]} )) || [[ $READLINE_LINE != "$_pm_shown" ]]; then
     _pm_typed=$READLINE_LINE _pm_index=0 _pm_choices=() _pm_losing=()
     [[ ${PROCEDURAL_MEMORY_DISABLE:-0} == 0 ]] || return 0
-    while IFS= read -rd '' item; do
+    # In a subshell: what is read from here would become $!.
+    eval "found=($(
+      while IFS= read -rd '' item; do
+        printf '%q ' "$item"
+      done < <(_PM_CWD=$PWD _PM_TYPED=$_pm_typed _PM_RECENT=$(IFS=$'\x1f'; printf %s "${_pm_recent[*]}") _pm_call 0 suggest 2>/dev/null)
+    ))"
+    for item in "${found[@]}"; do
       _pm_choices+=("${item:1}")
       _pm_losing+=("${item:0:1}")
-    done < <(_PM_CWD=$PWD _PM_TYPED=$_pm_typed _PM_RECENT=$(IFS=$'\x1f'; printf %s "${_pm_recent[*]}") _pm_call 0 suggest 2>/dev/null)
+    done
     (( ${#_pm_choices[@]} )) || { printf 'no prediction\n'; return 0; }
   fi
   if (( _pm_index == ${#_pm_choices[@]} )); then  # all the way round: as it was typed

@@ -17,6 +17,12 @@ function _pm_off
     set -q PROCEDURAL_MEMORY_DISABLE; and not contains -- "$PROCEDURAL_MEMORY_DISABLE" '' 0
 end
 
+# Runs in the background, and says its number. A job of this shell would become $last_pid, which belongs to the user; and
+# what ends or stops a job of this terminal does not reach it.
+function _pm_apart
+    command sh -c 'trap "" HUP INT QUIT TSTP TTIN TTOU; exec 3<&0; "$@" <&3 3<&- >/dev/null & echo $!' sh $argv 2>/dev/null
+end
+
 function _pm_before --on-event fish_preexec
     set -g _pm_folder $PWD
 end
@@ -46,19 +52,16 @@ function _pm_after --on-event fish_postexec
     set -lx _PM_AFTER $_pm_last
     set -l record (command -s nice) -n 10 $_pm_python -I -S $_pm_hook shell record --store $_pm_store
     if test $size -le 32000
-        $record >/dev/null 2>/dev/null &
+        set -g _pm_last (_pm_apart $record)
     else # too long for the environment
         set -e _PM_LINE
-        printf %s $argv[1] | $record >/dev/null 2>/dev/null &
+        set -g _pm_last (printf %s $argv[1] | _pm_apart $record)
     end
-    set -g _pm_last $last_pid
-    disown $last_pid 2>/dev/null
     if test @GHOST@ = 1
         set -g _pm_ghost
         set -lx _PM_CWD $PWD
         set -lx _PM_RECENT (string join \x1f -- $_pm_recent)
-        command nice -n 10 $_pm_python -I -S $_pm_hook shell suggest --unasked --tell $fish_pid --store $_pm_store >/dev/null 2>/dev/null &
-        disown $last_pid 2>/dev/null
+        _pm_apart (command -s nice) -n 10 $_pm_python -I -S $_pm_hook shell suggest --unasked --tell $fish_pid --store $_pm_store >/dev/null
     end
 end
 

@@ -28,10 +28,15 @@ _pm_precmd() {
   local started=$_pm_started took=$(( (EPOCHREALTIME - _pm_started) * 1000 ))
   (( ${#line} > 2000 )) || _pm_recent+=("$line" $code)
   (( ${#_pm_recent} > 16 )) && _pm_recent=("${(@)_pm_recent[-16,-1]}")
-  # By the environment, which only this user can read. One waits for the other, so that the order is kept.
-  _PM_LINE=$line _PM_CODE=$code _PM_CWD=$_pm_folder _PM_START=$started _PM_TOOK=$took _PM_SESSION=$_pm_session \
-    _PM_SHELL=zsh _PM_AFTER=$_pm_last _pm_call record &>/dev/null &!
-  _pm_last=$!
+  # By the environment, which only this user can read. One waits for the other, so that the order is kept. Begun by a
+  # subshell, for $! belongs to the user; and what ends or stops a job of this terminal does not reach it.
+  _pm_last=$(
+    exec 2>/dev/null
+    trap '' HUP INT QUIT TSTP TTIN TTOU
+    _PM_LINE=$line _PM_CODE=$code _PM_CWD=$_pm_folder _PM_START=$started _PM_TOOK=$took _PM_SESSION=$_pm_session \
+      _PM_SHELL=zsh _PM_AFTER=$_pm_last _pm_call record &>/dev/null &!
+    print -rn -- $!
+  )
   return 0
 }
 typeset -g _pm_folder=$PWD

@@ -493,3 +493,39 @@ def test_what_zsh_autosuggestions_shows_does_not_stay(tmp_path: Path, first: boo
         used.key("Enter")
         used.recorded(48)
         assert [step.command for step in used.recorded(48)][-1] == "echo two three"
+
+
+@pytest.mark.parametrize("options", [(), ("--ghost",)])
+def test_the_background_belongs_to_the_user(shell: str, options: tuple[str, ...], tmp_path: Path) -> None:
+    """The number of what was begun last is there at the next prompts, also after the key, and it is no job of the shell."""
+    if shell == "bash" and options:
+        pytest.skip("bash shows none")
+    _know(tmp_path, "true one", "true two", "true three")
+    with terminal(shell, tmp_path, *options) as used:
+        used.run("sleep 78 &")
+        used.run("true one")
+        used.key("M-n")
+        used.wait(lambda _: used.line().startswith("true two"))
+        used.key("C-u")
+        time.sleep(0.3)
+        used.run(f"echo {'$last_pid' if shell == 'fish' else '$!'} | xargs ps -o args= -p")
+        used.wait(lambda screen: "\nsleep 78" in screen)
+        used.run("kill $last_pid" if shell == "fish" else "kill $!")
+        used.run("jobs")
+        used.recorded(50)
+        assert "procedural" not in used.screen()
+        assert "hook" not in used.screen()
+
+
+def test_what_was_typed_last_is_recorded_however_the_terminal_ends(shell: str, tmp_path: Path) -> None:
+    """Also with keys that end and stop what runs there; in the order in which it was typed."""
+    with terminal(shell, tmp_path) as used:
+        for number in range(6):
+            used.run(f"true {number}")
+            for key in ("C-c", "C-z", "C-c"):
+                used.key(key)
+            time.sleep(0.5)
+        used.run("true end")
+        used.tmux("kill-server")
+        commands = [step.command for step in used.recorded(7)]
+    assert commands == [*(f"true {number}" for number in range(6)), "true end"]
