@@ -5,7 +5,7 @@ if [[ $- == *i* ]]; then
 _pm_python=@PYTHON@ _pm_hook=@HOOK@ _pm_store=@STORE@
 _pm_session="bash-$$-${EPOCHSECONDS:-$(date +%s)}"
 _pm_recent=() _pm_choices=() _pm_losing=()
-_pm_index=0 _pm_typed= _pm_shown= _pm_number=none _pm_seen= _pm_started= _pm_last= _pm_folder=$PWD
+_pm_index=0 _pm_typed= _pm_shown= _pm_number=none _pm_seen= _pm_sure= _pm_moved= _pm_at= _pm_more=0 _pm_started= _pm_last= _pm_folder=$PWD
 
 _pm_call() {  # in a subshell; a line too long for the environment goes by a pipe
   [[ -z ${_PM_LINE-} ]] || (( ${#_PM_LINE} <= 32000 )) || { exec < <(printf %s "$_PM_LINE"); unset _PM_LINE; }
@@ -13,12 +13,20 @@ _pm_call() {  # in a subshell; a line too long for the environment goes by a pip
 }
 
 _pm_row() {  # sets number and line, from "   12  the line", or "   12* the line" where it was edited
-  local when begin stamp
   line=${1#"${1%%[! ]*}"}
   number=${line%%[ *]*} line=${line#"$number"}
   line=${line#[ *]} line=${line# }
+}
+
+_pm_newest() {  # sets number and line to those of the newest entry; fixed where there is a time before the line
+  local row
+  row=$( { HISTTIMEFORMAT= && builtin history 1; } 2>/dev/null ) || { fixed=1 row=$(builtin history 1); }
+  _pm_row "$row"
+}
+
+_pm_bare() {  # HISTTIMEFORMAT is readonly: takes the time from before the line, about that at which it began
+  local when begin stamp
   [[ -n $fixed ]] || return 0
-  # HISTTIMEFORMAT is readonly, and so there is a time before the line: about that at which it began.
   printf -v begin '%(%s)T' -1 2>/dev/null || begin=0
   [[ -z $_pm_started ]] || begin=$(( _pm_started / 1000000 + 1 ))
   for (( when = begin; when > begin - 600; --when )); do
@@ -28,33 +36,46 @@ _pm_row() {  # sets number and line, from "   12  the line", or "   12* the line
   line=
 }
 
-_pm_prompt() {
-  local code=$? number line newest seen row now took= fixed=
-  _pm_index=0 _pm_choices=()
-  row=$( { HISTTIMEFORMAT= && builtin history 1; } 2>/dev/null ) || { fixed=1 row=$(builtin history 1); }
-  _pm_row "$row"
-  newest=$number seen=$line
-  # With erasedups a line takes the place of an equal one, and numbers may stay as they are or go back.
-  if [[ $_pm_number == none || -z $line || ( $number == "$_pm_number" && $line == "$_pm_seen" ) ]] ||
-    (( number < _pm_number )) && [[ :${HISTCONTROL-}: != *:erasedups:* ]]; then
-    line=
-  elif (( _pm_number && number - _pm_number > 1 )) && ! shopt -q cmdhist; then
-    # Each line of a command has a number of its own; and where shells share their history, lines of others may be among
-    # them.
-    if [[ ${PROMPT_COMMAND[*]} == *history* ]]; then
-      line=
+_pm_own() {  # sets line to the command that was typed here; fails where there was none, or that is not certain
+  local added at='\!' all row whole erases
+  [[ $_pm_number != none && -n $_pm_sure ]] || return 1
+  [[ $number != "$_pm_number" || $line != "$_pm_seen" ]] || return 1
+  # PS0 tells that a command ran here, and the number that the history had reached: the command did not change it then.
+  [[ -z $_pm_times ]] || [[ -n $_pm_started && ${at@P} == "$_pm_at" ]] || return 1
+  added=$(( number - _pm_number ))
+  [[ :${HISTCONTROL-}: == *:erasedups:* ]] && erases=1 || erases=
+  if shopt -q cmdhist; then
+    # With erasedups a line takes the place of equal ones, and numbers may stay as they are or go back.
+    (( added == 1 )) || { [[ -n $erases ]] && (( added < 1 )); } || return 1
+  else
+    # Each line of a command has a number of its own; PS2 tells how many there were.
+    [[ -n $_pm_times && $PS2 == *_pm_more* ]] && all=$(( _pm_more + 1 )) || all=
+    if [[ -n $erases ]]; then
+      [[ -n $all ]] && (( added == all || all == 1 && added < 1 )) || return 1
     else
-      seen=
+      (( added >= 1 )) && { [[ -z $all ]] || (( added <= all )); } || return 1
+    fi
+    if (( added > 1 )); then
+      whole=
       while IFS= read -r row; do
         _pm_row "$row"
-        seen+=${seen:+$'\n'}$line
-      done <<< "$([[ -n $fixed ]] || HISTTIMEFORMAT=; builtin history $(( number - _pm_number )))"
-      line=$seen seen=${seen##*$'\n'}
+        _pm_bare
+        whole+=${whole:+$'\n'}$line
+      done <<< "$([[ -n $fixed ]] || HISTTIMEFORMAT=; builtin history "$added")"
+      line=$whole
+      return 0
     fi
   fi
-  # A number that is new may also come of a history that shells share; PS0 tells that a command ran here.
-  if [[ -n $line && $line != [[:space:]]* && ( -n $_pm_started || -z $_pm_times ) &&
-    ${PROCEDURAL_MEMORY_DISABLE:-0} == 0 ]]; then
+  _pm_bare
+}
+
+_pm_prompt() {
+  local code=$? number line newest seen now took= fixed=
+  _pm_index=0 _pm_choices=()
+  _pm_newest
+  newest=$number seen=$line
+  _pm_own || line=
+  if [[ -n $line && $line != [[:space:]]* && ${PROCEDURAL_MEMORY_DISABLE:-0} == 0 ]]; then
     if [[ -n $_pm_started && -n ${EPOCHREALTIME-} ]]; then
       now=${EPOCHREALTIME/[.,]/}
       took=$(( (now - _pm_started) / 1000 ))
@@ -72,8 +93,33 @@ _pm_prompt() {
       printf %s "$!"
     ) || _pm_last=
   fi
-  _pm_number=$newest _pm_seen=$seen _pm_started= _pm_folder=$PWD
+  _pm_started= _pm_more=0 _pm_folder=$PWD _pm_moved=
+  _pm_end
+  _pm_base "$newest" "$seen"
   [[ $- == *e* ]] || return "$code"  # where a failure ends the shell it must not be this one
+}
+
+_pm_end() {  # what the start-up file or another tool puts behind it may read a history: last again, from the next prompt on
+  [[ ${PROMPT_COMMAND[*]} != *_pm_settle && ${PROMPT_COMMAND[*]} != *__bp_interactive_mode* ]] || return 0
+  _pm_moved=1
+  if [[ $(declare -p PROMPT_COMMAND 2>/dev/null) == 'declare -a'* ]]; then
+    PROMPT_COMMAND+=(_pm_settle)
+  else
+    PROMPT_COMMAND+=$'\n_pm_settle'
+  fi
+}
+
+_pm_base() {  # what is newest before a command is typed; that is not certain where shells share a history after it is seen
+  local all=${PROMPT_COMMAND[*]}
+  _pm_number=$1 _pm_seen=$2 _pm_sure=1
+  [[ $all != *history* || ( -z $_pm_moved && ${all##*_pm_settle} != *history* ) ]] || _pm_sure=
+}
+
+_pm_settle() {  # last: shells that share a history have read that of the others
+  local code=$? number line fixed=
+  _pm_newest
+  _pm_base "$number" "$line"
+  [[ $- == *e* ]] || return "$code"
 }
 
 _pm_next() {
@@ -115,16 +161,19 @@ _pm_take() {
   fi
 }
 
-# When a command starts; an arithmetic that is expanded shows nothing.
+# When a command starts, and of how many lines it is; an arithmetic that is expanded shows nothing.
 _pm_times=
 [[ -n ${EPOCHREALTIME-} ]] && shopt -q promptvars && _pm_times=1
-[[ -n $_pm_times && ${PS0-} != *_pm_started* ]] && PS0='${_pm_hook:$((_pm_started=${EPOCHREALTIME/[.,]/},0)):0}'"${PS0-}"
+[[ -n $_pm_times && ${PS0-} != *_pm_started* ]] &&
+  PS0='${_pm_hook:$((_pm_started=${EPOCHREALTIME/[.,]/},_pm_at=\!,0)):0}'"${PS0-}"
+[[ -n $_pm_times && ${PS2-} != *_pm_more* ]] && PS2='${_pm_hook:$((_pm_more+=1,0)):0}'"${PS2-}"
 # First: it wants the exit status.
 if [[ $(declare -p PROMPT_COMMAND 2>/dev/null) == 'declare -a'* ]]; then
   [[ " ${PROMPT_COMMAND[*]} " == *' _pm_prompt '* ]] || PROMPT_COMMAND=(_pm_prompt "${PROMPT_COMMAND[@]}")
 else
   [[ ${PROMPT_COMMAND-} == *_pm_prompt* ]] || PROMPT_COMMAND="_pm_prompt${PROMPT_COMMAND:+;$PROMPT_COMMAND}"
 fi
+_pm_end
 for _pm_keys in emacs vi-insert vi-command; do
   bind -m "$_pm_keys" -x '"@KEY@": _pm_next'
   bind -m "$_pm_keys" -x '"@SECOND@": _pm_take'

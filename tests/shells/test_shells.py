@@ -497,7 +497,7 @@ def test_what_zsh_autosuggestions_shows_does_not_stay(tmp_path: Path, first: boo
 
 @pytest.mark.parametrize("options", [(), ("--ghost",)])
 def test_the_background_belongs_to_the_user(shell: str, options: tuple[str, ...], tmp_path: Path) -> None:
-    """The number of what was begun last is there at the next prompts, also after the key, and it is no job of the shell."""
+    """The number of what was begun last is there at the next prompts, also after the key; no job is seen but that."""
     if shell == "bash" and options:
         pytest.skip("bash shows none")
     _know(tmp_path, "true one", "true two", "true three")
@@ -529,3 +529,54 @@ def test_what_was_typed_last_is_recorded_however_the_terminal_ends(shell: str, t
         used.tmux("kill-server")
         commands = [step.command for step in used.recorded(7)]
     assert commands == [*(f"true {number}" for number in range(6)), "true end"]
+
+
+_SHARED = {
+    "new": 'HISTCONTROL=ignorespace; PROMPT_COMMAND="history -a; history -n"',
+    "all": 'HISTCONTROL=ignorespace; PROMPT_COMMAND="history -a; history -c; history -r"',
+    "once": 'HISTCONTROL=ignoreboth:erasedups; PROMPT_COMMAND="history -n; history -w; history -c; history -r"',
+    "alone": "HISTCONTROL=ignoreboth:erasedups",
+}
+
+
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize("kind", list(_SHARED))
+def test_what_bash_keeps_out_of_its_history_records_nothing(tmp_path: Path, kind: str, late: bool) -> None:
+    """Neither the line before it, nor an old one, nor one of another shell that came in meanwhile."""
+    (tmp_path / "history").write_text("echo old\necho older\n")
+    before, after = ("", _SHARED[kind]) if late else (_SHARED[kind], "")
+    if late and kind != "alone":  # behind what is there
+        after = after.replace('PROMPT_COMMAND="', 'PROMPT_COMMAND="$PROMPT_COMMAND; ')
+    with terminal("bash", tmp_path, before=before, after=after) as used:
+        used.run(": first")  # not recorded where it is not known yet what comes last
+        used.run("true")
+        used.run(" false")
+        used.run("echo one")
+        with (tmp_path / "history").open("a") as other:
+            other.write("echo theirs\n")
+        used.run("true two")  # takes theirs in
+        used.run(" false")
+        used.run(" history -d -1")
+        used.run("true")
+        used.run(" false")
+        used.run("true end")
+        steps = [step for step in used.recorded(5 + (not late or kind == "alone"), 5) if step.command != ": first"]
+    expected = [("true", 0), ("echo one", 0), ("true two", 0), ("true", 0), ("true end", 0)]
+    assert [(step.command, step.exit_code) for step in steps] == expected
+
+
+def test_no_part_of_a_command_is_recorded(tmp_path: Path) -> None:
+    """A repeated one of several lines, where bash keeps each line by itself and once: whole or not at all."""
+    loop = ("for i in 1 2", "do", "true $i", "done")
+    with terminal("bash", tmp_path, before="HISTCONTROL=erasedups; shopt -u cmdhist") as used:
+        used.run("echo one")
+        for _ in range(2):
+            for line in loop:
+                used.type(line)
+                used.key("Enter")
+            time.sleep(0.5)
+            used.run("echo two")
+        used.run("echo end")
+        commands = [step.command for step in used.recorded(5)]
+    assert set(commands) == {"echo one", "\n".join(loop), "echo two", "echo end"}
+    assert [command for command in commands if "\n" not in command] == ["echo one", "echo two", "echo two", "echo end"]
