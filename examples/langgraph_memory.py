@@ -62,7 +62,7 @@ class ProceduralStore(BaseStore):
         """Do what `put`, `get`, `search`, `delete` and `list_namespaces` ask for."""
         every = list(ops)
         newest = {(op.namespace, op.key): op for op in every if isinstance(op, PutOp)}
-        for put in newest.values():  # first, so that nothing is kept of a batch that breaks a rule
+        for put in newest.values():  # first, so that no item is kept whose session breaks a rule
             self._learn(put)
         plain = [self._all(op) if isinstance(op, SearchOp) and op.query else op for op in every]
         results = self.items.batch(plain)
@@ -96,10 +96,12 @@ class ProceduralStore(BaseStore):
             "source": "langgraph",
         }
         try:
-            self.engine.learn_workflow(**given)
+            learned = self.engine.learn_workflow(**given)
         except SessionConflictError:  # it replaces what was put before
             self.engine.forget(session=name)
-            self.engine.learn_workflow(**given)
+            learned = self.engine.learn_workflow(**given)
+        if learned is None:  # too short to be learned, and perhaps longer before
+            self.engine.forget(session=name)
 
     @staticmethod
     def _all(op: SearchOp) -> SearchOp:
@@ -140,7 +142,7 @@ def _steps(value: Mapping[str, Any] | None) -> list[Any]:
 
 
 def _step(command: str | Mapping[str, Any]) -> dict[str, Any]:
-    return {"command": command} if isinstance(command, str) else dict(command)
+    return dict(command) if isinstance(command, Mapping) else {"command": command}  # the engine says what is wrong
 
 
 def _likeness(item: SearchItem, likeness: Mapping[tuple[str, ...], float]) -> float | None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
-from itertools import count
+from itertools import accumulate, count
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar, get_args
@@ -677,8 +677,8 @@ class ProceduralMemoryEngine:
         Returns
         -------
         list of str
-            Those that were run most often come first. Lines with an open or redacted part are left out, and events
-            that no shell could run.
+            Of one line each; those that were run most often come first, behind them what failed each time. Lines with
+            an open or redacted part are left out, and events that no shell could run.
         """
         if not isinstance(text, str):
             raise InvalidTypeError(f"text: must be a string, not {type(text).__name__} ({shown(text)})")
@@ -1128,8 +1128,13 @@ class ProceduralMemoryEngine:
         from procedural_memory.storage.sqlite import SQLiteStore
 
         if not isinstance(self._store, SQLiteStore):
-            for path in paths:
-                self.merge(path)
+            from procedural_memory.storage.snapshot import read_snapshot
+
+            snapshots = [read_snapshot(path) for path in paths]
+            with self._changing():
+                for snapshot in snapshots:
+                    self._take_in(snapshot)
+            self._settle()
             return
         with self._store.beside([*map(str, paths)]) as names, self._changing():
             self._catch_up()
@@ -1441,6 +1446,13 @@ class ProceduralMemoryEngine:
         now, next_one = time.time(), self._last_start + 1e-6
         self._last_start = next_one if now < next_one < now + _SKEW else now
         return self._last_start
+
+    def _moments(self, counts: Sequence[int], tick: float) -> list[float]:
+        """Return when each of several groups of sessions without a time begins: after all that came before, so many
+        ticks apart. What comes next is later."""
+        first = self._now()
+        self._last_start = first + tick * sum(counts)
+        return [first + tick * before for before in accumulate(counts, initial=0)]
 
 
 class _Guard:

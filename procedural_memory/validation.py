@@ -75,22 +75,26 @@ def as_text(name: str, value: Any, *, optional: bool = False) -> Any:
 
 def as_positive_int(name: str, value: Any) -> int:
     """Return an integer of at least 1."""
+    return _as_int(name, value, 1, "at least 1")
+
+
+def _as_int(name: str, value: Any, least: int, rule: str) -> int:
     try:
         if isinstance(value, bool):
             raise TypeError
         number = operator.index(value)
     except TypeError as error:
         raise InvalidTypeError(
-            f"{name}: must be an integer of at least 1, not {type(value).__name__} ({shown(value)})"
+            f"{name}: must be an integer of {rule}, not {type(value).__name__} ({shown(value)})"
         ) from error
-    if number < 1:
-        raise InvalidInputError(f"{name}: must be at least 1, got {shown(number)}")
+    if number < least:
+        raise InvalidInputError(f"{name}: must be {rule}, got {shown(number)}")
     return number
 
 
 def as_bound(name: str, value: Any) -> int | None:
     """Return an integer of at least 1, 0 for no bound, or None."""
-    return value if value is None or (type(value) is int and value == 0) else as_positive_int(name, value)
+    return None if value is None else _as_int(name, value, 0, "0 (no bound) or more")
 
 
 def as_probability(name: str, value: Any) -> float:

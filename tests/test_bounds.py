@@ -277,8 +277,8 @@ def test_the_order_is_by_support_then() -> None:
 @pytest.mark.parametrize(
     ("options", "error", "says"),
     [
-        ({"max_patterns": -1}, InvalidInputError, "max_patterns: must be at least 1"),
-        ({"max_memory": 1.5}, InvalidTypeError, "max_memory: must be an integer"),
+        ({"max_patterns": -1}, InvalidInputError, r"max_patterns: must be 0 \(no bound\) or more, got -1"),
+        ({"max_memory": 1.5}, InvalidTypeError, "max_memory: must be an integer of 0"),
         ({"max_patterns": True}, InvalidTypeError, "max_patterns"),
     ],
 )

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from procedural_memory import ProceduralMemoryEngine
+from procedural_memory import InvalidTypeError, ProceduralMemoryEngine
 from procedural_memory.samples import load_sessions
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -150,6 +150,10 @@ def test_the_store_learns_what_is_put(store: Any) -> None:
     store.put(SHOP, "one", {"commands": ["make", "make test", "make install"], "outcome": "failure"})
     assert store.engine.stats()["session_count"] == 2
     assert len(store.engine.patterns) == 2
+    store.put(SHOP, "one", {"commands": ["make"]})  # too short to be learned, and no longer what it was
+    assert store.engine.stats()["session_count"] == 1
+    with pytest.raises(InvalidTypeError):
+        store.put(SHOP, "three", {"commands": [1, 2, 3]})
     store.put(SHOP, "one", {"note": "no session any more"})
     store.delete(SHOP, "two")
     assert store.engine.stats()["session_count"] == 0

@@ -30,5 +30,9 @@ _STEPS: Final = frozenset(EVENTS.values())
 
 
 def is_event(line: str) -> bool:
-    """Return whether a step tells of an event, so that no shell could run it."""
-    return line.partition(" ")[0] in _STEPS
+    """Return whether a step tells of an event, so that no shell could run it.
+
+    What has a flag is a program, or a shell function, that has the name of an event.
+    """
+    name, _, rest = line.partition(" ")
+    return name in _STEPS and not rest.startswith("-") and " -" not in rest

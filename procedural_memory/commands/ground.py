@@ -107,7 +107,7 @@ class SessionValues:
     heard: int = 0
     cwd: str | None = None
     judged: Judged = field(default_factory=dict)
-    _files_known: Sequence[Guess] | None = None
+    _files_known: Sequence[Guess] | None = field(default=None, repr=False, compare=False)
 
     @property
     def last(self) -> str:

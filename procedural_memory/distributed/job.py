@@ -16,6 +16,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,8 +25,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from procedural_memory import __version__
 from procedural_memory.distributed.partials import (
+    TICK,
+    Failure,
     Head,
     Partial,
+    attempt,
     head_of,
     learn_part,
     read_part,
@@ -33,7 +37,7 @@ from procedural_memory.distributed.partials import (
     told_again_in,
     unite_partials,
 )
-from procedural_memory.distributed.partitions import names_of, partitions_of
+from procedural_memory.distributed.partitions import partitions_of, safe_address
 from procedural_memory.distributed.plan import Share, plan, told_by_several
 from procedural_memory.engine import ProceduralMemoryEngine
 from procedural_memory.errors import InvalidInputError, InvalidTypeError, MissingExtraError, StorageError, shown
@@ -55,6 +59,7 @@ class PartitionReport:
     Attributes
     ----------
     url : str
+        Without user, password and other secrets.
     sessions, commands : int
         Those that were read and are in order.
     new_sessions : int
@@ -152,6 +157,8 @@ def learn_partitions(
         A file cannot be read.
     SessionConflictError
         An id stands for sessions with different content, in two partitions or in the memory.
+    StorageError
+        The cluster could not do the work: workers died of it, have another version, or were lost.
     """
     try:
         import distributed
@@ -166,6 +173,11 @@ def learn_partitions(
         raise InvalidInputError("client: must not be asynchronous; call this in a thread with a client of its own")
     if progress is not None and not callable(progress):
         raise InvalidTypeError(f"progress: must be callable or None, not {type(progress).__name__} ({shown(progress)})")
+    if storage_options is not None and not isinstance(storage_options, Mapping):
+        raise InvalidTypeError(
+            f"storage_options: must be a mapping or None, not {type(storage_options).__name__} "
+            f"({shown(storage_options)})"
+        )
     options = dict(storage_options or {})
     if engine._privacy.disabled:
         return PartitionsLearned((), {})
@@ -206,14 +218,14 @@ class _Job:
         self._options = options
         self._progress = progress
         self._futures: list[Future] = []
+        self._about: dict[object, str] = {}
         self._seconds: dict[str, float] = {}
 
     def run(self, urls: list[str]) -> PartitionsLearned:
         """Learn from the partitions."""
         try:
             with self._timed("read"):
-                parts = self._read(urls)
-                heads = self._heads(parts)
+                parts, heads = self._read(urls)
             with self._engine._reading():
                 shares = plan(heads, self._is_known, WATCHED)
             with self._timed("learn"):
@@ -236,45 +248,63 @@ class _Job:
         yield
         self._seconds[name] = time.perf_counter() - begin
 
-    def _submit(self, function: Callable[..., Any], *arguments: Any) -> Future:
-        # Not pure: what is read may have changed since another job read it.
-        future = self._client.submit(function, *arguments, pure=False)
+    def _submit(self, function: Callable[..., Any], *arguments: Any, of: str = "") -> Future:
+        # A key of its own: what is read may have changed since another job read it.
+        future = self._client.submit(attempt, function, *arguments, key=f"{function.__name__}-{uuid.uuid4().hex}")
         self._futures.append(future)
+        self._about[future.key] = f"{function.__name__}{of and f' of partition {of!r}'}"
         return future
 
-    def _wait(self, name: str, futures: Sequence[Future]) -> None:
-        """Wait until all are computed; the first error raises at once."""
+    def _done(self, name: str, futures: Sequence[Future]) -> Iterator[Future]:
+        """Yield each when it is computed."""
         from distributed import as_completed
 
         for done, future in enumerate(as_completed(futures), 1):
-            if future.status == "error":
-                future.result()
+            if future.status != "finished":
+                self._result(future)
+            yield future
             if self._progress is not None:
                 self._progress(name, done, len(futures))
 
-    def _read(self, urls: list[str]) -> list[Future]:
-        engine, count = self._engine, len(urls)
-        with engine._writing():
-            now = engine._now()
-        parts = [
-            # Sessions without a time begin before now, in the order in which they stand.
-            self._submit(
-                read_part, url, name, self._options, engine._privacy, engine._min_commands, now - count + place
-            )
-            for place, (url, name) in enumerate(zip(urls, names_of(urls), strict=True))
-        ]
-        self._wait("read", parts)
-        return parts
+    def _wait(self, name: str, futures: Sequence[Future]) -> None:
+        """Wait until all are computed; what goes wrong unforeseen raises at once."""
+        for _ in self._done(name, futures):
+            pass
 
-    def _heads(self, parts: list[Future]) -> list[Head]:
-        heads: list[Head] = self._client.gather([self._submit(head_of, part) for part in parts])
+    def _result(self, future: Future) -> Any:
+        """Return what a worker computed; raise the error that it returned instead."""
+        from distributed import CancelledError, KilledWorker
+
+        try:
+            result = future.result()
+        except KilledWorker as error:
+            raise StorageError(
+                f"cluster: each worker that tried {self._about.get(error.task, error.task)} died "
+                f"({error.allowed_failures + 1}); nothing was learned. "
+                "Give workers more memory, or divide large partitions, and start again"
+            ) from error
+        except (CancelledError, OSError) as error:
+            raise StorageError(f"cluster: the work was not finished ({error}); nothing was learned") from error
+        if isinstance(result, Failure):
+            raise result.error
+        return result
+
+    def _read(self, urls: list[str]) -> tuple[list[Future], list[Head]]:
+        engine = self._engine
+        parts = [
+            self._submit(read_part, url, self._options, engine._privacy, engine._min_commands, of=safe_address(url))
+            for url in urls
+        ]
+        futures = [self._submit(head_of, part) for part in parts]
+        found: dict[object, Head] = {future.key: self._result(future) for future in self._done("read", futures)}
+        heads = [found[future.key] for future in futures]
         for head in heads:
             if head.version != __version__:
                 raise StorageError(
                     f"cluster: a worker has version {head.version} of the package, this process {__version__}; "
                     "install the same one everywhere"
                 )
-        return heads
+        return parts, heads
 
     def _is_known(self, name: str, digest: bytes) -> bool:
         known = self._engine._store.find_session(name)
@@ -283,9 +313,15 @@ class _Job:
         return known is not None
 
     def _learn(self, parts: list[Future], heads: list[Head], shares: list[Share]) -> list[Future]:
+        with self._engine._writing():
+            begins = self._engine._moments([len(head.sessions) for head in heads], TICK)
         several = told_by_several(heads)
-        tellings = [self._submit(tellings_of, parts[number], number, shares[number].new) for number in several]
-        again: dict[int, set[tuple[int, int]]] = self._submit(told_again_in, *tellings).result() if tellings else {}
+        tellings = [
+            self._submit(tellings_of, parts[number], number, shares[number].new, begins[number]) for number in several
+        ]
+        again: dict[int, set[tuple[int, int]]] = (
+            self._result(self._submit(told_again_in, *tellings)) if tellings else {}
+        )
         partials = [
             self._submit(
                 learn_part,
@@ -295,6 +331,8 @@ class _Job:
                 again.get(number, set()),
                 share.derived,
                 self._engine._min_commands,
+                begins[number],
+                of=head.url,
             )
             for number, (part, head, share) in enumerate(zip(parts, heads, shares, strict=True))
             if share.new
@@ -311,7 +349,7 @@ class _Job:
             level = [group[0] if len(group) == 1 else self._submit(unite_partials, *group) for group in groups]
             united += level
         self._wait("unite", united)
-        return [future.result() for future in level]
+        return [self._result(future) for future in level]
 
     def _take_over(self, united: list[Partial]) -> None:
         with tempfile.TemporaryDirectory(prefix="procedural-memory-") as folder:

@@ -9,16 +9,17 @@ import hashlib
 import json
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias, cast
 
 from procedural_memory import __version__
-from procedural_memory.distributed.partitions import Item, read_items
+from procedural_memory.commands.redact import redact
+from procedural_memory.distributed.partitions import Item, name_of, read_items, safe_address
 from procedural_memory.engine import _SessionInput
-from procedural_memory.errors import InvalidInputError, StorageError
+from procedural_memory.errors import InvalidInputError, ProceduralMemoryError, StorageError
 from procedural_memory.memory.sequences import Deriver
 from procedural_memory.memory.tellings import Telling, rank, told_again
 from procedural_memory.privacy import Privacy
@@ -27,7 +28,23 @@ from procedural_memory.storage.sqlite import SQLiteStore
 from procedural_memory.storage.union import unite
 from procedural_memory.types import Command, Outcome
 
-__all__ = ["Head", "Listed", "Part", "Partial", "head_of", "learn_part", "read_part", "tellings_of", "unite_partials"]
+__all__ = [
+    "TICK",
+    "Failure",
+    "Head",
+    "Listed",
+    "Part",
+    "Partial",
+    "attempt",
+    "head_of",
+    "learn_part",
+    "read_part",
+    "tellings_of",
+    "unite_partials",
+]
+
+TICK: Final = 1e-6
+"""Seconds between sessions without a time."""
 
 PROBLEMS: Final = 20
 """Of each partition so many problems are told, and all counted."""
@@ -88,11 +105,15 @@ class _Told(NamedTuple):
     """A session of a partition, checked and redacted."""
 
     session_id: str
-    start: float
+    start: float | None
     source: str | None
     outcome: Outcome
     digest: bytes
     commands: list[Command]
+
+    def begun(self, after: float, place: int) -> _Told:
+        """Return it with a time: where it has none of its own, so many microseconds after."""
+        return self if self.start is not None else self._replace(start=after + TICK * place)
 
 
 @dataclass(slots=True)
@@ -103,45 +124,61 @@ class Part:
     sessions: list[_Told]
 
 
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What a worker returns instead of a result where something is wrong that is to be told.
+
+    What is raised Dask reports on its own, with a traceback, before it is told.
+    """
+
+    error: ProceduralMemoryError
+
+
+def attempt(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Return what a function returns; a failure where it fails or has one as an argument."""
+    for argument in arguments:
+        if isinstance(argument, Failure):
+            return argument
+    try:
+        return function(*arguments)
+    except ProceduralMemoryError as error:
+        return Failure(error.with_traceback(None))
+
+
 def head_of(part: Part) -> Head:
     """Return what the plan needs to know of a partition."""
     return part.head
 
 
-def read_part(
-    url: str, name: str, options: Mapping[str, Any], privacy: Privacy, min_commands: int, start: float
-) -> Part:
+def read_part(url: str, options: Mapping[str, Any], privacy: Privacy, min_commands: int) -> Part:
     """Read, check and redact the sessions of a partition.
 
     Parameters
     ----------
-    url, name : str
-        Sessions without an id get one made of `name`, their place and their content.
+    url : str
+        Sessions without an id get one made of its name, their place and their content.
     options : mapping
         For the file system.
     privacy : Privacy
     min_commands : int
         Sessions with fewer commands are left out.
-    start : float
-        Sessions without a time begin then, each a little later than the one before.
     """
-    head, sessions = Head(url), []
+    head, sessions = Head(privacy.again(safe_address(url))), []
 
     def bad(line: int, problem: str) -> None:
         head.skip("a row that is no session", line, problem)
 
     for item in read_items(url, options, bad):
-        session = _checked(item, f"{name}:{item.place}", privacy, head)
+        session = _checked(item, name_of(url), privacy, head)
         if session is None:
             continue
         head.commands += len(session.commands)
         if len(session.commands) < min_commands:
             head.short += 1
             continue
-        began = session.commands[0].timestamp
         told = _Told(
             session.session_id or "",
-            start + 1e-6 * item.place if began is None else began,
+            session.commands[0].timestamp,
             session.source,
             session.outcome,
             session_digest(session.commands, session.outcome),
@@ -165,8 +202,10 @@ def _checked(item: Item, name: str, privacy: Privacy, head: Head) -> _SessionInp
     if session.get("outcome") is None and session.get("session_outcome") is None:
         session["outcome"] = None
     if session.get("session_id") is None and session.get("session") is None:
-        content = json.dumps(session, sort_keys=True, default=str).encode()
-        session["session_id"] = f"{name}:{hashlib.blake2b(content, digest_size=8).hexdigest()}"
+        # Of the name, too: two may be one when their secrets are redacted.
+        content = json.dumps([name, session], sort_keys=True, default=str).encode()
+        digest = hashlib.blake2b(content, digest_size=8).hexdigest()
+        session["session_id"] = f"{privacy.text(redact(name))}:{item.place}:{digest}"
     if item.rows:
         session["commands"] = _good_rows(item, privacy, head)
     try:
@@ -193,7 +232,7 @@ def _good_rows(item: Item, privacy: Privacy, head: Head) -> list[Any]:
     return good
 
 
-def tellings_of(part: Part, number: int, new: Sequence[int]) -> list[Telling]:
+def tellings_of(part: Part, number: int, new: Sequence[int], after: float) -> list[Telling]:
     """Return the records of steps of which another source may tell, placed by partition, session and step."""
     return [
         Telling(
@@ -201,11 +240,11 @@ def tellings_of(part: Part, number: int, new: Sequence[int]) -> list[Telling]:
             command.timestamp,
             command.source,
             command.host,
-            rank(command, told.start, told.session_id, step),
+            rank(command, cast("float", told.start), told.session_id, step),
             (number, place, step),
         )
         for place in new
-        for told in (part.sessions[place],)
+        for told in (part.sessions[place].begun(after, place),)
         for step, command in enumerate(told.commands)
         if command.source is not None and command.timestamp is not None
     ]
@@ -220,7 +259,13 @@ def told_again_in(*tellings: list[Telling]) -> dict[int, set[tuple[int, int]]]:
 
 
 def learn_part(
-    part: Part, fingerprint: bytes, new: Sequence[int], again: Set[tuple[int, int]], rows: int, min_commands: int
+    part: Part,
+    fingerprint: bytes,
+    new: Sequence[int],
+    again: Set[tuple[int, int]],
+    rows: int,
+    min_commands: int,
+    after: float,
 ) -> Partial:
     """Learn the sessions of a partition that are new; of their log the first so many rows, the others stay its tail.
 
@@ -234,6 +279,8 @@ def learn_part(
     again : set of (int, int)
         Steps, by place of the session and number, that are counted elsewhere.
     rows, min_commands : int
+    after : float
+        Sessions without a time begin then, by their place.
     """
     if part.head.fingerprint != fingerprint:
         raise StorageError(
@@ -245,7 +292,7 @@ def learn_part(
         return (places[row.session], row.step) in again
 
     with closing(SQLiteStore()) as store:
-        sessions = [part.sessions[place] for place in new]
+        sessions = [part.sessions[place].begun(after, place) for place in new]
         with store.transaction():
             rest = _add(store, sessions, rows)
             if rows:
@@ -262,7 +309,7 @@ def _add(store: Store, sessions: Iterable[_Told], rows: int) -> list[tuple[int, 
     """Add sessions to the log up to a row; return what is left: the number of a session, how many steps it has, it."""
     rest = []
     for told in sessions:
-        number = store.add_session(told.session_id, told.start, told.source)
+        number = store.add_session(told.session_id, cast("float", told.start), told.source)
         cut = min(len(told.commands), rows)
         store.add_steps(number, 0, told.commands[:cut])
         if cut < rows:

@@ -21,16 +21,23 @@ import io
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import takewhile
 from pathlib import PurePosixPath
 from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple, cast
 
-from procedural_memory.errors import HistoryError, InvalidInputError, InvalidTypeError, MissingExtraError, shown
+from procedural_memory.commands.redact import redact
+from procedural_memory.errors import (
+    HistoryError,
+    InvalidInputError,
+    InvalidTypeError,
+    MissingExtraError,
+    ProceduralMemoryError,
+    shown,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["Item", "names_of", "partitions_of", "read_items"]
+__all__ = ["Item", "name_of", "partitions_of", "read_items", "safe_address"]
 
 _JSONL: Final = (".jsonl", ".ndjson")
 _PARQUET: Final = (".parquet", ".pq")
@@ -76,6 +83,8 @@ def partitions_of(given: object, options: Mapping[str, Any]) -> list[str]:
     for item in items:
         if not isinstance(item, (str, os.PathLike)):
             raise InvalidTypeError(f"partitions: must be addresses, not {type(item).__name__} ({shown(item)})")
+        if not os.fspath(item).strip():
+            raise InvalidInputError("partitions: an address must not be empty; the current folder is '.'")
         found.update(dict.fromkeys(_expanded(os.fspath(item), options)))
     for url in found:
         _kind(url)
@@ -89,21 +98,45 @@ def _expanded(url: str, options: Mapping[str, Any]) -> list[str]:
         system, _, paths = fsspec.get_fs_token_paths(url, storage_options=dict(options))
         if len(paths) == 1 and system.isdir(paths[0]):
             paths = sorted(path for path in system.find(paths[0]) if _suffix(path) in (*_JSONL, *_PARQUET))
-    except (ImportError, ValueError) as error:  # of a protocol that is not known, or whose package is missing
-        raise InvalidInputError(f"partitions: {url!r} cannot be opened ({error})") from error
-    except OSError as error:
-        raise HistoryError(f"partitions: {url!r} cannot be listed ({error})") from error
+    except (ImportError, ValueError, TypeError) as error:  # of a protocol that is not known, or lacks its package
+        raise InvalidInputError(f"partitions: {safe_address(url)!r} cannot be opened ({_reason(error, url)})") from None
+    except Exception as error:  # each file system has errors of its own
+        raise HistoryError(f"partitions: {safe_address(url)!r} cannot be listed ({_reason(error, url)})") from None
     if not paths:
-        raise InvalidInputError(f"partitions: {shown(url)} stands for no file; check the address")
-    return [str(system.unstrip_protocol(path)) for path in paths]
+        raise InvalidInputError(f"partitions: {safe_address(url)!r} stands for no file; check the address")
+    return [_with_host(str(system.unstrip_protocol(path)), url, system) for path in paths]
 
 
-def names_of(urls: Sequence[str]) -> list[str]:
-    """Return short names of partitions: their paths below the folder that holds all of them."""
-    parts = [PurePosixPath(url).parts for url in urls]
-    folders = zip(*(each[:-1] for each in parts), strict=False)
-    shared = sum(1 for _ in takewhile(lambda names: len(set(names)) == 1, folders))
-    return ["/".join(each[shared:]) for each in parts]
+def _with_host(found: str, given: str, system: Any) -> str:
+    """Return the address of a file with the host that was given: systems that are one connection leave it out."""
+    scheme, _, path = found.partition("://")
+    if not path.startswith("/") or not given.startswith(f"{scheme}://"):
+        return found
+    host = given.partition("://")[2].partition("/")[0]
+    return f"{scheme}://{host}{path}" if "host" in type(system)._get_kwargs_from_urls(given) else found
+
+
+def name_of(url: str) -> str:
+    """Return the name of a partition, the same whatever else is learned in one go: its address without a login.
+
+    That is user and password, and what an ``http`` address has after its path, where a signature changes each time.
+    """
+    scheme, found, rest = url.partition("://")
+    if not found:
+        return url
+    host, slash, path = rest.partition("/")
+    if scheme in ("http", "https"):
+        path = path.partition("?")[0]
+    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
+
+
+def safe_address(url: str) -> str:
+    """Return an address as it may be told: without a login, and without what else is secret."""
+    return redact(name_of(url))
+
+
+def _reason(error: Exception, url: str) -> str:
+    return redact((str(error) or type(error).__name__).replace(url, safe_address(url)))
 
 
 def read_items(url: str, options: Mapping[str, Any], bad: Callable[[int, str], object]) -> Iterator[Item]:
@@ -116,14 +149,16 @@ def read_items(url: str, options: Mapping[str, Any], bad: Callable[[int, str], o
     """
     import fsspec
 
-    parquet = _kind(url) in _PARQUET
+    parquet, zstd = _kind(url) in _PARQUET, url.lower().endswith(".zst")
     try:
-        with fsspec.open(url, "rb", compression=None if parquet else "infer", **options) as file:
-            yield from (_parquet if parquet else _jsonl)(cast("IO[bytes]", file), bad)
-    except (OSError, EOFError, ValueError, ImportError) as error:  # of pyarrow and of packed files, too
-        if isinstance(error, (MissingExtraError, InvalidInputError)):
-            raise
-        raise HistoryError(f"partition {url!r}: cannot be read ({error})") from error
+        with fsspec.open(url, "rb", compression=None if parquet or zstd else "infer", **options) as file:
+            # The reader of fsspec takes a file that was cut off for one that ends, and reads one frame of many.
+            content = _pyarrow().CompressedInputStream(file, "zstd") if zstd else file
+            yield from (_parquet if parquet else _jsonl)(cast("IO[bytes]", content), bad)
+    except ProceduralMemoryError:
+        raise
+    except Exception as error:  # each file system, kind of file and way of packing has errors of its own
+        raise HistoryError(f"partition {safe_address(url)!r}: cannot be read ({_reason(error, url)})") from None
 
 
 def _suffix(url: str) -> str:
@@ -135,7 +170,9 @@ def _kind(url: str) -> str:
     kind = _suffix(url)
     if kind not in (*_JSONL, *_PARQUET):
         known = ", ".join((*_JSONL, *_PARQUET))
-        raise InvalidInputError(f"partitions: the names of files must end in {known} (JSONL also packed), got {url!r}")
+        raise InvalidInputError(
+            f"partitions: the names of files must end in {known} (JSONL also packed), got {safe_address(url)!r}"
+        )
     return kind
 
 
@@ -155,12 +192,16 @@ def _jsonl(file: IO[bytes], bad: Callable[[int, str], object]) -> Iterator[Item]
             bad(number, f"must be a session with 'commands', got {shown(item)}")
 
 
-def _parquet(file: IO[bytes], bad: Callable[[int, str], object]) -> Iterator[Item]:
+def _pyarrow() -> Any:
     try:
-        import pyarrow.parquet as pq
+        import pyarrow.parquet
     except ImportError as error:
-        raise MissingExtraError("pyarrow, which reads Parquet,", "distributed") from error
-    table = pq.ParquetFile(file)
+        raise MissingExtraError("pyarrow, which reads Parquet and Zstandard,", "distributed") from error
+    return pyarrow
+
+
+def _parquet(file: IO[bytes], bad: Callable[[int, str], object]) -> Iterator[Item]:
+    table = _pyarrow().parquet.ParquetFile(file)
     names = table.schema_arrow.names
     if "commands" in names or "session_commands" in names:
         yield from (Item(number, number - 1, row) for number, row in _rows(table, names))
@@ -181,7 +222,7 @@ def _rows(table: Any, names: Sequence[str]) -> Iterator[tuple[int, dict[str, Any
             column.cast(_micro(column.type), safe=False) if "timestamp[ns" in str(column.type) else column
             for column in batch.columns
         ]
-        lists = [column.to_pylist() for column in columns]
+        lists = [_values(column) for column in columns]
         for values in zip(*lists, strict=True):
             number += 1
             row = dict(zip(batch.schema.names, values, strict=True))
@@ -203,6 +244,24 @@ def _micro(kind: pa.DataType) -> pa.DataType:
     return pa.string() if pa.types.is_null(kind) or pa.types.is_dictionary(kind) else kind
 
 
+def _values(column: pa.Array) -> list[Any]:
+    try:
+        return cast("list[Any]", column.to_pylist())
+    except (OverflowError, ValueError):
+        return [_value(scalar) for scalar in column]
+
+
+def _value(scalar: Any) -> Any:
+    """Return a value; of a date, time or duration that Python cannot hold the text, for who checks it to refuse."""
+    try:
+        return scalar.as_py()
+    except (OverflowError, ValueError):
+        kind = str(scalar.type)
+        if kind.startswith("struct"):
+            return {name: _value(item) for name, item in scalar.items()}
+        return [_value(item) for item in scalar.values] if "list" in kind else f"{scalar.value} {kind}"
+
+
 def _plain(value: Any) -> Any:
     """Return a value without what is absent: columns are there in all rows, or in none."""
     if isinstance(value, list):
@@ -219,8 +278,12 @@ def _by_session(rows: Iterator[tuple[int, dict[str, Any]]], bad: Callable[[int, 
         if not isinstance(name, str):
             bad(number, f"session_id: must be a string, got {shown(name)}")
             continue
+        outcome = row.pop("outcome", None)
+        if isinstance(outcome, (list, dict)):
+            bad(number, f"outcome: must be a string, not {type(outcome).__name__} ({shown(outcome)})")
+            continue
         numbers, steps, outcomes = found.setdefault(name, ([], [], set()))
-        if (outcome := row.pop("outcome", None)) is not None:
+        if outcome is not None:
             outcomes.add(outcome)
         numbers.append(number)
         steps.append(row)

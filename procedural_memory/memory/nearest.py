@@ -50,7 +50,7 @@ def usearch_installed() -> bool:
     """Return whether the approximate index can be used; say once what to install where it cannot."""
     global _told
     try:
-        import usearch.index  # noqa: F401
+        _index_type()
     except ImportError:
         if not _told:
             _told = True
@@ -64,6 +64,16 @@ def usearch_installed() -> bool:
 
 
 _told = False
+
+
+def _index_type() -> type[Index]:
+    with suppress(ImportError):
+        # After usearch, MLX cannot compile for the CPU any more: both bring a C++ library, and the first one is used.
+        import mlx.core  # noqa: F401
+    from usearch.index import Index
+
+    index_type: type[Index] = Index
+    return index_type
 
 
 class NearestIndex:
@@ -166,8 +176,8 @@ class NearestIndex:
     def _build(self, fingerprint: str) -> None:
         """Make the index of all vectors, and keep it in the file."""
         import numpy as np
-        from usearch.index import Index
 
+        index_type = _index_type()
         generation, index = self._store.meta("generation"), None
         vectors: Iterator[tuple[int, bytes]] = iter(self._store.vectors(fingerprint))
         known = []
@@ -175,7 +185,7 @@ class NearestIndex:
             ids = np.array([number for number, _ in part], dtype=np.int64)
             rows = np.frombuffer(b"".join(data for _, data in part), dtype=np.float32).reshape(len(part), -1)
             if index is None:
-                index = Index(
+                index = index_type(
                     ndim=rows.shape[1],
                     metric="ip",
                     dtype="f16",
@@ -217,8 +227,6 @@ class NearestIndex:
 
     def _loaded(self, fingerprint: str, generation: int | None) -> Index | None:
         """Return the index in the file, where that is the one that the store tells of."""
-        from usearch.index import Index
-
         path, kept = self.path, self._store.meta(_META)
         if path is None or kept is None:
             return None
@@ -229,7 +237,7 @@ class NearestIndex:
             if _digest(path) != (told["size"], told["checksum"]):
                 _log.info("the index of templates was damaged, and is made anew")
                 return None
-            index = Index.restore(str(path), view=True)
+            index = _index_type().restore(str(path), view=True)
         except (OSError, RuntimeError, ValueError):
             return None
         if index is not None:

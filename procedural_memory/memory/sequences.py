@@ -161,17 +161,16 @@ class Deriver:
 
     def _learn(self, rows: Sequence[LogRow], watched: bool, with_lines: bool) -> bool:
         delta = Delta()
-        others = self._may_be_told_elsewhere(rows)
+        told_elsewhere = self._told_elsewhere
+        if told_elsewhere is None and self._may_be_told_elsewhere(rows):
+            told_elsewhere = is_told_elsewhere
         for row in rows:
             state = self._state(row.session, row.step)
             if row.command is None:
                 self._close(state, delta)
                 del self._live[row.session]
                 continue
-            if self._told_elsewhere is not None:
-                again = self._told_elsewhere(self._store, row, row.command)
-            else:
-                again = others and is_told_elsewhere(self._store, row, row.command)
+            again = told_elsewhere is not None and told_elsewhere(self._store, row, row.command)
             if again:
                 self._store.mark_again(row.session, row.step)
             elif watched and self._watch:

@@ -38,7 +38,7 @@ def answer(engine: ProceduralMemoryEngine, question: dict[str, Any]) -> list[dic
     predictions = engine.predict_next_action(context, _LOOKED_AT if typed else k, cwd=cwd, min_probability=least)
     lines = [one.next_command for one in predictions if one.runnable and one.next_command.startswith(typed)]
     if typed and len(lines) < k:
-        lines += engine.lines_beginning(typed, k)
+        lines += engine.lines_beginning(typed, k)  # of one line only
     # What has several lines a shell would run as soon as it is pasted.
     lines = [line for line in dict.fromkeys(lines) if line != typed and "\n" not in line]
     return [{"kind": "d" if is_destructive(line) else "r", "line": line} for line in lines[:k]]

@@ -137,6 +137,10 @@ def files_of(source: str, path: Path) -> list[tuple[Source | SessionFiles, Path]
     return list(files.values())
 
 
+_NO_HISTORY = frozenset((".py", ".sh", ".bash", ".zsh", ".fish", ".pl", ".rb", ".js", ".c", ".md", ".html", ".json"))
+"""Suffixes of scripts and documents that may be about histories."""
+
+
 def _is_of(source: str, file: Path, asked_for: bool) -> bool:
     """Return whether a file in a folder is of a source: beside a history there is much else."""
     if asked_for and source in _INSIDE:
@@ -146,7 +150,7 @@ def _is_of(source: str, file: Path, asked_for: bool) -> bool:
         return Path(name.removesuffix(".gz")).suffix in _SESSIONS
     if source not in _SHELLS:
         return named == source or _looks_like(source, file)
-    if "hist" not in name or named not in (None, source):
+    if "hist" not in name or named not in (None, source) or file.suffix.lower() in _NO_HISTORY:
         return False
     if named == source or _looks_like(source, file):
         return True

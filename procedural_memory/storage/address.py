@@ -84,7 +84,8 @@ class Address:
         return cls(
             tenant,
             project,
-            "?".join(filter(None, (base, "&".join(kept)))),
+            # The client library knows the scheme in small letters alone.
+            "?".join(filter(None, (f"postgresql://{rest}", "&".join(kept)))),
             f"postgresql://{user}{hosts}{slash}{database}{'?' if shown else ''}{shown}",
         )
 

@@ -31,6 +31,7 @@ __all__ = [
     "LOOKED_THROUGH",
     "RECENT",
     "START",
+    "SUCCEEDED",
     "Bounds",
     "Context",
     "Course",
@@ -68,6 +69,9 @@ FOLLOWERS = 64
 
 LOOKED_THROUGH: Final = 200_000
 """Among how many of the newest rows of the log lines are looked for by how they begin."""
+
+SUCCEEDED: Final = "0, 130, 143"
+"""Exit statuses of what did its work: servers and the like are ended by Ctrl-C or a signal."""
 
 HOOK_STEPS: Final = 100_000
 """Among how many of the newest rows of the log the steps of a shell's hook are looked for."""
@@ -447,7 +451,8 @@ class Store(Protocol):
         ...
 
     def lines_beginning(self, text: str, limit: int) -> list[str]:
-        """Return the lines among the newest steps that begin with a text and go on, the most frequent ones first."""
+        """Return the single lines among the newest steps that begin with a text and go on: those first that did not
+        fail each time, then the most frequent ones."""
         ...
 
     def told_elsewhere(self, command: Command, within: float) -> list[LogRow]:

@@ -21,7 +21,8 @@ from procedural_memory.storage.files import close_read, open_to_read
 from procedural_memory.storage.filesystem import network_file_system
 from procedural_memory.storage.migrations import FIRST_TABLES, LOG_TABLES, VERSION, version_of
 from procedural_memory.storage.pages import MAGIC, Pages
-from procedural_memory.storage.sqlite import _OUTCOME, SQLiteStore
+from procedural_memory.storage.rows import OUTCOMES
+from procedural_memory.storage.sqlite import SQLiteStore
 from procedural_memory.types import Command
 
 __all__ = ["Check", "examine"]
@@ -328,7 +329,7 @@ class _Inside:
                 row = next(steps, None)
             closed += 1
             try:
-                count += session_digest(commands, _OUTCOME[outcome]) != digest
+                count += session_digest(commands, OUTCOMES[outcome]) != digest
             except (KeyError, TypeError):
                 count += 1
         return self._bad(

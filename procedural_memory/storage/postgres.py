@@ -32,6 +32,7 @@ from procedural_memory.storage.base import (
     FOLLOWERS,
     HOOK_STEPS,
     LOOKED_THROUGH,
+    SUCCEEDED,
     Bounds,
     Context,
     Course,
@@ -56,7 +57,17 @@ from procedural_memory.storage.postgres_link import array, byte_array
 from procedural_memory.storage.postgres_schema import COPIED, DERIVED
 from procedural_memory.storage.postgres_shelf import Shelf
 from procedural_memory.storage.postgres_transactions import PATIENCE, Kept
-from procedural_memory.types import Command, Durability, Outcome, Verdict
+from procedural_memory.storage.rows import (
+    NEIGHBOUR,
+    OUTCOME_CODES,
+    OUTCOMES,
+    VERDICTS,
+    merge_rules,
+    pattern_head,
+    pattern_row,
+    shown_row,
+)
+from procedural_memory.types import Command, Durability, Outcome
 
 if TYPE_CHECKING:
     import numpy as np
@@ -72,10 +83,6 @@ _CONTEXTS = 4_096
 _POSTINGS_READ = 100
 _AT_ONCE = 500
 """Sessions that are read in one go."""
-_PAIR = struct.Struct("<qf")
-_OUTCOME_CODE: dict[Outcome, int | None] = {"success": 1, "failure": 0, None: None}
-_OUTCOME: dict[int | None, Outcome] = {code: outcome for outcome, code in _OUTCOME_CODE.items()}
-_VERDICTS: tuple[Verdict, ...] = ("accepted", "rejected", "ignored")
 _INTERNED = ("cwd", "project", "source", "actor", "host", "branch")
 _LOG_COLUMNS = ("command", "exit_code", "timestamp", "duration_ms", *_INTERNED)
 _LOG_TYPES = ("bigint", "bigint", "float8", "float8", *["bigint"] * len(_INTERNED))
@@ -94,11 +101,6 @@ _ASKED_OFTEN = (
     "in_use",
 )
 """Settings that are read anew, in one go, when another process has changed the memory."""
-
-
-def _shown_row(row: Sequence[Any]) -> FeedbackRow:
-    _, step, after, line, verdict, timestamp, project = row
-    return FeedbackRow(step, after, line, _VERDICTS[verdict], timestamp, project)
 
 
 def _packed(row: Sequence[Any]) -> list[Any]:
@@ -263,14 +265,14 @@ class PostgresStore(Shelf):
             self._write(
                 "UPDATE session SET outcome = %s, closed = 1, digest = %s, owner = NULL"
                 f" WHERE {self._mine} AND id = %s",
-                (_OUTCOME_CODE[outcome], digest, session),
+                (OUTCOME_CODES[outcome], digest, session),
             )
             self._append(session, [-1], ())
 
     def _sessions(self, condition: str, values: Sequence[Any] = ()) -> Iterator[SessionRow]:
         rows = self._all(f"SELECT {_SESSION} FROM session WHERE {self._mine} AND {condition}", values)
         for number, name, start, outcome, closed, *rest in rows:
-            yield SessionRow(number, name, start, _OUTCOME[outcome], bool(closed), *rest)
+            yield SessionRow(number, name, start, OUTCOMES[outcome], bool(closed), *rest)
 
     def find_session(self, key: int | str) -> SessionRow | None:
         """Return the session with this row id or session id."""
@@ -397,11 +399,14 @@ class PostgresStore(Shelf):
         return int(self._one(f"SELECT count(DISTINCT source) {told}", (begin, end))[0])
 
     def lines_beginning(self, text: str, limit: int) -> list[str]:
-        """Return the lines among the newest steps that begin with a text and go on, the most frequent ones first."""
+        """Return the single lines among the newest steps that begin with a text and go on: those first that did not
+        fail each time, then the most frequent ones."""
         rows = self._all(
             f"SELECT t.text FROM log l JOIN text t ON t.memory = l.memory AND t.id = l.command WHERE l.{self._mine}"
             f" AND l.seq > (SELECT max(seq) FROM log WHERE {self._mine}) - %s AND left(t.text, %s) = %s"
-            " AND length(t.text) > %s GROUP BY t.text ORDER BY count(*) DESC, max(l.seq) DESC LIMIT %s",
+            " AND length(t.text) > %s AND strpos(t.text, chr(10)) = 0 GROUP BY t.text"
+            f" ORDER BY bool_or(coalesce(l.exit_code, 0) IN ({SUCCEEDED})) DESC, count(*) DESC, max(l.seq) DESC"
+            " LIMIT %s",
             (LOOKED_THROUGH, len(text), text, len(text), limit),
         )
         return [line for (line,) in rows]
@@ -503,7 +508,7 @@ class PostgresStore(Shelf):
                     array(row.step for row in given),
                     array(0 if after is None else text_id(after) for after, _, _ in texts),
                     array(text_id(row.line) for row in given),
-                    array(_VERDICTS.index(row.verdict) for row in given),
+                    array(VERDICTS.index(row.verdict) for row in given),
                     array(row.timestamp for row in given),
                     array(None if project is None else text_id(project) for _, _, project in texts),
                 ),
@@ -526,7 +531,7 @@ class PostgresStore(Shelf):
     def feedback(self, session: int | None) -> list[FeedbackRow]:
         """Return what became of the predictions of a session, or of those of none."""
         order = "f.step, f.timestamp, t.text, a.text NULLS FIRST, f.verdict"
-        return [_shown_row(row) for row in self._feedback(f"f.session = %s ORDER BY {order}", (session or 0,))]
+        return [shown_row(row) for row in self._feedback(f"f.session = %s ORDER BY {order}", (session or 0,))]
 
     def feedback_tail(self, limit: int) -> list[tuple[int, FeedbackRow]]:
         """Return the next rows of feedback that are not yet part of the derived state."""
@@ -538,7 +543,7 @@ class PostgresStore(Shelf):
             if self._last_feedback <= upto:
                 return []
             rows = self._feedback("f.seq > %s ORDER BY f.seq LIMIT %s", (upto, limit))
-            return [(row[0], _shown_row(row)) for row in rows]
+            return [(row[0], shown_row(row)) for row in rows]
 
     def replace_feedback(self, session: int | None, rows: Iterable[FeedbackRow]) -> None:
         """Replace the feedback of a session, or that of none."""
@@ -659,12 +664,11 @@ class PostgresStore(Shelf):
         with self.transaction():
             if delta.shown:
                 self._touch(delta.shown)
-                names = ("accepted", "rejected", "ignored")
                 self._write(
                     f"INSERT INTO shown AS s SELECT {self._memory}, * FROM"
                     " unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[])"
                     " ON CONFLICT (memory, key) DO UPDATE SET "
-                    + ", ".join(f"{name} = s.{name} + EXCLUDED.{name}" for name in names),
+                    + ", ".join(f"{name} = s.{name} + EXCLUDED.{name}" for name in VERDICTS),
                     (array(delta.shown), *map(array, zip(*delta.shown.values(), strict=True))),
                 )
             self.set_meta("derived_feedback", upto)
@@ -729,14 +733,13 @@ class PostgresStore(Shelf):
     def _apply_rules(self, delta: Delta) -> None:
         if not delta.rules:
             return
-        stored = self.rules(list(delta.rules))
         self._touch(delta.rules)
+        # From the server: what is written back must not hang on what was heard, or not, of other writers.
+        sql = f"SELECT key, counts FROM rule WHERE {self._mine} AND key = ANY(%s::bigint[])"
+        stored = {key: json.loads(counts) for key, counts in self._all(sql, (array(delta.rules),))}
         texts = []
         for key, counts in delta.rules.items():
-            merged = dict(stored.get(key, {}))
-            for rule, (offered, right) in counts.items():
-                before = merged.get(rule, (0, 0))
-                merged[rule] = before[0] + offered, before[1] + right
+            merged = merge_rules(stored.get(key, {}), counts)
             texts.append(json.dumps(merged))
         self._write(
             f"INSERT INTO rule SELECT {self._memory}, * FROM unnest(%s::bigint[], %s::text[])"
@@ -975,19 +978,7 @@ class PostgresStore(Shelf):
         )
         if row is None:
             return None
-        return PatternRow(
-            row[0],
-            tuple(self.template_texts(_unpack(row[1]))),
-            frozenset(),
-            success=row[2],
-            failure=row[3],
-            unknown=row[4],
-            duration_ms=row[5],
-            timed=row[6],
-            newest=row[7],
-            example=tuple(json.loads(row[8])),
-            id=row[9],
-        )
+        return pattern_row(row, self.template_texts(_unpack(row[1])))
 
     def pattern_runs(self) -> Iterator[tuple[int, bytes]]:
         """Yield of each pattern how many sessions followed it, and the moment of the newest one."""
@@ -995,19 +986,9 @@ class PostgresStore(Shelf):
 
     def pattern_heads(self, examples: bool) -> Iterator[PatternRow]:
         """Yield all patterns without their templates."""
-        columns = f"pattern_id, success, failure, unknown, newest, {'example' if examples else repr('[]')}"
+        columns = f"pattern_id, success, failure, unknown, newest, {'example' if examples else repr('')}"
         rows = self._all(f"SELECT {columns} FROM pattern WHERE {self._mine} ORDER BY id")
-        for pattern_id, success, failure, unknown, newest, lines in rows:
-            yield PatternRow(
-                pattern_id,
-                (),
-                frozenset(),
-                success=success,
-                failure=failure,
-                unknown=unknown,
-                newest=newest,
-                example=tuple(json.loads(lines)) if examples else (),
-            )
+        yield from map(pattern_head, rows)
 
     def pattern_ids(self) -> list[str]:
         """Return all pattern ids, sorted."""
@@ -1101,11 +1082,11 @@ class PostgresStore(Shelf):
     def floors(self, fingerprint: str, full: int) -> dict[int, float]:
         """Return the least cosine among the neighbours of each template that has `full` of them."""
         rows = self._all(
-            f"SELECT template, substr(data, length(data) + 1 - {_PAIR.size}) FROM neighbour"
+            f"SELECT template, substr(data, length(data) + 1 - {NEIGHBOUR.size}) FROM neighbour"
             f" WHERE {self._mine} AND fingerprint = %s AND length(data) >= %s",
-            (fingerprint, full * _PAIR.size),
+            (fingerprint, full * NEIGHBOUR.size),
         )
-        return {template: _PAIR.unpack(last)[1] for template, last in rows}
+        return {template: NEIGHBOUR.unpack(last)[1] for template, last in rows}
 
     def unlinked(self, fingerprint: str) -> list[int]:
         """Return templates that have a vector but no neighbours yet."""
@@ -1127,7 +1108,7 @@ class PostgresStore(Shelf):
             )
             there = {number for (number,) in self._all(sql, (fingerprint, array(asked)))}
             kept = {
-                template: b"".join(_PAIR.pack(*pair) for pair in pairs if pair[0] in there)
+                template: b"".join(NEIGHBOUR.pack(*pair) for pair in pairs if pair[0] in there)
                 for template, pairs in neighbours.items()
                 if template in there
             }
@@ -1148,7 +1129,7 @@ class PostgresStore(Shelf):
             if fingerprint not in kept:
                 sql = f"SELECT data FROM neighbour WHERE {self._mine} AND fingerprint = %s AND template = %s"
                 row = self._one(sql, (fingerprint, template))
-                kept[fingerprint] = [] if row is None else list(_PAIR.iter_unpack(row[0]))
+                kept[fingerprint] = [] if row is None else list(NEIGHBOUR.iter_unpack(row[0]))
             return kept[fingerprint]
 
     # -- a copy

@@ -6,7 +6,8 @@ who has heard of all changes up to the number lets go of just these keys, who mi
 alone decides what is true, and a notice that is lost or late costs time only.
 
 Notices are heard by whoever may connect to the database. Keys are hashes that could be guessed, so they are masked by
-a secret of the memory.
+a secret of the memory; and what is written never hangs on a notice: it is made of what was read within its transaction,
+or since the number changed.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ import struct
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from hashlib import shake_256
+from hashlib import blake2b, shake_256
+from hmac import compare_digest
 from typing import Any, NamedTuple, TypeVar
 from weakref import WeakSet
 
@@ -39,6 +41,8 @@ _KEPT = 4_096
 """How many rows of a kind are kept as they were read: those of a session come up again and again."""
 _TOLD = 700
 """How many keys fit into a notice; of more than that only the number of the change is told."""
+_SEAL = 16
+"""Bytes by which a notice is known to come from who knows the secret of the memory."""
 _HEARD = 1_000
 """How many notices are kept until they are needed."""
 
@@ -330,11 +334,12 @@ class Transactions:
     def _drop_read(self) -> None:
         for kept in self._by_key:
             kept.clear()
-        self._written.clear()
         self._drop_small()
 
     def _drop_small(self) -> None:
+        """Let go of what is not kept by key, and of all that writing relies on."""
         self._meta.clear()
+        self._written.clear()
         self._last_row = self._last_feedback = None
 
     def _go_to(self, head: Head) -> None:
@@ -362,19 +367,30 @@ class Transactions:
         if self._all_changed or len(self._keys) > _TOLD:
             return str(changes)
         packed = struct.pack(f"<{len(self._keys)}q", *self._keys)
-        return f"{changes} {base64.b64encode(self._masked(changes, packed)).decode('ascii')}"
+        told = self._seal(changes, packed) + self._masked(changes, packed)
+        return f"{changes} {base64.b64encode(told).decode('ascii')}"
 
     def _hear(self, notice: str) -> None:
-        """Keep a notice until the change that it tells of is seen."""
+        """Keep a notice until the change that it tells of is seen.
+
+        Whoever may connect may send one: keys count only under the seal of the memory, and when two tell of one change,
+        it may concern everything.
+        """
         number, blank, keys = notice.partition(" ")
         if len(self._heard) >= _HEARD:
             self._heard.clear()
         try:
             changes = int(number)
-            packed = self._masked(changes, base64.b64decode(keys, validate=True))
-            self._heard[changes] = [key for (key,) in struct.iter_unpack("<q", packed)] if blank else None
-        except (ValueError, struct.error, OverflowError):  # of somebody else: whoever may connect may send one
+            told = base64.b64decode(keys, validate=True)
+            packed = self._masked(changes, told[_SEAL:])
+            genuine = blank and compare_digest(told[:_SEAL], self._seal(changes, packed))
+            heard = [key for (key,) in struct.iter_unpack("<q", packed)] if genuine else None
+        except (ValueError, struct.error, OverflowError):
             return
+        self._heard[changes] = heard if changes not in self._heard else None
+
+    def _seal(self, changes: int, packed: bytes) -> bytes:
+        return blake2b(changes.to_bytes(8, "big") + packed, key=self._link.secret, digest_size=_SEAL).digest()
 
     def _masked(self, changes: int, packed: bytes) -> bytes:
         mask = shake_256(self._link.secret + changes.to_bytes(8, "big")).digest(len(packed))

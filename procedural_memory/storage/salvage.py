@@ -16,16 +16,15 @@ from typing import Any, NamedTuple
 from procedural_memory.errors import InvalidInputError, SnapshotError, StorageError
 from procedural_memory.storage.base import FeedbackRow, session_digest, text_id
 from procedural_memory.storage.pages import Pages
+from procedural_memory.storage.rows import OUTCOMES, VERDICTS
 from procedural_memory.storage.snapshot import SessionRecord, as_feedback
 from procedural_memory.types import Command, Outcome
 from procedural_memory.validation import as_command
 
 __all__ = ["Salvaged", "salvage"]
 
-_OUTCOMES: dict[int | None, Outcome] = {1: "success", 0: "failure", None: None}
 _MAX_STEPS = 1_000_000
 """Steps with a greater number are damage."""
-_VERDICTS = ("accepted", "rejected", "ignored")
 
 
 class _Head(NamedTuple):
@@ -207,7 +206,7 @@ def _assemble(number: int, rows: _Rows, found: Salvaged, before: float, taken: s
         start = next((c.timestamp for c in commands if c.timestamp is not None), before)
         outcome: Outcome = None
     else:
-        start, outcome = float(head.start), _OUTCOMES[head.outcome]
+        start, outcome = float(head.start), OUTCOMES[head.outcome]
         is_whole &= not head.closed or head.digest == session_digest(commands, outcome)
     digest = session_digest(commands, outcome)
     session_id = head.session_id if head and head.session_id not in taken else f"salvaged-{_hash(number, digest)}"
@@ -282,7 +281,7 @@ def _checked(
     """Return feedback whose texts and step are there, checked and redacted; count that, and the rest as lost."""
     checked: list[FeedbackRow] = []
     for row in rows:
-        item: dict[str, Any] = {"line": texts.get(row.line), "verdict": _VERDICTS[row.verdict]}
+        item: dict[str, Any] = {"line": texts.get(row.line), "verdict": VERDICTS[row.verdict]}
         item |= {"timestamp": float(row.timestamp), "project": texts.get(row.project or 0)}
         if places is None:
             item |= {"after": texts.get(row.after)}
@@ -310,7 +309,7 @@ def _is_head(row: list[Any]) -> bool:
         row[0] is None
         and isinstance(session_id, str)
         and _is_number(start)
-        and outcome in _OUTCOMES
+        and outcome in OUTCOMES
         and closed in (0, 1)
         and (source is None or isinstance(source, str))
         and isinstance(digest, bytes)
@@ -324,7 +323,7 @@ def _is_feedback(row: list[Any]) -> bool:
         and all(isinstance(value, int) for value in (session, step, after, line, verdict))
         and session >= 0
         and step >= 0
-        and 0 <= verdict < len(_VERDICTS)
+        and 0 <= verdict < len(VERDICTS)
         and _is_number(timestamp)
         and (project is None or isinstance(project, int))
     )

@@ -34,6 +34,7 @@ from procedural_memory.storage.base import (
     FOLLOWERS,
     HOOK_STEPS,
     LOOKED_THROUGH,
+    SUCCEEDED,
     Bounds,
     Context,
     Course,
@@ -56,9 +57,19 @@ from procedural_memory.storage.base import (
 )
 from procedural_memory.storage.files import hold, make_private, missing_bytes, release, side_files
 from procedural_memory.storage.migrations import FIRST_TABLES, VERSION, migrate, tables_of, version_of
+from procedural_memory.storage.rows import (
+    NEIGHBOUR,
+    OUTCOME_CODES,
+    OUTCOMES,
+    VERDICTS,
+    merge_rules,
+    pattern_head,
+    pattern_row,
+    shown_row,
+)
 from procedural_memory.storage.shelf import keep_within, put_anew, take_back
 from procedural_memory.storage.union import add_stores, told_in_both
-from procedural_memory.types import Command, Durability, Outcome, Verdict
+from procedural_memory.types import Command, Durability, Outcome
 
 if TYPE_CHECKING:
     import numpy as np
@@ -112,10 +123,6 @@ _KEPT = 4_096
 """How many rows of a kind are kept as they were read: those of a session come up again and again."""
 _RENEWED = 8
 """Contexts of which so many followers changed are read again."""
-_PAIR = struct.Struct("<qf")
-_OUTCOME_CODE: dict[Outcome, int | None] = {"success": 1, "failure": 0, None: None}
-_OUTCOME: dict[int | None, Outcome] = {code: outcome for outcome, code in _OUTCOME_CODE.items()}
-_VERDICTS: tuple[Verdict, ...] = ("accepted", "rejected", "ignored")
 _FOLLOWER = "template, count, sessions, success, failure, good, bad"
 _INTERNED = ("cwd", "project", "source", "actor", "host", "branch")
 _STEP_COLUMNS = """c.text, l.exit_code, w.text, l.timestamp, l.duration_ms, p.text, s.text, a.text, h.text, b.text"""
@@ -145,11 +152,6 @@ def _told(error: Exception) -> str:
     if "disk is full" in text:
         return f"the disk is full ({text}); make room and try again"
     return text
-
-
-def _shown_row(row: Sequence[Any]) -> FeedbackRow:
-    _, step, after, line, verdict, timestamp, project = row
-    return FeedbackRow(step, after, line, _VERDICTS[verdict], timestamp, project)
 
 
 def _unpack(blob: bytes) -> tuple[int, ...]:
@@ -600,14 +602,14 @@ class SQLiteStore:
         with self.transaction():
             self._db.execute(
                 "UPDATE session SET outcome = ?, closed = 1, digest = ?, owner = NULL WHERE id = ?",
-                (_OUTCOME_CODE[outcome], digest, session),
+                (OUTCOME_CODES[outcome], digest, session),
             )
             self._db.execute("INSERT INTO log(session, step) VALUES (?, -1)", (session,))
 
     def _sessions(self, where: str, values: Sequence[Any] = ()) -> Iterator[SessionRow]:
         columns = "id, session_id, start, outcome, closed, source, digest, owner"
         for number, name, start, outcome, closed, *rest in self._all(f"SELECT {columns} FROM session {where}", values):
-            yield SessionRow(number, name, start, _OUTCOME[outcome], bool(closed), *rest)
+            yield SessionRow(number, name, start, OUTCOMES[outcome], bool(closed), *rest)
 
     def find_session(self, key: int | str) -> SessionRow | None:
         """Return the session with this row id or session id."""
@@ -689,12 +691,14 @@ class SQLiteStore:
         return int(self._one(f"SELECT count(DISTINCT source) {told}", (begin, end))[0])
 
     def lines_beginning(self, text: str, limit: int) -> list[str]:
-        """Return the lines among the newest steps that begin with a text and go on, the most frequent ones first."""
+        """Return the single lines among the newest steps that begin with a text and go on: those first that did not
+        fail each time, then the most frequent ones."""
         rows = self._all(
-            "SELECT t.text FROM (SELECT command, count(*) AS often, max(seq) AS newest FROM log WHERE seq > (SELECT"
-            " max(seq) FROM log) - ? AND command IN (SELECT id FROM text WHERE substr(text, 1, ?) = ? AND length(text)"
-            " > ?) GROUP BY command ORDER BY often DESC, newest DESC LIMIT ?) f JOIN text t ON t.id = f.command"
-            " ORDER BY often DESC, newest DESC",
+            "SELECT t.text FROM (SELECT command, count(*) AS often, max(seq) AS newest, max(coalesce(exit_code, 0) IN"
+            f" ({SUCCEEDED})) AS well FROM log WHERE seq > (SELECT max(seq) FROM log) - ? AND command IN (SELECT id"
+            " FROM text WHERE substr(text, 1, ?) = ? AND length(text) > ? AND instr(text, char(10)) = 0)"
+            " GROUP BY command ORDER BY well DESC, often DESC, newest DESC LIMIT ?) f JOIN text t ON t.id = f.command"
+            " ORDER BY well DESC, often DESC, newest DESC",
             (LOOKED_THROUGH, len(text), text, len(text), limit),
         )
         return [line for (line,) in rows]
@@ -782,13 +786,13 @@ class SQLiteStore:
     def _feedback_row(self, row: FeedbackRow, alone: bool) -> list[Any]:
         after = self._intern(row.after) if alone and row.after is not None else 0
         project = None if row.project is None else self._intern(row.project)
-        return [row.step, after, self._intern(row.line), _VERDICTS.index(row.verdict), row.timestamp, project]
+        return [row.step, after, self._intern(row.line), VERDICTS.index(row.verdict), row.timestamp, project]
 
     def feedback(self, session: int | None) -> list[FeedbackRow]:
         """Return what became of the predictions of a session, or of those of none."""
         order = "ORDER BY f.step, f.timestamp, t.text, a.text, f.verdict"
         rows = self._all(f"{_FEEDBACK} WHERE f.session = ? {order}", (session or 0,))
-        return [_shown_row(row) for row in rows]
+        return [shown_row(row) for row in rows]
 
     def feedback_tail(self, limit: int) -> list[tuple[int, FeedbackRow]]:
         """Return the next rows of feedback that are not yet part of the derived state."""
@@ -798,7 +802,7 @@ class SQLiteStore:
             upto = "coalesce((SELECT value FROM meta WHERE key = 'derived_feedback'), 0)"
             rows = self._all(f"{_FEEDBACK} WHERE f.seq > {upto} ORDER BY f.seq LIMIT ?", (limit,))
             self._all_shown = not rows
-            return [(row[0], _shown_row(row)) for row in rows]
+            return [(row[0], shown_row(row)) for row in rows]
 
     def replace_feedback(self, session: int | None, rows: Iterable[FeedbackRow]) -> None:
         """Replace the feedback of a session, or that of none."""
@@ -866,12 +870,15 @@ class SQLiteStore:
             self._apply_values(delta)
             self._apply_rules(delta)
             self._apply_courses(delta)
+            bounds = self.bounds() if delta.patterns else Bounds()
+            bounded = bounds != Bounds()
             for row in delta.patterns.values():
+                if bounded:
+                    take_back(self._db, pattern_row_id(row.pattern_id))
                 self._apply_pattern(row)
                 for key in row.keys:
                     self._postings.pop(key, None)
-            bounds = self.bounds() if delta.patterns else Bounds()
-            if bounds != Bounds():
+            if bounded:
                 changed = {pattern_row_id(row.pattern_id): row.keys for row in delta.patterns.values()}
                 for number, *keys in keep_within(self._db, bounds, changed):
                     self._pattern_counts.pop(number, None)
@@ -981,17 +988,13 @@ class SQLiteStore:
     def _apply_rules(self, delta: Delta) -> None:
         stored = self.rules(list(delta.rules))
         for key, counts in delta.rules.items():
-            merged = dict(stored.get(key, {}))
-            for rule, (offered, right) in counts.items():
-                before = merged.get(rule, (0, 0))
-                merged[rule] = before[0] + offered, before[1] + right
+            merged = merge_rules(stored.get(key, {}), counts)
             self._db.execute("INSERT OR REPLACE INTO rule VALUES (?, ?)", (key, json.dumps(merged)))
             self._rules.pop(key, None)
 
     def _apply_pattern(self, row: PatternRow) -> None:
         execute = self._db.execute
         self._pattern_counts.pop(pattern_row_id(row.pattern_id), None)
-        take_back(self._db, pattern_row_id(row.pattern_id))
         known = execute("SELECT id, newest FROM pattern WHERE pattern_id = ?", (row.pattern_id,)).fetchone()
         counts = (row.success, row.failure, row.unknown, row.duration_ms, row.timed)
         if known is None:
@@ -1215,20 +1218,7 @@ class SQLiteStore:
         )
         if row is None:
             return None
-        templates = tuple(self.template_text(number) for number in _unpack(row[1]))
-        return PatternRow(
-            row[0],
-            templates,
-            frozenset(),
-            success=row[2],
-            failure=row[3],
-            unknown=row[4],
-            duration_ms=row[5],
-            timed=row[6],
-            newest=row[7],
-            example=tuple(json.loads(row[8])),
-            id=row[9],
-        )
+        return pattern_row(row, self.template_texts(_unpack(row[1])))
 
     def pattern_runs(self) -> Iterator[tuple[int, bytes]]:
         """Yield of each pattern how many sessions followed it, and the moment of the newest one."""
@@ -1236,19 +1226,9 @@ class SQLiteStore:
 
     def pattern_heads(self, examples: bool) -> Iterator[PatternRow]:
         """Yield all patterns without their templates."""
-        example = "example" if examples else "'[]'"
+        example = "example" if examples else "''"
         rows = self._all(f"SELECT pattern_id, success, failure, unknown, newest, {example} FROM pattern")
-        for pattern_id, success, failure, unknown, newest, lines in rows:
-            yield PatternRow(
-                pattern_id,
-                (),
-                frozenset(),
-                success=success,
-                failure=failure,
-                unknown=unknown,
-                newest=newest,
-                example=tuple(json.loads(lines)) if examples else (),
-            )
+        yield from map(pattern_head, rows)
 
     def pattern_ids(self) -> list[str]:
         """Return all pattern ids, sorted."""
@@ -1329,9 +1309,9 @@ class SQLiteStore:
         """Return the least cosine among the neighbours of each template that has `full` of them."""
         rows = self._all(
             "SELECT template, substr(data, -?) FROM neighbour WHERE fingerprint = ? AND length(data) >= ?",
-            (_PAIR.size, fingerprint, full * _PAIR.size),
+            (NEIGHBOUR.size, fingerprint, full * NEIGHBOUR.size),
         )
-        return {template: _PAIR.unpack(last)[1] for template, last in rows}
+        return {template: NEIGHBOUR.unpack(last)[1] for template, last in rows}
 
     def unlinked(self, fingerprint: str) -> list[int]:
         """Return templates that have a vector but no neighbours yet."""
@@ -1357,7 +1337,7 @@ class SQLiteStore:
             self._db.executemany(
                 "INSERT OR REPLACE INTO neighbour VALUES (?, ?, ?)",
                 (
-                    (template, fingerprint, b"".join(_PAIR.pack(*pair) for pair in pairs))
+                    (template, fingerprint, b"".join(NEIGHBOUR.pack(*pair) for pair in pairs))
                     for template, pairs in neighbours.items()
                 ),
             )
@@ -1365,7 +1345,7 @@ class SQLiteStore:
     def neighbours(self, fingerprint: str, template: int) -> list[tuple[int, float]]:
         """Return the nearest templates of a template, nearest first; empty when not computed yet."""
         row = self._one("SELECT data FROM neighbour WHERE fingerprint = ? AND template = ?", (fingerprint, template))
-        return [] if row is None else list(_PAIR.iter_unpack(row[0]))
+        return [] if row is None else list(NEIGHBOUR.iter_unpack(row[0]))
 
     def meta(self, key: str) -> Any:
         """Return a recorded setting, or None."""

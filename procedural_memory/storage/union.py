@@ -18,6 +18,7 @@ from typing import Final
 
 from procedural_memory.errors import StorageError
 from procedural_memory.storage.base import BEST_VALUES, ENTRY, merge_recent
+from procedural_memory.storage.rows import merge_rules
 
 __all__ = ["add_stores", "told_in_both", "unite"]
 
@@ -168,8 +169,4 @@ def _newest(one: bytes, other: bytes) -> bytes:
 
 def _sum_of_rules(one: str, other: str) -> str:
     """Return the counts of rules in two texts of JSON added up."""
-    counts = json.loads(one)
-    for rule, (offered, right) in json.loads(other).items():
-        before = counts.get(rule, (0, 0))
-        counts[rule] = before[0] + offered, before[1] + right
-    return json.dumps(counts)
+    return json.dumps(merge_rules(json.loads(one), json.loads(other)))

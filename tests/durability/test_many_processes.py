@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from many_processes import fresh, sessions_of, together, write
+from many_processes import Run, fresh, sessions_of, together, write
 from postgres_server import PostgresServer
 from workload import contents, derived, integrity
 
@@ -14,17 +14,13 @@ from procedural_memory.types import Durability
 WRITERS, READERS = 8, 2
 
 
-@pytest.mark.parametrize("durability", ["full", "normal"])
-def test_many_processes_learn_into_one_file(durability: Durability, tmp_path: Path, thorough: bool) -> None:
-    """No step is lost, none is counted twice, and nobody is told that the file is locked."""
-    sessions = 500 if thorough else 8
-    path = tmp_path / "memory.sqlite3"
-    run = together(write, path, durability, WRITERS, sessions, READERS)
+def check_nothing_is_lost(path: Path | str, durability: Durability, sessions: int, run: Run, folder: Path) -> None:
+    """Every step is there once, and what is derived is what one process derives that learns alone."""
     expected = [*sessions_of(WRITERS, sessions)]
     assert len(run.records) == sum(len(session["commands"]) for session in expected)
     assert len(run.predictions) > READERS
     with fresh(path, durability) as engine, fresh(None, durability) as alone:
-        found = contents(engine, tmp_path)
+        found = contents(engine, folder)
         assert found == {
             session["session_id"]: (session["outcome"], tuple(step["command"] for step in session["commands"]))
             for session in expected
@@ -34,6 +30,15 @@ def test_many_processes_learn_into_one_file(durability: Durability, tmp_path: Pa
         assert counts == derived(alone)
         engine.rebuild()
         assert derived(engine) == counts
+
+
+@pytest.mark.parametrize("durability", ["full", "normal"])
+def test_many_processes_learn_into_one_file(durability: Durability, tmp_path: Path, thorough: bool) -> None:
+    """No step is lost, none is counted twice, and nobody is told that the file is locked."""
+    sessions = 500 if thorough else 8
+    path = tmp_path / "memory.sqlite3"
+    run = together(write, path, durability, WRITERS, sessions, READERS)
+    check_nothing_is_lost(path, durability, sessions, run, tmp_path)
     assert integrity(path) == "ok"
 
 
@@ -49,16 +54,4 @@ def test_many_processes_learn_into_one_database(
         before = derived(other)
         run = together(write, address, durability, WRITERS, sessions, READERS, tmp_path / "stop")
         assert derived(other) == before
-    expected = [*sessions_of(WRITERS, sessions)]
-    assert len(run.records) == sum(len(session["commands"]) for session in expected)
-    assert len(run.predictions) > READERS
-    with fresh(address, durability) as engine, fresh(None, durability) as alone:
-        assert contents(engine, tmp_path) == {
-            session["session_id"]: (session["outcome"], tuple(step["command"] for step in session["commands"]))
-            for session in expected
-        }
-        alone.learn_many(expected)
-        counts = derived(engine)
-        assert counts == derived(alone)
-        engine.rebuild()
-        assert derived(engine) == counts
+    check_nothing_is_lost(address, durability, sessions, run, tmp_path)

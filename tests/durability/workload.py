@@ -175,11 +175,12 @@ class Performer:
 
 
 def make_older(path: Path) -> None:
-    """Take from a store what the first version did not have: feedback, and the owners of sessions."""
+    """Take from a store what the first version did not have: feedback, the owners of sessions, and more."""
     with closing(sqlite3.connect(path, isolation_level=None)) as database:
         database.execute("BEGIN IMMEDIATE")
         database.execute("DROP INDEX log_told")
-        database.execute("DROP TABLE again")
+        for table in ("again", "rank", "shelf"):
+            database.execute(f"DROP TABLE {table}")
         database.execute("DROP INDEX session_open")
         database.execute("DROP INDEX session_start")
         database.execute("ALTER TABLE session DROP COLUMN owner")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing
@@ -18,7 +20,8 @@ from procedural_memory.memory.nearest import NearestIndex
 from procedural_memory.storage.base import Delta, context_key
 from procedural_memory.storage.sqlite import SQLiteStore
 
-pytest.importorskip("usearch.index", reason="needs pip install 'omnimemory-procedural[index]'")
+if not nearest.usearch_installed():
+    pytest.skip("needs pip install 'omnimemory-procedural[index]'", allow_module_level=True)
 
 Floats = NDArray[np.float32]
 SPACE = "space"
@@ -234,6 +237,18 @@ def test_what_was_forgotten_leaves_the_file_and_the_results(path: Path, monkeypa
         for each in (engine, other):
             for match in each.similar_patterns(query, 99, 0.0):
                 assert not gone & set(match.pattern.templates)
+
+
+def test_mlx_works_beside_it(tmp_path: Path) -> None:
+    """Also where it is loaded after the index: on a CPU it compiles what it computes."""
+    pytest.importorskip("mlx.core", reason="needs pip install 'omnimemory-procedural[mlx]'")
+    script = (
+        "from procedural_memory.memory.nearest import usearch_installed; assert usearch_installed()\n"
+        "import mlx.core as mx; print(mx.compile(lambda x: mx.exp(x) * 2 + 1)(mx.zeros((3,))).tolist())"
+    )
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}  # nothing that was compiled before
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment, check=False)
+    assert done.stdout.strip() == "[3.0, 3.0, 3.0]", done.stderr
 
 
 def test_without_the_extra_all_are_compared(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:

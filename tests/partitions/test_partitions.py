@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -20,6 +21,7 @@ from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from logs import KINDS, parted, same, write
+from postgres_server import PostgresServer
 from speed.workload import habits
 from test_keeping import view
 from test_tellings import ATUIN, HISTORY, HOOK, TYPED, told
@@ -31,11 +33,14 @@ from procedural_memory import (
     MissingExtraError,
     ProceduralMemoryEngine,
     SessionConflictError,
+    StorageError,
+    StoreUnavailableError,
 )
 from procedural_memory.cli import main
-from procedural_memory.distributed import job, learn_partitions
+from procedural_memory.distributed import job, learn_partitions, partials, partitions
 from procedural_memory.memory import sequences
 from procedural_memory.samples import load_sessions
+from procedural_memory.storage.postgres import PostgresStore
 
 distributed = pytest.importorskip("distributed", reason="dask.distributed is not installed (extra: distributed)")
 pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed (extra: distributed)")
@@ -455,9 +460,120 @@ def test_sessions_without_ids_and_times(tmp_path: Path, threads: Any) -> None:
         engine.save(tmp_path / "all.json")
         saved = json.loads((tmp_path / "all.json").read_text())["sessions"]
         assert [session["session_id"].rsplit(":", 1)[0] for session in saved] == [
-            *("a/part.jsonl:0", "a/part.jsonl:1", "b/part.jsonl:0", "b/part.jsonl:1")
+            f"{(tmp_path / day / 'part.jsonl').as_uri()}:{place}" for day in "ab" for place in (0, 1)
         ]
-        assert saved[-1]["start"] < time.time()
+        assert saved[-1]["start"] < time.time() + 2  # a second for each partition
+
+
+@pytest.mark.parametrize("tick", [partials.TICK, 60.0])
+def test_sessions_without_times_come_after_what_is_known(
+    tmp_path: Path, threads: Any, monkeypatch: pytest.MonkeyPatch, tick: float
+) -> None:
+    """They count as the newest, in the order of their partitions, and what is learned next is newer: as in one
+    process. So many that they take until after now come before it, too."""
+    for module in (job, partials):
+        monkeypatch.setattr(module, "TICK", tick)
+
+    def deploys(to: str, count: int) -> list[dict[str, Any]]:
+        lines = ["make a", "make b", f"deploy --host {to}"]
+        return [{"session_id": f"{to}{number}", "commands": lines} for number in range(count)]
+
+    parts = [deploys(f"new{number:02}", 3) for number in range(12)]
+    files = [write(tmp_path / f"{number:02}.jsonl", part) for number, part in enumerate(parts)]
+    order = []
+    with fresh() as one, fresh() as many:
+        for engine in (one, many):
+            engine.learn_many(deploys("old", 40))
+        one.learn_many([session for part in parts for session in part])
+        learn_partitions(many, files, threads)
+        for engine in (one, many):
+            (example,) = (pattern.command_sequence[-1] for pattern in engine.patterns.values())
+            assert example == "deploy --host new11"
+            engine.learn_many(deploys("last", 1))
+            engine.save(tmp_path / "all.json")
+            saved = json.loads((tmp_path / "all.json").read_text())["sessions"]
+            order.append([item["session_id"] for item in sorted(saved, key=lambda item: item["start"])])
+            (example,) = (pattern.command_sequence[-1] for pattern in engine.patterns.values())
+            assert example == "deploy --host last"
+        assert order[0] == order[1]
+        assert view(many)["predictions"] == view(one)["predictions"]
+
+
+def test_ids_do_not_hang_on_what_else_is_learned(tmp_path: Path, threads: Any) -> None:
+    """Each file once, alone or with others; equal files of two folders are two, also where a folder is a secret."""
+    sessions = [{"commands": ["make", "make test", "git push"]}] * 2
+    folders = [tmp_path / name for name in ("token=a", "token=b", "c")]
+    for folder in folders:
+        folder.mkdir()
+        write(folder / "part.jsonl", sessions)
+    with fresh() as engine:
+        for folder in folders[:2]:
+            assert learn_partitions(engine, folder / "part.jsonl", threads).new_sessions == 2
+        assert learn_partitions(engine, tmp_path, threads).new_sessions == 2
+        assert engine.stats()["session_count"] == 6
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("file:///logs/a@b/c?d.jsonl", "file:///logs/a@b/c?d.jsonl"),
+        ("ftp://ann:pw@box:21/a.jsonl", "ftp://box:21/a.jsonl"),
+        ("https://ann:p@w@box/a.jsonl?sig=5&end=.jsonl", "https://box/a.jsonl"),
+        ("s3://logs/day=1/a.jsonl", "s3://logs/day=1/a.jsonl"),
+    ],
+)
+def test_the_name_of_an_address_has_no_login(url: str, name: str) -> None:
+    """A password or signature that changes makes no new sessions of those that are known."""
+    from procedural_memory.distributed.partitions import name_of
+
+    assert name_of(url) == name
+
+
+@pytest.fixture
+def hosted() -> Any:
+    """A file system with hosts, like that of FTP, but in memory; ``memory://box/a`` is ``hosted://box/a``."""
+    fsspec = pytest.importorskip("fsspec")
+    from fsspec.implementations.memory import MemoryFileSystem
+    from fsspec.utils import infer_storage_options
+
+    class Hosted(MemoryFileSystem):  # type: ignore[misc]
+        """Like that of FTP, but in memory."""
+
+        protocol = "hosted"
+        store = MemoryFileSystem.store
+
+        def __init__(self, host: str, **options: Any) -> None:
+            super().__init__(**options)
+            self.host = host
+
+        @classmethod
+        def _strip_protocol(cls, path: str) -> str:
+            return "/" + str(infer_storage_options(path)["path"]).strip("/")
+
+        @staticmethod
+        def _get_kwargs_from_urls(url: str) -> dict[str, Any]:
+            found = infer_storage_options(url)
+            return {"host": found["host"]} if "host" in found else {}
+
+        def _open(self, path: str, *arguments: Any, **options: Any) -> Any:
+            return super()._open(f"/{self.host}{path}", *arguments, **options)
+
+        def info(self, path: str, **options: Any) -> Any:
+            return super().info(f"/{self.host}{self._strip_protocol(path)}", **options)
+
+    fsspec.register_implementation("hosted", Hosted, clobber=True)
+    return fsspec
+
+
+def test_the_host_of_an_address_stays(threads: Any, hosted: Any) -> None:
+    """File systems that are a connection leave it out of what they list; workers need it, and it tells files apart."""
+    for host in ("ann", "bob"):
+        with hosted.open(f"memory://{host}/part.jsonl", "wt") as file:
+            file.write(json.dumps({"commands": ["make", "make test", "git push"]}))
+    with fresh() as engine:
+        report = learn_partitions(engine, [f"hosted://me:pw@{host}/part.jsonl" for host in ("ann", "bob")], threads)
+        assert report.new_sessions == 2
+        assert [part.url for part in report.partitions] == ["hosted://ann/part.jsonl", "hosted://bob/part.jsonl"]
 
 
 def test_nothing_is_left_of_what_fails(tmp_path: Path, threads: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -481,17 +597,44 @@ def test_nothing_is_left_of_what_fails(tmp_path: Path, threads: Any, monkeypatch
         assert engine.stats()["session_count"] == 20
 
 
+def test_nothing_is_left_on_a_server_of_what_fails(
+    tmp_path: Path, threads: Any, postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Several files are taken over in one transaction: when the last one fails, the first one is not there either."""
+    parts = [tmp_path / name for name in ("a.jsonl", "b.jsonl")]
+    for number, part in enumerate(parts):
+        write(part, MADE[10 * number : 10 * (number + 1)])
+    with fresh(path=postgres.address()) as engine:
+        engine.learn_many(MADE[50:])
+        before = view(engine)
+        add, added = PostgresStore.add_session, [0]
+
+        def failing(store: PostgresStore, *arguments: Any) -> int:
+            added[0] += 1
+            if added[0] > 15:
+                raise StoreUnavailableError("the server went away")
+            return add(store, *arguments)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(PostgresStore, "add_session", failing)
+            with pytest.raises(StoreUnavailableError):
+                learn_partitions(engine, parts, threads)
+        assert view(engine) == before
+        assert learn_partitions(engine, parts, threads).new_sessions == 20
+        assert engine.stats()["session_count"] == 30
+
+
 def test_a_partition_that_changes_meanwhile_is_noticed(tmp_path: Path, threads: Any) -> None:
     """What was planned of one content is not learned of another: where a worker is lost its partition is read anew."""
     from procedural_memory.distributed.partials import learn_part, read_part
     from procedural_memory.privacy import Privacy
 
     path = write(tmp_path / "a.jsonl", MADE[:10])
-    before = read_part(str(path), "a", {}, Privacy(), 3, 0.0)
+    before = read_part(str(path), {}, Privacy(), 3)
     write(path, MADE[1:11])
-    now = read_part(str(path), "a", {}, Privacy(), 3, 0.0)
+    now = read_part(str(path), {}, Privacy(), 3)
     with pytest.raises(Exception, match=r"a\.jsonl.*was changed while"):
-        learn_part(now, before.head.fingerprint, [0], set(), 4, 3)
+        learn_part(now, before.head.fingerprint, [0], set(), 4, 3, 0.0)
 
 
 def test_bad_arguments(tmp_path: Path, threads: Any) -> None:
@@ -566,3 +709,138 @@ def test_the_import_is_light() -> None:
         "print([n for n in ('dask', 'distributed', 'fsspec', 'pyarrow') if n in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("packing", ["gz", "bz2", "xz", "zst"])
+def test_damaged_packed_files(tmp_path: Path, threads: Any, packing: str) -> None:
+    """Whatever is wrong within, the error names the file."""
+    fsspec = pytest.importorskip("fsspec")
+    lines = "".join(json.dumps(session) + "\n" for session in made(1, 300))
+    path = tmp_path / f"a.jsonl.{packing}"
+    if packing == "zst":
+        path.write_bytes(pa.compress(lines.encode(), "zstd", asbytes=True))
+    else:
+        with fsspec.open(str(path), "wt", compression="infer") as file:
+            file.write(lines)
+    good = path.read_bytes()
+    for content, count in ((good, 300), (good + good, 600)):
+        path.write_bytes(content)
+        assert len(list(partitions.read_items(str(path), {}, lambda line, problem: None))) == count
+    with fresh() as engine:
+        for content in (good[:40] + b"\x00\xff\x13\x77" * 10 + good[80:], b"not packed at all", good[: len(good) // 2]):
+            path.write_bytes(content)
+            with pytest.raises(HistoryError, match=rf"a\.jsonl\.{packing}.*cannot be read"):
+                learn_partitions(engine, path, threads)
+
+
+def test_values_of_parquet_that_are_out_of_range(tmp_path: Path, threads: Any) -> None:
+    """They are bad rows; the other ones are learned."""
+    lines = ["git pull", "make", "git push", "ls"]
+    much = {
+        "timestamp": [pa.array([None] * 3 + [2**60], pa.timestamp("us")), pa.array([None] * 3 + [2**30], pa.date32())],
+        "duration_ms": [pa.array([None] * 3 + [2**60], pa.duration("s"))],
+        "outcome": [pa.array([None] * 3 + [["success"]]), pa.array([None] * 3 + [{"a": 1}])],
+    }
+    for name, arrays in much.items():
+        for array in arrays:
+            columns = {"session_id": ["s"] * 4, "command": lines, name: array}
+            pq.write_table(pa.table(columns), tmp_path / "steps.parquet")
+            with fresh() as engine:
+                (report,) = learn_partitions(engine, tmp_path / "steps.parquet", threads).partitions
+                assert (report.new_sessions, report.commands) == (1, 3)
+                assert len(report.problems) == 1
+                assert f"line 4: {name}" in report.problems[0].replace("row: ", "").replace("row.", "")
+    pq.write_table(pa.table({**columns, "outcome": [["success"]] * 4}), tmp_path / "steps.parquet")
+    with fresh() as engine:
+        assert learn_partitions(engine, tmp_path / "steps.parquet", threads).skipped == 4
+    struct = pa.StructArray.from_arrays([pa.array(lines), much["timestamp"][0]], names=["command", "timestamp"])
+    listed = pa.ListArray.from_arrays(pa.array([0, 3, 4], pa.int32()), struct)
+    pq.write_table(pa.table({"session_id": ["a", "b"], "commands": listed}), tmp_path / "sessions.parquet")
+    with fresh() as engine:
+        (report,) = learn_partitions(engine, tmp_path / "sessions.parquet", threads).partitions
+        assert report.new_sessions == 1
+        assert "timestamp" in report.problems[0]
+
+
+def test_no_address_and_odd_options(tmp_path: Path, threads: Any) -> None:
+    """An empty address is not the current folder; options are a mapping."""
+    path = write(tmp_path / "a.jsonl", MADE[:3])
+    with fresh() as engine:
+        with pytest.raises(InvalidInputError, match="must not be empty"):
+            learn_partitions(engine, [path, ""], threads)
+        with pytest.raises(InvalidInputError, match="must not be empty"):
+            learn_partitions(engine, "", threads)
+        for options in ("x", [1], 7):
+            with pytest.raises(InvalidTypeError, match="storage_options: must be a mapping"):
+                learn_partitions(engine, path, threads, storage_options=options)  # type: ignore[arg-type]
+
+
+def test_passwords_of_addresses_are_not_told(tmp_path: Path, threads: Any) -> None:
+    """Neither in an error nor in a report."""
+    addresses = [
+        "ftp://ann:S3cretPw@127.0.0.1:1/x.jsonl",
+        "nosuch://ann:S3cretPw@box/x.jsonl",
+        "ftp://ann:S3cretPw@127.0.0.1:1/x.csv",
+        "memory://ann:S3cretPw@box/none-*.jsonl",
+    ]
+    with fresh() as engine:
+        for address in addresses:
+            with pytest.raises((HistoryError, InvalidInputError)) as caught:
+                learn_partitions(engine, address, threads)
+            assert "S3cretPw" not in "".join(traceback.format_exception(caught.value)).replace(address, "")
+            assert "S3cretPw" not in str(caught.value)
+            assert "partitions: " in str(caught.value)
+
+
+def test_passwords_are_not_in_reports(threads: Any, hosted: Any) -> None:
+    """Of a partition that was read, of a conflict, of a file that is missing."""
+    address = "hosted://ann:S3cretPw@box"
+    for name, lines in (("a", ['{"commands": 7}', *map(json.dumps, MADE[:3])]), ("b", [json.dumps(MADE[5])])):
+        with hosted.open(f"memory://box/{name}.jsonl", "wt") as file:
+            file.write("\n".join(lines))
+    with fresh() as engine:
+        report = learn_partitions(engine, f"{address}/a.jsonl", threads)
+        assert report.new_sessions == 3
+        assert report.skipped == 1
+        assert "S3cretPw" not in repr(report)
+        engine.learn_many([{**MADE[5], "outcome": None}])
+        with pytest.raises(SessionConflictError) as conflict:
+            learn_partitions(engine, f"{address}/b.jsonl", threads)
+        with pytest.raises(HistoryError) as missing:
+            learn_partitions(engine, f"{address}/missing.jsonl", threads)
+        assert "S3cretPw" not in f"{conflict.value}{missing.value}"
+
+
+def test_a_worker_that_always_dies(tmp_path: Path) -> None:
+    """The error names the partition; nothing is learned."""
+    dask = pytest.importorskip("dask")
+    files = [write(tmp_path / "a.jsonl", MADE[:10])]
+    with (
+        dask.config.set({"distributed.scheduler.allowed-failures": 0}),
+        distributed.LocalCluster(n_workers=1, host="127.0.0.1", dashboard_address="127.0.0.1:0") as cluster,
+        distributed.Client(cluster) as client,
+        fresh() as engine,
+    ):
+        client.run(_die_on_reading)
+        with pytest.raises(StorageError, match=r"each worker that tried read_part of partition .*a\.jsonl' died"):
+            learn_partitions(engine, files, client)
+        assert engine.stats()["session_count"] == 0
+
+
+def _die_on_reading() -> None:
+    import os
+
+    from procedural_memory.distributed import partials
+
+    partials.__dict__["read_items"] = lambda *arguments: os._exit(1)
+
+
+def test_an_error_of_ours_is_told_once(tmp_path: Path) -> None:
+    """Without what Dask says of a task that raises."""
+    memory = ["--path", str(tmp_path / "m.sqlite3"), "--embedder", "lexical"]
+    command = [sys.executable, "-m", "procedural_memory", "learn-partitions", str(tmp_path / "missing.jsonl"), *memory]
+    told = subprocess.run(command, capture_output=True, text=True)
+    assert told.returncode == 1
+    assert "missing.jsonl" in told.stderr
+    assert "Compute Failed" not in told.stderr
+    assert "Traceback" not in told.stderr

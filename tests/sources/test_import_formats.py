@@ -676,6 +676,11 @@ def test_events_are_nothing_to_run(engine: ProceduralMemoryEngine, tmp_path: Pat
     for typed in ("", "e", "edit_code", "r"):
         question = {"cwd": "/", "steps": [["open_file /src/0.py", 0]], "k": 5, "unasked": False, "typed": typed}
         assert answer(engine, question) == []
+    # A function of the shell that has the name of one is something else.
+    for _ in range(5):
+        engine.learn_workflow(["make", "run_tests --all", "git push"])
+    assert engine.predict_next_action(["make"])[0].runnable
+    assert engine.lines_beginning("run_t") == ["run_tests --all"]
 
 
 # -- SWE-agent
@@ -925,7 +930,16 @@ def test_a_folder_holds_much_that_is_no_history(engine: ProceduralMemoryEngine, 
     write(tmp_path / "old_history", zsh(["git log", "git show", "git push"], START + 90_000))
     write(tmp_path / ".histfile", "cd a\nmake a\nls a\n")
     write(tmp_path / ".bash_history", "cd b\nmake b\nls b\n")
-    for name in (".zshrc", ".bashrc", ".netrc", ".python_history", "run.traj", "zsh.txt", "notes_history"):
+    for name in (
+        ".zshrc",
+        ".bashrc",
+        ".netrc",
+        ".python_history",
+        "bash_history.py",
+        "run.traj",
+        "zsh.txt",
+        "notes_history",
+    ):
         write(tmp_path / name, "machine example.org\nlogin me\npassword secret\n")
     write(tmp_path / "more" / "work_history", "".join(f"- cmd: ls {i}\n  when: {i}\n" for i in range(3)))
     for source, folder, names in (

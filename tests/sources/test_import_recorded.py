@@ -148,7 +148,7 @@ def test_a_real_shell_without_times(program: str, store: Path, home: Path) -> No
     end = time.monotonic() + 30
     with ProceduralMemoryEngine(path=store, embedder="lexical") as engine:
         while len(engine.learned_since(0, 100)[1]) < len(lines):
-            assert time.monotonic() < end
+            assert time.monotonic() < end, [step.command for step in engine.learned_since(0, 100)[1]]
             time.sleep(0.1)
         before = engine.stats()["command_count"]
     history = (home / f".{program}_history").read_text().splitlines()

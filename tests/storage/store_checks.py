@@ -90,6 +90,9 @@ def check_lines_are_found_by_how_they_begin(store: Store) -> None:
     assert store.lines_beginning("git", 2) == ["git pull", "git_x"]
     assert store.lines_beginning("git_", 9) == ["git_x"]
     assert store.lines_beginning("git push -f", 9) == []
+    more = [Command("gti push", 127), Command("gti push", 127), Command("gti pull", 130), Command("gti\nls", 0)]
+    store.add_steps(number, len(lines), more)
+    assert store.lines_beginning("gti", 9) == ["gti pull", "gti push"]
 
 
 def check_who_else_tells_of_a_step(store: Store) -> None:

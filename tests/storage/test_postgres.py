@@ -9,6 +9,7 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
@@ -34,6 +35,7 @@ from procedural_memory.storage.address import Address
 from procedural_memory.storage.base import Delta
 from procedural_memory.storage.postgres import PostgresStore
 from procedural_memory.storage.postgres_schema import COPIED, SCHEMA
+from procedural_memory.types import Command
 
 LINES = ["git add .", "git commit -m wip", "git push"]
 
@@ -191,6 +193,17 @@ def test_only_what_changed_is_read_again(postgres: PostgresServer, monkeypatch: 
         postgres.query(f"NOTIFY {two._link.channel}, '999999 AAAA'", "memories", "root")
         one.apply(other, 0)
         assert not reads()
+        news, told = one._news, [""]
+
+        def telling(changes: int) -> str:
+            told.append(news(changes))
+            return told[-1]
+
+        monkeypatch.setattr(one, "_news", telling)
+        one.apply(other, 0)
+        postgres.query(f"NOTIFY {two._link.channel}, '{told[-1]}'", "memories", "root")
+        assert reads()  # who sends a notice again makes it count for nothing
+        assert not reads()
         monkeypatch.setattr(one, "_news", lambda changes: str(changes))
         one.apply(other, 0)
         assert reads()
@@ -198,6 +211,46 @@ def test_only_what_changed_is_read_again(postgres: PostgresServer, monkeypatch: 
         one.reset_derived()
         two.refresh()
         assert two.contexts([KEY]) == {}
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_forged_notice_hides_no_change(postgres: PostgresServer, first: bool) -> None:
+    """Whoever may connect may send one: it is found out, whether it comes before the real one or after it."""
+    address = postgres.address()
+    with closing(PostgresStore(address)) as one, closing(PostgresStore(address)) as two:
+        one.apply(counted("x"), 0)
+        two.refresh()
+        assert two.contexts([KEY])[KEY].total == 1
+
+        def forge() -> None:
+            for number in range(two._head.changes, two._head.changes + 6):
+                for keys in ("", base64.b64encode(bytes(16)).decode("ascii"), "A"):
+                    postgres.query(f"NOTIFY {two._link.channel}, '{number} {keys}'", "memories", "root")
+
+        if first:
+            forge()
+        one.apply(counted("x", start=2.0), 0)
+        if not first:
+            forge()
+        two.refresh()
+        assert two.contexts([KEY])[KEY].total == 2
+
+
+def test_rules_are_added_to_what_the_server_has(postgres: PostgresServer) -> None:
+    """Not to what was read before, should no notice of another writer have come."""
+    rules = Delta()
+    rules.rules[7] = {"any": (1, 1)}
+    address = postgres.address()
+    with closing(PostgresStore(address)) as one, closing(PostgresStore(address)) as two:
+        one.apply(rules, 0)
+        two.refresh()
+        kept = two.rules([7])
+        one.apply(rules, 0)
+        with two.transaction():
+            two._rules[7] = kept[7]  # as if nothing had been heard
+            two.apply(rules, 0)
+        two.refresh()
+        assert dict(two.rules([7])[7]) == {"any": [3, 3]}
 
 
 def test_notices_tell_outsiders_nothing(postgres: PostgresServer) -> None:
@@ -213,6 +266,68 @@ def test_notices_tell_outsiders_nothing(postgres: PostgresServer) -> None:
     assert len(told[1]) == len(told[2])
     assert told[1] != told[2]
     assert not [text for text in told if KEY.to_bytes(8, "little", signed=True) in base64.b64decode(text)]
+
+
+@pytest.mark.parametrize("admitted", [False, True])
+def test_notices_that_lie_lose_nothing(
+    postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch, admitted: bool
+) -> None:
+    """An outsider's are not listened to; whatever a member tells, what is written does not hang on it."""
+    with suppress(Exception):  # of the other run
+        postgres.query("CREATE ROLE mallory LOGIN")
+    address = postgres.address()
+    rules = Delta()
+    rules.rules[KEY] = {"same": (1, 1)}
+    step = Command("zq line")
+    with closing(PostgresStore(address)) as one, closing(PostgresStore(address)) as two:
+        news = one._news
+
+        def nothing(changes: int) -> str:
+            one._keys.clear()
+            one._all_changed = False
+            return news(changes)
+
+        if admitted:
+            monkeypatch.setattr(one, "_news", nothing)
+
+        def forge(first: int, lie: str) -> None:
+            for number in () if admitted else range(first, first + 3):
+                postgres.query(f"NOTIFY {two._link.channel}, '{number} {lie}'", "memories", "mallory")
+
+        def forged(change: Callable[[], object]) -> None:
+            first = one._head.changes + 1
+            forge(first, f" {'A' * 22}==")
+            change()
+            forge(first, "")
+            two.refresh()
+
+        two.apply(rules, 0)
+        assert list(map(tuple, two.rules([KEY])[KEY].values())) == [(1, 1)]
+        one.refresh()
+        forged(lambda: one.apply(rules, 0))
+        if not admitted:
+            assert list(map(tuple, two.rules([KEY])[KEY].values())) == [(2, 2)]
+        two.apply(rules, 0)
+
+        number = two.add_session("gone", 1.0, None)
+        two.add_steps(number, 0, [step])
+        one.refresh()
+
+        def forget() -> None:
+            with one.transaction():
+                one.delete_sessions([number])
+                one.drop_unused()
+
+        forged(forget)
+        number = two.add_session("new", 1.0, None)
+        two.add_steps(number, 0, [step])
+        with closing(PostgresStore(address)) as fresh:
+            assert list(map(tuple, fresh.rules([KEY])[KEY].values())) == [(3, 3)]
+            assert fresh.steps(number) == [step]
+        one.refresh()
+        assert two.rules([KEY])
+        forged(one.reset_derived)
+        assert bool(two.rules([KEY])) == admitted
 
 
 def test_a_view_is_one_state(postgres: PostgresServer) -> None:
@@ -620,6 +735,7 @@ def test_a_missing_database_is_one_clear_line(postgres: PostgresServer) -> None:
         ("postgresql:///db?host=/run&user=u&password=pw", "postgresql:///db?host=/run&user=u"),
         ("postgresql://u:p%40pw@/db?tenant=a%20b", "postgresql://u@/db?tenant=a%20b"),
         ("POSTGRESQL://h", "postgresql://h"),
+        ("PostGres://u:pw@h/db", "postgresql://u@h/db"),
     ],
 )
 def test_an_address_shows_no_password(given: str, shown: str) -> None:
@@ -627,6 +743,13 @@ def test_an_address_shows_no_password(given: str, shown: str) -> None:
     address = Address.of(given)
     assert str(address) == shown
     assert "pw" not in repr(address)
+
+
+@pytest.mark.parametrize("given", ["postgresql://u:p%40pw@/db?tenant=a%20b", "PostGres://u:pw@h/db", "POSTGRESQL://h"])
+def test_the_client_library_understands_an_address(given: str) -> None:
+    """Whichever way it is written."""
+    pytest.importorskip("psycopg", reason="the extra postgres is not installed")
+    assert Address.of(given).parameters()
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from procedural_memory import ProceduralMemoryEngine
+from procedural_memory.memory.nearest import usearch_installed
 from speed.measure import Call, Contest
 from speed.registry import operation, patterns
 from speed.workload import workflows
@@ -24,7 +25,7 @@ def similar_patterns(world: World, size: int) -> Iterator[Contest]:
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     query = vectors[0].copy()
     yardsticks = {"numpy float32 matrix-vector": Call(lambda: vectors @ query)}
-    if find_spec("usearch"):
+    if usearch_installed():
         from usearch.compiled import MetricKind
         from usearch.index import search
 
