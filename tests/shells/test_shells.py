@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -129,10 +131,11 @@ def test_a_line_that_is_deleted_from_the_history_is_not_recorded(tmp_path: Path)
     assert commands == ["echo one", "echo two", "echo three"]
 
 
-def test_a_long_line_is_recorded(shell: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("argument", ["ü" * 33_000, "x" * 140_000], ids=["33000", "140000"])
+def test_a_long_line_is_recorded(shell: str, tmp_path: Path, argument: str) -> None:
     """Also one that is longer than what a program can be handed; and predictions go on after it."""
     _know(tmp_path, "echo one", "echo two", "echo three")
-    long = "true " + "x" * 140_000
+    long = f"true {argument}"
     take = "bind \\ez 'commandline -r -- (cat ~/pasted); commandline -f execute'" if shell == "fish" else ""
     with terminal(shell, tmp_path, after=take) as used:
         if shell == "fish":  # which takes minutes to show so much that is pasted
@@ -140,7 +143,7 @@ def test_a_long_line_is_recorded(shell: str, tmp_path: Path) -> None:
             used.key("M-z")
         else:
             used.paste(long)
-            used.wait(lambda screen: "xxxxxxxx" in screen)
+            used.wait(lambda screen: argument[:8] in screen)
             time.sleep(3)
             used.key("Enter")
         used.tmux("clear-history")
@@ -495,38 +498,74 @@ def test_what_zsh_autosuggestions_shows_does_not_stay(tmp_path: Path, first: boo
         assert [step.command for step in used.recorded(48)][-1] == "echo two three"
 
 
+def _held(home: Path, shell: str) -> str:
+    """Return what lets the processes that record wait until there is a file ``go``."""
+    nice = home / "bin" / "nice"
+    nice.parent.mkdir()
+    nice.write_text(f'#!/bin/sh\nwhile [ ! -e {home}/go ]; do sleep 0.1; done\nexec {shutil.which("nice")} "$@"\n')
+    nice.chmod(0o700)
+    return f"set -gx PATH {nice.parent} $PATH" if shell == "fish" else f"export PATH={nice.parent}:$PATH"
+
+
 @pytest.mark.parametrize("options", [(), ("--ghost",)])
 def test_the_background_belongs_to_the_user(shell: str, options: tuple[str, ...], tmp_path: Path) -> None:
-    """The number of what was begun last is there at the next prompts, also after the key; no job is seen but that."""
+    """Jobs, their numbers and the last of them are the user's, also after the key and while what was run is recorded."""
     if shell == "bash" and options:
         pytest.skip("bash shows none")
+    last = "$last_pid" if shell == "fish" else "$!"
     _know(tmp_path, "true one", "true two", "true three")
-    with terminal(shell, tmp_path, *options) as used:
+    with terminal(shell, tmp_path, *options, before=_held(tmp_path, shell)) as used:
+        used.run(f"echo none={last} .")  # before there was any
+        used.run(f"echo none={last} .")
+        used.wait(lambda screen: len(set(re.findall(r"^none=.*", screen, re.M))) == 1)
         used.run("sleep 78 &")
         used.run("true one")
         used.key("M-n")
         used.wait(lambda _: used.line().startswith("true two"))
         used.key("C-u")
-        time.sleep(0.3)
-        used.run(f"echo {'$last_pid' if shell == 'fish' else '$!'} | xargs ps -o args= -p")
+        used.wait(lambda _: not used.line().startswith("true two"))
+        used.run(f"ps -o args= -p {last}")
         used.wait(lambda screen: "\nsleep 78" in screen)
-        used.run("kill $last_pid" if shell == "fish" else "kill $!")
+        used.key("C-l")
+        used.wait(lambda screen: screen.startswith(PROMPT) and "sleep" not in screen)
         used.run("jobs")
-        used.recorded(50)
-        assert "procedural" not in used.screen()
-        assert "hook" not in used.screen()
+        jobs = used.screen().splitlines()[1:-1]
+        assert len([line for line in jobs if re.search(r"sleep 78|hook|nice", line)]) == 1, jobs
+        used.run("sleep 0.7 &")
+        used.run("true four")
+        used.run("kill %1")
+        used.run("wait; echo waited")  # for what records it would be long
+        used.run("sleep 79 &")
+        used.run("true five")
+        used.run("disown")
+        used.run(f"kill {last} && echo killed")
+        used.wait(lambda screen: "\nkilled" in screen)
+        if shell != "fish":  # whose wait knows no status
+            used.run("sh -c 'sleep 0.3; exit 7' &")
+            used.run("true six")
+            used.run(f"wait {last}; echo was=$?")
+            used.wait(lambda screen: "\nwas=7" in screen)
+        (tmp_path / "go").touch()
+        steps = used.recorded(61)[45:]
+    assert [step.command for step in steps if step.command.startswith("true")][:3] == [
+        "true one",
+        "true four",
+        "true five",
+    ]
+    assert {step.exit_code for step in steps} == {0}
 
 
 def test_what_was_typed_last_is_recorded_however_the_terminal_ends(shell: str, tmp_path: Path) -> None:
     """Also with keys that end and stop what runs there; in the order in which it was typed."""
-    with terminal(shell, tmp_path) as used:
+    with terminal(shell, tmp_path, before=_held(tmp_path, shell)) as used:
         for number in range(6):
             used.run(f"true {number}")
             for key in ("C-c", "C-z", "C-c"):
                 used.key(key)
-            time.sleep(0.5)
         used.run("true end")
         used.tmux("kill-server")
+        time.sleep(0.5)  # nothing tells that what is ended has ended
+        (tmp_path / "go").touch()
         commands = [step.command for step in used.recorded(7)]
     assert commands == [*(f"true {number}" for number in range(6)), "true end"]
 
