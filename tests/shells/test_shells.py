@@ -509,7 +509,7 @@ def _held(home: Path, shell: str) -> str:
 
 @pytest.mark.parametrize("options", [(), ("--ghost",)])
 def test_the_background_belongs_to_the_user(shell: str, options: tuple[str, ...], tmp_path: Path) -> None:
-    """Jobs, their numbers and the last of them are the user's, also after the key and while what was run is recorded."""
+    """Jobs and the last of them are the user's, also after the key and while what was run is recorded."""
     if shell == "bash" and options:
         pytest.skip("bash shows none")
     last = "$last_pid" if shell == "fish" else "$!"
