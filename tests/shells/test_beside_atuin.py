@@ -88,9 +88,9 @@ def test_both_record_and_a_step_counts_once(shell: str, first: str, tmp_path: Pa
 
 
 @pytest.mark.parametrize("shared", ["", "history -a; history -n", "history -a; history -c; history -r"])
-@pytest.mark.parametrize("first", ["preexec", "ours", "again"])
+@pytest.mark.parametrize("first", ["preexec", "ours", "late"])
 def test_beside_bash_preexec(tmp_path: Path, first: str, shared: str) -> None:
-    """Which atuin carries: both see each command, also where shells share a history, and loaded again."""
+    """Which atuin carries: both see each command, also where shells share a history."""
     text = subprocess.run([str(ATUIN), "init", "bash"], capture_output=True, text=True, timeout=60).stdout
     begin = text.find("__atuin_load_builtin_preexec() {")
     if begin < 0:
@@ -99,12 +99,14 @@ def test_beside_bash_preexec(tmp_path: Path, first: str, shared: str) -> None:
     (tmp_path / "preexec.bash").write_text(loads)
     given = f'HISTCONTROL=ignoreboth; PROMPT_COMMAND="{shared}"'
     load = 'source ~/preexec.bash; told() { printf "%s\\n" "$1" >>~/told; }; preexec_functions+=(told)'
-    before, after = (given, load) if first == "ours" else (f"{given}\n{load}", "")
+    before, after = {
+        "preexec": (f"{given}\n{load}", ""),
+        "ours": (given, load),
+        "late": (f"if [[ -z ${{now-}} ]]; then\n{given}\n{load}\nreturn\nfi", ""),
+    }[first]
     with terminal("bash", tmp_path, before=before, after=after) as used:
-        if first == "again":  # when the other one is in its place
-            load_again = next(line for line in (tmp_path / ".bashrc").read_text().splitlines() if " init bash " in line)
-            (tmp_path / "again").write_text(load_again.replace('eval "', 'PS1=$PS1; eval "'))
-            used.run(" source ~/again")
+        if first == "late":  # when the other one is in its place
+            used.run(" now=1; source ~/.bashrc")
         lines = ["true one", "false", " false hidden", "true two", "sh -c 'exit 7'", "true end"]
         for line in lines:
             used.run(line)
@@ -115,4 +117,4 @@ def test_beside_bash_preexec(tmp_path: Path, first: str, shared: str) -> None:
     seen = [line for line in lines if "hidden" not in line]
     assert [(step.command, step.exit_code) for step in steps] == [*zip(seen, [0, 1, 0, 7, 0], strict=True)]
     told = (tmp_path / "told").read_text().splitlines()
-    assert [line for line in told if "again" not in line] == lines
+    assert [line for line in told if "now=1" not in line] == lines
