@@ -504,7 +504,8 @@ def _held(home: Path, shell: str) -> str:
     """Return what lets the processes that record wait until there is a file ``go``."""
     nice = home / "bin" / "nice"
     nice.parent.mkdir()
-    nice.write_text(f'#!/bin/sh\nwhile [ ! -e {home}/go ]; do sleep 0.1; done\nexec {shutil.which("nice")} "$@"\n')
+    waits = f"while [ -d {home} ] && [ ! -e {home}/go ] && [ $((i += 1)) -lt 999 ]; do sleep 0.1; done"
+    nice.write_text(f'#!/bin/sh\n{waits}\nexec {shutil.which("nice")} "$@"\n')
     nice.chmod(0o700)
     return f"set -gx PATH {nice.parent} $PATH" if shell == "fish" else f"export PATH={nice.parent}:$PATH"
 
