@@ -2,7 +2,8 @@
 
 Two shells of a kind run side by side under a terminal, one as it is and one with ``procedural-memory init``; a line is
 typed in each in turns, so that both meet the same machine. Between two lines is a pause, as people make it: what is
-recorded in the background must not count, and is not waited for.
+recorded in the background must not count, and is not waited for. Then come 20 lines without a pause, as when they are
+pasted, while all that records them runs.
 
 Run: python benchmarks/shells.py [--lines 60] [--write]     (needs pexpect, zsh and fish)
 """
@@ -25,7 +26,10 @@ import pexpect
 
 HERE = Path(__file__).parent
 START = {"zsh": ("zsh -d -i", ".zshrc"), "bash": ("bash --noprofile -i", ".bashrc"), "fish": ("fish -i", "config.fish")}
-HEADER = "| shell | without ms | with ms | added ms (median of differences) | added, 90th percentile |"
+HEADER = (
+    "| shell | without ms | with ms | added ms (median of differences) | added, 90th percentile | added in a burst |"
+)
+BURST = 20
 
 
 def opened(shell: str, home: Path, init: bool) -> pexpect.spawn[str]:
@@ -82,13 +86,17 @@ def measure(shell: str, lines: int, folder: Path) -> str:
             pair.append(ask(child, number))
             time.sleep(0.4)
         taken.append(pair if number % 2 else pair[::-1])
+    bursts = []
     for child in children:
+        bursts.append(statistics.median(ask(child, lines + number) for number in range(BURST)))
+        time.sleep(3)
         child.close(force=True)
     plain, hooked = zip(*taken[5:], strict=True)
     added = sorted((b - a) * 1e3 for a, b in zip(plain, hooked, strict=True))
     return (
         f"| {shell} | {statistics.median(plain) * 1e3:.2f} | {statistics.median(hooked) * 1e3:.2f} "
-        f"| {statistics.median(added):.2f} | {added[int(0.9 * len(added))]:.2f} |"
+        f"| {statistics.median(added):.2f} | {added[int(0.9 * len(added))]:.2f} "
+        f"| {(bursts[1] - bursts[0]) * 1e3:.2f} |"
     )
 
 
@@ -100,12 +108,13 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         rows = [measure(shell, options.lines, Path(folder)) for shell in START if shutil.which(shell)]
-    table = [HEADER, "|---" * 5 + "|", *rows]
+    table = [HEADER, "|---" * 6 + "|", *rows]
     print("\n".join(table))
     if options.write:
         told = (
             f"Written by `python benchmarks/shells.py --write` on {date.today()} (Python {platform.python_version()}, "
-            f"{os.cpu_count()} cores): {options.lines} lines in each shell, the first 5 left out."
+            f"{os.cpu_count()} cores): {options.lines} lines in each shell, the first 5 left out; "
+            f"then {BURST} at once (median with, less median without)."
         )
         (HERE / "SHELLS.md").write_text(
             "\n\n".join(["# What the hooks of a shell add to a prompt", told, ""]) + "\n".join(table) + "\n"

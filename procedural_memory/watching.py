@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import plistlib
+import re
 import shlex
 import subprocess
 import sys
@@ -48,6 +49,7 @@ _SHARE: Final = 20.0
 time is read anew each time, and takes at most a twentieth of a processor so."""
 _LONGEST: Final = 60.0
 _MODELS: Final = ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME")
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _TRIES: Final = 10
 _BETWEEN: Final = 0.5
 """How often launchd is asked to take an agent, and seconds between: it ends the old one in its own time."""
@@ -130,13 +132,13 @@ def _hold(file: IO[bytes], store: Path) -> None:
 def _environment() -> dict[str, str]:
     """Return what this environment says of where histories and models are, which a service would not know.
 
-    These are paths alone, and of them none that holds a secret.
+    These are paths alone, and of them none that holds a secret, or a control character: no unit takes that.
     """
     found = {name: os.environ.get(name, "") for name in (*PLACES, *_MODELS)}
     return {
         name: value if value.startswith(("/", "~")) else os.path.abspath(value)
         for name, value in found.items()
-        if value and redact(value) == value
+        if value and redact(value) == value and not _CONTROL.search(value)
     }
 
 

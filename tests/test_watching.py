@@ -243,7 +243,8 @@ def test_the_service_knows_where_the_histories_are(tmp_path: Path) -> None:
     """What the installing shell says of that, as systemd reads it; and nothing else of its environment."""
     odd = str(tmp_path / 'h "x" %h $HOME \\n')
     given = {"HISTFILE": odd, "CLAUDE_CONFIG_DIR": "~/claude", "CODEX_HOME": "codex", "ZDOTDIR": ""}
-    secret = {"API_TOKEN": "ghp_" + "a1B2" * 9, "ATUIN_DB_PATH": "/x/ghp_" + "a1B2" * 9}
+    given |= {"ATUIN_DB_PATH": "/x/a\rb", "HF_HOME": "/x/a\nb", "XDG_CACHE_HOME": "/x/\x1b[1m"}  # left out
+    secret = {"API_TOKEN": "ghp_" + "a1B2" * 9, "HF_HUB_CACHE": "/x/ghp_" + "a1B2" * 9}
     done = _run(tmp_path, "--install", environment=_environment(tmp_path) | given | secret)
     assert done.returncode == 0, done.stderr
     unit = tmp_path / "config" / "systemd" / "user" / f"{watching.NAME}.service"
@@ -256,7 +257,7 @@ def test_the_service_knows_where_the_histories_are(tmp_path: Path) -> None:
     assert read.pop("CLAUDE_CONFIG_DIR") == "~/claude"
     assert read.pop("CODEX_HOME") == str(Path.cwd() / "codex")
     assert read.pop("XDG_DATA_HOME") == str(tmp_path / "data")
-    assert set(read) <= {"SHELL", "XDG_CACHE_HOME", "HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"}
+    assert set(read) <= {"SHELL", "HUGGINGFACE_HUB_CACHE"}
     if shutil.which("systemd-analyze"):
         verify = ["systemd-analyze", "verify", "--user", str(unit)]
         told = subprocess.run(verify, capture_output=True, text=True, timeout=60)

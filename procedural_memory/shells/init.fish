@@ -30,10 +30,9 @@ function _pm_after --on-event fish_postexec
     if test -z "$argv[1]"; or test -n "$fish_private_mode"; or string match -qr '^\s' -- $argv[1]; or _pm_off
         return
     end
-    set -l size (string length -- "$argv[1]")
-    if test $size -le 2000
+    if not string match -qr '^(?s).{2001}' -- $argv[1]
         set -ga _pm_recent $argv[1] $code
-        set -g _pm_recent $_pm_recent[(math "max(1, $(count $_pm_recent) - 15)")..-1]
+        set -q _pm_recent[17]; and set -e _pm_recent[1 2]
     end
     # By the environment, which only this user can read. One waits for the other, so that the order is kept.
     # fish knows no time in fractions of a second: without a start it is now, less what it took.
@@ -44,19 +43,33 @@ function _pm_after --on-event fish_postexec
     set -lx _PM_SESSION $_pm_session
     set -lx _PM_SHELL fish
     set -lx _PM_AFTER $_pm_last
-    set -l record (command -s nice) -n 10 $_pm_python -I -S $_pm_hook shell record --store $_pm_store
-    # By another shell: $last_pid is the user's. It outlives the terminal.
-    if test $size -le 32000
-        set -g _pm_last (command sh -c 'trap "" HUP; "$@" >/dev/null 2>&1 & printf %s "$!"' sh $record)
-    else # too long for the environment
+    # $last_pid belongs to the user. Fully under job control it has a process group of its own, which the terminal leaves
+    # alone.
+    set -l before $last_pid
+    set -l control interactive
+    status is-full-job-control; and set control full
+    status is-no-job-control; and set control none
+    status job-control full
+    if string match -qr '^(?s).{32001}' -- $argv[1] # too long for the environment
         set -e _PM_LINE
-        set -g _pm_last (printf %s $argv[1] | command sh -c 'trap "" HUP; exec 3<&0; "$@" <&3 >/dev/null 2>&1 & printf %s "$!"' sh $record)
+        printf %s $argv[1] | command nice -n 10 $_pm_python -I -S $_pm_hook shell record --store $_pm_store >/dev/null 2>/dev/null &
+    else
+        command nice -n 10 $_pm_python -I -S $_pm_hook shell record --store $_pm_store >/dev/null 2>/dev/null &
     end
+    set -g _pm_last $last_pid
+    disown $last_pid 2>/dev/null
     if test @GHOST@ = 1
         set -g _pm_ghost
         set -lx _PM_CWD $PWD
         set -lx _PM_RECENT (string join \x1f -- $_pm_recent)
-        command sh -c 'trap "" HUP; "$@" >/dev/null 2>&1 &' sh nice -n 10 $_pm_python -I -S $_pm_hook shell suggest --unasked --tell $fish_pid --store $_pm_store
+        command nice -n 10 $_pm_python -I -S $_pm_hook shell suggest --unasked --tell $fish_pid --store $_pm_store >/dev/null 2>/dev/null &
+        disown $last_pid 2>/dev/null
+    end
+    status job-control $control
+    if set -q before[1]
+        set -g last_pid $before
+    else
+        set -e last_pid
     end
 end
 

@@ -1,7 +1,7 @@
 # Procedural memory for zsh: records each command in the background; KEY puts what may come next on the command line.
 [[ -o interactive ]] || return 0
 # Every function says emulate -L zsh: what the user's options change does not reach it.
-zmodload zsh/datetime 2>/dev/null
+zmodload zsh/datetime zsh/system 2>/dev/null
 autoload -Uz add-zsh-hook add-zle-hook-widget
 
 typeset -g _pm_python=@PYTHON@ _pm_hook=@HOOK@ _pm_store=@STORE@ _pm_ghosts=@GHOST@
@@ -9,9 +9,10 @@ typeset -g _pm_session="zsh-$$-${EPOCHSECONDS}"
 typeset -ga _pm_recent _pm_choices _pm_losing
 typeset -g _pm_line= _pm_started= _pm_index=0 _pm_typed= _pm_shown= _pm_ghost= _pm_fd= _pm_last=
 
-_pm_call() {  # in a subshell of its own; a line too long for the environment goes by a pipe
+_pm_call() {  # in a subshell of its own: how many words come before the program, these, and what it is to do
+  # A line too long for the environment goes by a pipe.
   (( ${#${_PM_LINE-}} <= 32000 )) || { exec < <(print -rn -- $_PM_LINE); unset _PM_LINE }
-  exec $_pm_python -I -S $_pm_hook shell "$@" --store $_pm_store
+  exec "${(@)@[2,$1+1]}" $_pm_python -I -S $_pm_hook shell "${(@)@[$1+2,-1]}" --store $_pm_store
 }
 
 _pm_preexec() {
@@ -28,11 +29,16 @@ _pm_precmd() {
   local started=$_pm_started took=$(( (EPOCHREALTIME - _pm_started) * 1000 ))
   (( ${#line} > 2000 )) || _pm_recent+=("$line" $code)
   (( ${#_pm_recent} > 16 )) && _pm_recent=("${(@)_pm_recent[-16,-1]}")
-  # By the environment, which only this user can read. One waits for the other, so that the order is kept. $! changes:
-  # from a subshell of its own it would not always outlive the terminal.
-  _PM_LINE=$line _PM_CODE=$code _PM_CWD=$_pm_folder _PM_START=$started _PM_TOOK=$took _PM_SESSION=$_pm_session \
-    _PM_SHELL=zsh _PM_AFTER=$_pm_last _pm_call record &>/dev/null &!
-  _pm_last=$!
+  # By the environment, which only this user can read. One waits for the other, so that the order is kept. By a process
+  # substitution, which is no job and leaves $! to the user; what ends or stops a job of this terminal does not reach it.
+  local fd
+  exec {fd}< <(
+    trap '' HUP INT QUIT TSTP TTIN TTOU
+    _PM_LINE=$line _PM_CODE=$code _PM_CWD=$_pm_folder _PM_START=$started _PM_TOOK=$took _PM_SESSION=$_pm_session \
+      _PM_SHELL=zsh _PM_AFTER=$_pm_last _pm_call 3 nice -n 10 record &>/dev/null
+  )
+  exec {fd}<&-
+  _pm_last=${sysparams[procsubstpid]:-}
   return 0
 }
 typeset -g _pm_folder=$PWD
@@ -40,7 +46,7 @@ typeset -g _pm_folder=$PWD
 _pm_ask() {  # what may come next, most probable first: a letter and the line, ended by a NUL
   emulate -L zsh
   [[ ${PROCEDURAL_MEMORY_DISABLE:-0} != 0 ]] && return
-  ( _PM_CWD=$PWD _PM_TYPED=$_pm_typed _PM_RECENT=${(pj:\x1f:)_pm_recent} _pm_call suggest "$@" ) 2>/dev/null
+  ( _PM_CWD=$PWD _PM_TYPED=$_pm_typed _PM_RECENT=${(pj:\x1f:)_pm_recent} _pm_call 0 suggest "$@" ) 2>/dev/null
 }
 
 _pm_alone() {  # nothing that was shown behind the line stays there, to be joined to another one

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import shutil
 import sqlite3
+import subprocess
 import sysconfig
 import time
 from collections import Counter
@@ -84,3 +85,36 @@ def test_both_record_and_a_step_counts_once(shell: str, first: str, tmp_path: Pa
             assert engine.stats()["command_count"] == known + len(steps)
             assert weights == Counter({name: engine.workflow_graph.in_degree(name) for name in engine.workflow_graph})
             engine.rebuild()
+
+
+@pytest.mark.parametrize("shared", ["", "history -a; history -n", "history -a; history -c; history -r"])
+@pytest.mark.parametrize("first", ["preexec", "ours", "late"])
+def test_beside_bash_preexec(tmp_path: Path, first: str, shared: str) -> None:
+    """Which atuin carries: both see each command, also where shells share a history."""
+    text = subprocess.run([str(ATUIN), "init", "bash"], capture_output=True, text=True, timeout=60).stdout
+    begin = text.find("__atuin_load_builtin_preexec() {")
+    if begin < 0:
+        pytest.skip("this version of atuin carries no bash-preexec")
+    loads = text[begin : text.index("\n}\n", begin)] + "\n}\n__atuin_load_builtin_preexec\n"
+    (tmp_path / "preexec.bash").write_text(loads)
+    given = f'HISTCONTROL=ignoreboth; PROMPT_COMMAND="{shared}"'
+    load = 'source ~/preexec.bash; told() { printf "%s\\n" "$1" >>~/told; }; preexec_functions+=(told)'
+    before, after = {
+        "preexec": (f"{given}\n{load}", ""),
+        "ours": (given, load),
+        "late": (f"if [[ -z ${{now-}} ]]; then\n{given}\n{load}\nreturn\nfi", ""),
+    }[first]
+    with terminal("bash", tmp_path, before=before, after=after) as used:
+        if first == "late":  # when the other one is in its place
+            used.run(" now=1; source ~/.bashrc")
+        lines = ["true one", "false", " false hidden", "true two", "sh -c 'exit 7'", "true end"]
+        for line in lines:
+            used.run(line)
+            if line == "false" and shared:
+                with (tmp_path / "history").open("a") as other:
+                    other.write("echo theirs\n")
+        steps = used.recorded(5)
+    seen = [line for line in lines if "hidden" not in line]
+    assert [(step.command, step.exit_code) for step in steps] == [*zip(seen, [0, 1, 0, 7, 0], strict=True)]
+    told = (tmp_path / "told").read_text().splitlines()
+    assert [line for line in told if "now=1" not in line] == lines

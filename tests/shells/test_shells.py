@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -59,35 +61,6 @@ def test_what_is_typed_is_recorded(shell: str, tmp_path: Path) -> None:
     assert b"hidden" not in used.store.read_bytes()
 
 
-@pytest.mark.parametrize("shell", ["bash", "fish"])
-def test_the_last_job_is_that_of_the_user(shell: str, tmp_path: Path) -> None:
-    """Also after prompts at which steps were recorded, and after the key."""
-    job = "$last_pid" if shell == "fish" else "$!"
-    with terminal(shell, tmp_path) as used:
-        used.run("sleep 78 &")
-        used.run("true")
-        used.recorded(2)
-        used.key("M-n")
-        used.wait(lambda screen: bool(screen.rpartition(PROMPT)[2].strip()))
-        used.key("C-u")
-        used.run(f"ps -o args= {job}; kill {job}; echo then")
-        used.recorded(3)
-        assert "\nsleep 78" in used.screen()
-        assert "o such process" not in used.screen()
-
-
-@pytest.mark.parametrize("control", ["ignoreboth:erasedups", "erasedups:ignorespace"])
-def test_nothing_is_recorded_for_what_bash_keeps_out(tmp_path: Path, control: str) -> None:
-    """Above all not the line before, with the exit status of another one."""
-    (tmp_path / "history").write_text("old one\n")
-    with terminal("bash", tmp_path, before=f"HISTCONTROL={control}") as used:
-        used.run(" false secret")
-        for line in ("echo one", " echo two", "true", " false", "echo three"):
-            used.run(line)
-        steps = used.recorded(3)
-    assert [(step.command, step.exit_code) for step in steps] == [("echo one", 0), ("true", 0), ("echo three", 0)]
-
-
 def test_a_folder_is_where_the_command_ran(shell: str, tmp_path: Path) -> None:
     """Also after a change of folder that was not recorded itself."""
     (tmp_path / "folder").mkdir()
@@ -130,6 +103,8 @@ def test_what_another_shell_ran_is_not_recorded_here(tmp_path: Path) -> None:
         "readonly HISTTIMEFORMAT='[%d.%m.] %H:%M:%S  '; shopt -u cmdhist",
         "HISTCONTROL=ignoreboth:erasedups; HISTTIMEFORMAT='%c '",
         "HISTSIZE=3",
+        "unset EPOCHREALTIME",  # as in bash 4, where PS0 tells nothing
+        "unset EPOCHREALTIME; HISTCONTROL=erasedups",
     ],
 )
 def test_however_bash_keeps_its_history(tmp_path: Path, before: str) -> None:
@@ -158,10 +133,11 @@ def test_a_line_that_is_deleted_from_the_history_is_not_recorded(tmp_path: Path)
     assert commands == ["echo one", "echo two", "echo three"]
 
 
-def test_a_long_line_is_recorded(shell: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("argument", ["ü" * 33_000, "x" * 140_000], ids=["33000", "140000"])
+def test_a_long_line_is_recorded(shell: str, tmp_path: Path, argument: str) -> None:
     """Also one that is longer than what a program can be handed; and predictions go on after it."""
     _know(tmp_path, "echo one", "echo two", "echo three")
-    long = "true " + "x" * 140_000
+    long = f"true {argument}"
     take = "bind \\ez 'commandline -r -- (cat ~/pasted); commandline -f execute'" if shell == "fish" else ""
     with terminal(shell, tmp_path, after=take) as used:
         if shell == "fish":  # which takes minutes to show so much that is pasted
@@ -169,7 +145,7 @@ def test_a_long_line_is_recorded(shell: str, tmp_path: Path) -> None:
             used.key("M-z")
         else:
             used.paste(long)
-            used.wait(lambda screen: "xxxxxxxx" in screen)
+            used.wait(lambda screen: argument[:8] in screen)
             time.sleep(3)
             used.key("Enter")
         used.tmux("clear-history")
@@ -522,3 +498,148 @@ def test_what_zsh_autosuggestions_shows_does_not_stay(tmp_path: Path, first: boo
         used.key("Enter")
         used.recorded(48)
         assert [step.command for step in used.recorded(48)][-1] == "echo two three"
+
+
+def _held(home: Path, shell: str) -> str:
+    """Return what lets the processes that record wait until there is a file ``go``."""
+    nice = home / "bin" / "nice"
+    nice.parent.mkdir()
+    waits = f"while [ -d {home} ] && [ ! -e {home}/go ] && [ $((i += 1)) -lt 999 ]; do sleep 0.1; done"
+    nice.write_text(f'#!/bin/sh\n{waits}\nexec {shutil.which("nice")} "$@"\n')
+    nice.chmod(0o700)
+    return f"set -gx PATH {nice.parent} $PATH" if shell == "fish" else f"export PATH={nice.parent}:$PATH"
+
+
+@pytest.mark.parametrize("options", [(), ("--ghost",)])
+def test_the_background_belongs_to_the_user(shell: str, options: tuple[str, ...], tmp_path: Path) -> None:
+    """Jobs and the last of them are the user's, also after the key and while what was run is recorded."""
+    if shell == "bash" and options:
+        pytest.skip("bash shows none")
+    last, none = "$last_pid" if shell == "fish" else "$!", "none= 0 ." if shell == "zsh" else "none= ."
+    _know(tmp_path, "true one", "true two", "true three")
+    with terminal(shell, tmp_path, *options, before=_held(tmp_path, shell)) as used:
+        if shell == "fish":  # which begins a process of its own when it starts
+            used.run("set -e last_pid")
+        used.run(f"echo none= {last} .")  # before there was any
+        used.run(f"echo none= {last} .")
+        used.wait(lambda screen: re.findall(r"^none=.*", screen, re.M) == [none, none])
+        used.run("sleep 78 &")
+        used.run("true one")
+        used.key("M-n")
+        used.wait(lambda _: used.line().startswith("true two"))
+        used.key("C-u")
+        used.wait(lambda _: not used.line().startswith("true two"))
+        used.run(f"ps -o args= -p {last}")
+        used.wait(lambda screen: "\nsleep 78" in screen)
+        used.key("C-l")
+        used.wait(lambda screen: screen.startswith(PROMPT) and "sleep" not in screen)
+        used.run("jobs")
+        jobs = used.screen().splitlines()[1:-1]
+        assert len([line for line in jobs if re.search(r"sleep 78|hook|nice", line)]) == 1, jobs
+        used.run("sleep 0.7 &")
+        used.run("true four")
+        used.run("kill %1")
+        used.run("wait; echo waited")  # for what records it would be long
+        used.run("sleep 79 &")
+        used.run("true five")
+        used.run("disown")
+        used.run(f"kill {last} && echo killed")
+        used.wait(lambda screen: "\nkilled" in screen)
+        if shell != "fish":  # whose wait knows no status
+            used.run("sh -c 'sleep 0.3; exit 7' &")
+            used.run("true six")
+            used.run(f"wait {last}; echo was=$?")
+            used.wait(lambda screen: "\nwas=7" in screen)
+        (tmp_path / "go").touch()
+        steps = used.recorded(60 if shell == "fish" else 62)[45:]
+    assert [step.command for step in steps if step.command.startswith("true")][:3] == [
+        "true one",
+        "true four",
+        "true five",
+    ]
+    assert {step.exit_code for step in steps} == {0}
+
+
+def test_what_was_typed_last_is_recorded_however_the_terminal_ends(shell: str, tmp_path: Path) -> None:
+    """Also with keys that end and stop what runs there; in the order in which it was typed."""
+    with terminal(shell, tmp_path, before=_held(tmp_path, shell)) as used:
+        for number in range(6):
+            used.run(f"true {number}")
+            for key in ("C-c", "C-z", "C-c"):
+                used.key(key)
+            while not used.line().endswith("x"):  # what is typed while such a key is dealt with gets lost
+                used.type("x")
+                time.sleep(0.2)
+            used.key("C-u")
+            used.wait(lambda _: "x" not in used.line())
+        used.run("true end")
+        used.tmux("kill-server")
+        time.sleep(0.5)  # nothing tells that what is ended has ended
+        (tmp_path / "go").touch()
+        commands = [step.command for step in used.recorded(7)]
+    assert commands == [*(f"true {number}" for number in range(6)), "true end"]
+
+
+_SHARED = {
+    "new": 'HISTCONTROL=ignorespace; PROMPT_COMMAND="history -a; history -n"',
+    "all": 'HISTCONTROL=ignorespace; PROMPT_COMMAND="history -a; history -c; history -r"',
+    "once": 'HISTCONTROL=ignoreboth:erasedups; PROMPT_COMMAND="history -n; history -w; history -c; history -r"',
+    "alone": "HISTCONTROL=ignoreboth:erasedups",
+    "apart": "HISTCONTROL=erasedups:ignorespace",
+}
+
+
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize("kind", list(_SHARED))
+def test_what_bash_keeps_out_of_its_history_records_nothing(tmp_path: Path, kind: str, late: bool) -> None:
+    """Neither the line before it, nor an old one, nor one of another shell that came in meanwhile."""
+    (tmp_path / "history").write_text("echo old\necho older\n")
+    before, after = ("", _SHARED[kind]) if late else (_SHARED[kind], "")
+    if late and "PROMPT_COMMAND" in after:  # behind what is there
+        after = after.replace('PROMPT_COMMAND="', 'PROMPT_COMMAND="$PROMPT_COMMAND; ')
+    with terminal("bash", tmp_path, before=before, after=after) as used:
+        used.run(" false first")  # where something comes last, it is known only now
+        used.run("true")
+        used.run(" false")
+        used.run("echo one")
+        with (tmp_path / "history").open("a") as other:
+            other.write("echo theirs\n")
+        used.run("true two")  # takes theirs in
+        used.run(" false")
+        used.run(" history -d -1")
+        used.run("true")
+        used.run(" false")
+        used.run("true end")
+        steps = used.recorded(5)
+    expected = [("true", 0), ("echo one", 0), ("true two", 0), ("true", 0), ("true end", 0)]
+    assert [(step.command, step.exit_code) for step in steps] == expected
+
+
+def test_a_line_of_the_prompt_is_not_recorded(tmp_path: Path) -> None:
+    """Which takes the place of another one in the history, so that its length tells nothing."""
+    (tmp_path / "history").write_text("echo old\necho older\n")
+    swap = 'PROMPT_COMMAND="[[ ! -e ~/swap ]] || { history -d 1; history -s echo theirs; rm ~/swap; }"'
+    with terminal("bash", tmp_path, before=f"HISTCONTROL=ignoreboth:erasedups; {swap}") as used:
+        used.run("true one")
+        (tmp_path / "swap").touch()
+        for line in ("true two", " false", "true end"):
+            used.run(line)
+        steps = used.recorded(3)
+    assert [(step.command, step.exit_code) for step in steps] == [("true one", 0), ("true two", 0), ("true end", 0)]
+
+
+def test_no_part_of_a_command_is_recorded(tmp_path: Path) -> None:
+    """A repeated one of several lines, where bash keeps each line by itself and once: whole or not at all."""
+    loop = ("for i in 1 2", "do", "true $i", "done")
+    with terminal("bash", tmp_path, before="HISTCONTROL=erasedups; shopt -u cmdhist") as used:
+        used.run("echo one")
+        for _ in range(2):
+            for line in loop:
+                used.type(line)
+                used.key("Enter")
+            time.sleep(0.5)
+            used.run("echo two")
+        used.run("echo end")
+        commands = [step.command for step in used.recorded(5)]
+    assert set(commands) == {"echo one", "\n".join(loop), "echo two", "echo end"}
+    assert [command for command in commands if "\n" not in command] == ["echo one", "echo two", "echo two", "echo end"]

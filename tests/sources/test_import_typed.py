@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 import sysconfig
 import time
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -55,13 +58,15 @@ def shell_of(program: str, home: Path, rc: str, **more: str) -> Any:
     return pexpect.spawn(program, arguments, env=env, cwd=str(home), timeout=60, encoding="utf-8", dimensions=(50, 200))
 
 
-def type_in(shell: Any, lines: list[str]) -> None:
-    """Type lines, each when the one before it is done, and leave."""
-    for line in lines:
+def type_in(shell: Any, lines: list[str], kept: Callable[[], int] | None = None) -> None:
+    """Type lines, each when the one before it is done, and kept where that happens in the background, and leave."""
+    for number, line in enumerate([*lines, "exit"]):
         shell.expect_exact(PROMPT)
+        end = time.monotonic() + 20
+        while kept is not None and kept() < number:
+            assert time.monotonic() < end, f"the command before {line} is not kept"
+            time.sleep(0.05)
         shell.send(line + "\r")
-    shell.expect_exact(PROMPT)
-    shell.send("exit\r")
     shell.wait()
     shell.close()
 
@@ -108,7 +113,18 @@ def test_zsh_with_atuin_counts_each_step_once(engine: ProceduralMemoryEngine, ho
         f"PS1='{PROMPT}'; HISTFILE=~/.zsh_history; SAVEHIST=99; HISTSIZE=99; setopt EXTENDED_HISTORY; unsetopt ZLE\n"
         'eval "$(atuin init zsh --disable-up-arrow --disable-ctrl-r)"\n'
     )
-    type_in(shell_of("zsh", home, rc, PATH=f"{Path(str(ATUIN)).parent}:/usr/bin:/bin"), TYPED)
+
+    def ended() -> int:
+        found = home / ".atuin" / "data" / "history.db"
+        found = found if found.exists() else home / ".local" / "share" / "atuin" / "history.db"
+        try:
+            with closing(sqlite3.connect(f"file:{found}?mode=ro", uri=True)) as db:
+                return int(db.execute("SELECT count(*) FROM history WHERE duration >= 0").fetchone()[0])
+        except sqlite3.Error:
+            return 0
+
+    # Two of its processes at once lose what one of them writes.
+    type_in(shell_of("zsh", home, rc, PATH=f"{Path(str(ATUIN)).parent}:/usr/bin:/bin"), TYPED, ended)
     report = engine.import_history(include_open=True)
     assert [source.source for source in report.sources] == ["zsh", "atuin"]
     told = {session["source"]: session["commands"] for session in kept(engine, tmp_path)}
