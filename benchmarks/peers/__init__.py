@@ -29,7 +29,7 @@ MODELS: dict[str, Callable[[], SequenceModel]] = {
 
 def missing() -> dict[str, str]:
     """Return the names of models whose library is not installed, each with the command that installs it."""
-    return {} if find_spec("cpt") else {"CPT": "pip install 'omnimemory-procedural[benchmarks]'"}
+    return {} if find_spec("cpt") else {"CPT": "pip install -e '.[benchmarks]'"}
 
 
 def make_peers() -> dict[str, Callable[[], Peer]]:

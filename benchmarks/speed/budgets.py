@@ -77,12 +77,18 @@ class Budget:
             if value is not None and not math.isnan(value):
                 smaller = size != (self.size or 0)
                 measured = self._shown(value) + (f" at {size:,}" if smaller else "")
-                verdict = verdict if smaller else self._verdict(value)
+                if not smaller:
+                    verdict = self._verdict(value)
+                elif self._of_limit(value) > 1:
+                    verdict += f"; **missed** at {size:,}"
                 break
         return f"| {self.what} | {bound} | {aim} | {measured} | {verdict} |"
 
+    def _of_limit(self, value: float) -> float:
+        return self.limit / value if self.at_least else value / self.limit
+
     def _verdict(self, value: float) -> str:
-        of_limit = self.limit / value if self.at_least else value / self.limit
+        of_limit = self._of_limit(value)
         if of_limit > 1:
             return f"**missed**, {of_limit:.2f} times"
         reached = self.aim is not None and (value >= self.aim if self.at_least else value <= self.aim)

@@ -30,7 +30,7 @@ ROOT = Path(__file__).parents[2]
 FOOTPRINT = "disk and memory"
 FAILED = "failed"
 DASK = "learning with Dask beside one process"
-INSTALL = "pip install 'omnimemory-procedural[benchmarks]'"
+INSTALL = "pip install -e '.[benchmarks]'"
 
 
 def measure(world: World, operation: Operation, case: Case, seconds: float) -> Result:
@@ -43,20 +43,38 @@ def measure(world: World, operation: Operation, case: Case, seconds: float) -> R
         world.clear()
 
 
+def numbers_of(text: str) -> list[int]:
+    """Read ``1,32,1_024``: numbers from 1 on, each once, rising."""
+    try:
+        numbers = sorted({int(part) for part in text.split(",")})
+    except ValueError:
+        numbers = [0]
+    if numbers[0] < 1:
+        raise argparse.ArgumentTypeError(f"must be whole numbers from 1 on, with commas between, got {text!r}")
+    return numbers
+
+
 def sizes_of(text: str) -> list[int]:
     """Read ``1000,10_000``: rising multiples of the steps of a session."""
-    sizes = sorted({int(part) for part in text.split(",")})
+    sizes = numbers_of(text)
     if sizes[0] < 10 * STEPS or any(size % STEPS for size in sizes):
-        raise argparse.ArgumentTypeError(f"sizes must be multiples of {STEPS}, from {10 * STEPS} on, got {text}")
+        raise argparse.ArgumentTypeError(f"must be multiples of {STEPS}, from {10 * STEPS} on, got {text!r}")
     return sizes
+
+
+class _Help(argparse.ArgumentDefaultsHelpFormatter):
+    """Shows the defaults that say something."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        return super()._get_help_string(action) if action.default else action.help
 
 
 def parser() -> argparse.ArgumentParser:
     """Return what reads the command line."""
-    made = argparse.ArgumentParser(prog="benchmarks/run", description=__doc__)
-    made.add_argument("--sizes", type=sizes_of, default=[1_000, 10_000, 100_000], help="commands in the memories")
+    made = argparse.ArgumentParser(prog="benchmarks/run", description=__doc__, formatter_class=_Help)
+    made.add_argument("--sizes", type=sizes_of, default="1000,10000,100000", help="commands in the memories")
     made.add_argument("--patterns", type=sizes_of, help="patterns in those that are searched; as --sizes unless given")
-    made.add_argument("--texts", type=lambda text: [int(part) for part in text.split(",")], default=[1, 32, 1_024])
+    made.add_argument("--texts", type=numbers_of, default="1,32,1024", help="how many texts are embedded at a time")
     made.add_argument("--embedder", action="append", choices=Plan([], []).embedders, help="only this; may be repeated")
     made.add_argument("--seconds", type=float, default=4.0, help="how long each case is measured")
     made.add_argument("--only", action="append", help="operations that begin so; may be repeated")
