@@ -153,7 +153,8 @@ class NearestIndex:
             if self._index is None:
                 self._build(fingerprint)
             else:
-                self._known = np.fromiter(self._index.keys, np.uint64, len(self._index)).view(np.int64)
+                # As one array: iterated, each key counts through all before it.
+                self._known = np.asarray(self._index.keys).view(np.int64)
                 self._tail = np.empty((0, self._index.ndim), dtype=np.float32)
             self._of = fingerprint, generation
         assert self._index is not None
