@@ -48,6 +48,7 @@ CommandLike: TypeAlias = str | Mapping[str, Any] | Command
 _LATEST = 1e11
 _LONGEST_MS = 1e12
 _OUTPUT = 16_384
+_LARGEST = 2**63 - 1  # what an integer of a database holds
 _TEXTS = ("cwd", "project", "source", "host", "branch")
 
 
@@ -89,6 +90,8 @@ def _as_int(name: str, value: Any, least: int, rule: str) -> int:
         ) from error
     if number < least:
         raise InvalidInputError(f"{name}: must be {rule}, got {shown(number)}")
+    if number > _LARGEST:
+        raise InvalidInputError(f"{name}: must be at most {_LARGEST}, got {shown(number)}")
     return number
 
 
