@@ -16,6 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import learn_distributed
 import pytest
 from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
@@ -804,6 +805,15 @@ def test_problems_use_the_names_of_the_file(tmp_path: Path, threads: Any) -> Non
         assert (found.new_sessions, found.problems[0].split("/")[-1][:25]) == (1, "c.parquet, row 2: outcome")
         with pytest.raises(SessionConflictError):
             engine.learn_workflow(["ls"] * 3, session_id="7")
+
+
+def test_the_benchmark_tells_the_ranker_apart(tmp_path: Path) -> None:
+    """Of one process by what it took there: of few commands it is most, and never more than all."""
+    begin = time.perf_counter()
+    found = learn_distributed.alone(learn_distributed.write(tmp_path, 60, 2), tmp_path / "m.sqlite3")
+    whole = time.perf_counter() - begin
+    assert min(found.values()) > 0
+    assert found["seconds"] + found["ranker"] < whole
 
 
 def test_the_import_is_light() -> None:
