@@ -344,7 +344,9 @@ def _tell_partitions(report: PartitionsLearned, as_json: bool) -> None:
     click.echo(
         f"{_counted(len(report.partitions), 'partition')}: {_counted(report.new_sessions, 'session')} "
         f"{'was' if report.new_sessions == 1 else 'were'} new, {known} known, "
-        f"{short} with fewer than 3 commands left out, {report.skipped} rows or sessions that break a rule left out"
+        f"{short} with fewer than 3 commands left out, {report.skipped} "
+        + ("row or session that breaks" if report.skipped == 1 else "rows or sessions that break")
+        + " a rule left out"
     )
     for problem in [problem for part in report.partitions for problem in part.problems][:20]:
         click.echo(f"  {problem}", err=True)

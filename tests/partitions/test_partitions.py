@@ -720,6 +720,7 @@ def test_on_the_command_line(tmp_path: Path) -> None:
         told = CliRunner().invoke(main, [*arguments, "--scheduler", cluster.scheduler_address])
         assert told.exit_code == 0, told.output
         assert "2 partitions: 10 sessions were new, 0 known" in told.output
+        assert "1 row or session that breaks a rule" in told.output
         assert "b.jsonl, line 1: is not valid JSON" in told.output
         again = CliRunner().invoke(main, [*arguments, "--scheduler", cluster.scheduler_address, "--json"])
         report = json.loads(again.stdout)["partitions"]
