@@ -180,7 +180,7 @@ def main() -> None:
         f"{base[1] / clusters[2]['busy']:.2f} times. The three memories are {equal}, row by row and with what the "
         f"ranker learned ({size / 1e6:.0f} MB). Starting the cluster took {clusters[2]['starting']:.1f} seconds more. "
         "What the ranker takes is left out of each run: it learns from the same newest steps with and without a "
-        f"cluster, in one process ({runs[0]['ranker']:.1f} seconds without a cluster)."
+        f"cluster, in one process ({runs[0]['ranker']:.1f} seconds without a cluster, below those with one)."
     )
     table = "\n".join([HEADER, "|---" * HEADER.count(" | ") + "|---|", *rows])
     seconds = "Seconds by stage, of which reading, learning and uniting are on the workers:"
