@@ -39,6 +39,7 @@ from procedural_memory.types import UNASKED_PROBABILITY, Forgotten, PatternState
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from procedural_memory.distributed import PartitionsLearned
     from procedural_memory.engine import ProceduralMemoryEngine
     from procedural_memory.types import ImportReport, Prediction
 
@@ -125,6 +126,26 @@ def _engine(path: str | None, embedder: str, reading: bool = False) -> Procedura
     return ProceduralMemoryEngine(path=path, embedder=embedder, **bounds_given())
 
 
+@contextmanager
+def _learner(path: str | None, embedder: str) -> Iterator[ProceduralMemoryEngine]:
+    """Give an engine that learns; of a command that fails before it learned anything no new file is left."""
+    from procedural_memory.engine import store_path
+    from procedural_memory.storage.sqlite import take_away
+
+    file = None if path is None or is_address(path) else store_path(path)
+    absent = [] if file is None else [place for place in (file, *file.parents) if not place.exists()]
+    try:
+        with _engine(path, embedder) as engine:
+            yield engine
+    except BaseException:
+        if file is not None and file in absent and file.exists():
+            take_away(file)
+            with suppress(OSError):  # one of them is not empty
+                for folder in absent[1:]:
+                    folder.rmdir()
+        raise
+
+
 def _print_json(value: Any) -> None:
     click.echo(json.dumps(value, ensure_ascii=False, indent=2, default=str))
 
@@ -150,6 +171,10 @@ def _table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) ->
     for row in rows:
         table.add_row(*[cell if isinstance(cell, Text) else Text(str(cell)) for cell in row])
     _console().print(table)
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def _percent(value: float) -> str:
@@ -208,7 +233,7 @@ def _demo_table(live: dict[str, Any], stats: dict[str, Any], own: int, steps: li
     click.echo(
         f"Learned {stats['session_count']} sessions"
         + (f" ({own} of them from your shell history)" if own else "")
-        + f": {stats['command_count']} commands, {stats['pattern_count']} patterns, "
+        + f": {stats['command_count']} commands, {_counted(stats['pattern_count'], 'pattern')}, "
         f"{stats['graph_node_count']} templates, {stats['graph_edge_count']} transitions "
         f"({stats['total_successes']} ended well, {stats['total_failures']} failed)."
     )
@@ -252,11 +277,11 @@ def _template(command: str) -> str:
 @_store_options
 @json_option
 def learn(files: tuple[Path, ...], outcome: str | None, path: str, embedder: str, as_json: bool) -> None:
-    """Learn the sessions of FILES: JSON, JSONL (also .gz) or plain text, one command a line."""
+    """Learn the sessions of FILES: JSON, JSONL or plain text, one command a line; each also with .gz."""
     from procedural_memory.sources.files import read_sessions
 
     report: list[dict[str, Any]] = []
-    with _engine(path, embedder) as engine:
+    with _learner(path, embedder) as engine:
         for file in files:
             before = engine.stats()
             try:
@@ -286,8 +311,9 @@ def learn(files: tuple[Path, ...], outcome: str | None, path: str, embedder: str
         return
     for item in report:
         click.echo(
-            f"{item['file']}: {item['new_sessions']} of {item['sessions']} sessions were new "
-            f"({item['new_commands']} commands, {item['new_patterns']} new patterns)"
+            f"{item['file']}: {item['new_sessions']} of {_counted(item['sessions'], 'session')} "
+            f"{'was' if item['new_sessions'] == 1 else 'were'} new "
+            f"({_counted(item['new_commands'], 'command')}, {_counted(item['new_patterns'], 'new pattern')})"
             + (f"; {item['too_short']} with fewer than 3 commands left out" if item["too_short"] else "")
         )
     click.echo(f"Memory: {stats['path']}")
@@ -303,7 +329,8 @@ def learn_partitions_command(
 ) -> None:
     """Learn the sessions of PARTITIONS on a Dask cluster: addresses, patterns or folders of JSONL and Parquet files.
 
-    Addresses are those of fsspec: /logs/*.jsonl, s3://bucket/day=*/*.parquet. Extra: distributed.
+    Addresses are those of fsspec: /logs/*.jsonl, s3://bucket/day=*/*.parquet. Their names end in .jsonl or .ndjson,
+    each also packed with .gz, .bz2, .xz or .zst, or in .parquet or .pq. Extra: distributed.
     """
     from procedural_memory.distributed import learn_partitions
 
@@ -311,15 +338,27 @@ def learn_partitions_command(
         if sys.stderr.isatty():
             click.echo(f"\r{what}: {done} of {count}\033[K", nl=done == count, err=True)
 
-    with _cluster_at(scheduler) as client, _engine(path, embedder) as engine:
+    with _cluster_at(scheduler) as client, _learner(path, embedder) as engine:
         report = learn_partitions(engine, partitions, client, progress=tell)
+        _tell_partitions(report, as_json)
+        if report.skipped and not any(part.sessions for part in report.partitions):
+            raise click.ClickException(
+                f"nothing was learned: all that stands in {_counted(len(report.partitions), 'partition')} "
+                "breaks a rule; mend what is told of it, and start again"
+            )
+
+
+def _tell_partitions(report: PartitionsLearned, as_json: bool) -> None:
     if as_json:
         _print_json(asdict(report))
         return
     known, short = (sum(getattr(part, f"{name}_sessions") for part in report.partitions) for name in ("known", "short"))
     click.echo(
-        f"{len(report.partitions)} partitions: {report.new_sessions} sessions were new, {known} known, "
-        f"{short} with fewer than 3 commands left out, {report.skipped} rows or sessions that break a rule left out"
+        f"{_counted(len(report.partitions), 'partition')}: {_counted(report.new_sessions, 'session')} "
+        f"{'was' if report.new_sessions == 1 else 'were'} new, {known} known, "
+        f"{short} with fewer than 3 commands left out, {report.skipped} "
+        + ("row or session that breaks" if report.skipped == 1 else "rows or sessions that break")
+        + " a rule left out"
     )
     for problem in [problem for part in report.partitions for problem in part.problems][:20]:
         click.echo(f"  {problem}", err=True)
@@ -328,13 +367,13 @@ def learn_partitions_command(
 @contextmanager
 def _cluster_at(address: str | None) -> Iterator[Any]:
     """Give a client of the cluster at an address, None without one."""
-    if address is None:
-        yield None
-        return
     try:
         from distributed import Client
     except ImportError as error:
         raise MissingExtraError(f"{error.name}, which learns on many processes,", "distributed") from error
+    if address is None:
+        yield None
+        return
     try:
         client = Client(address, timeout=10)
     except (OSError, ValueError) as error:
@@ -440,7 +479,7 @@ def patterns(limit: int, state: PatternState | None, path: str, embedder: str, a
         for p in found
     ]
     columns = ("pattern", "steps", "#length", "#success", "#failure", "#unknown", "#confidence", "state")
-    _table(f"{total} patterns", columns, rows)
+    _table(_counted(total, "pattern"), columns, rows)
 
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw]?)")

@@ -272,8 +272,8 @@ class ProceduralMemoryEngine:
             `session_id` is taken by a session with different content.
         """
         item = {
-            "commands": session_commands,
-            "outcome": session_outcome,
+            "session_commands": session_commands,
+            "session_outcome": session_outcome,
             "session_id": session_id,
             "source": source,
         }
@@ -1609,22 +1609,23 @@ class _SessionInput:
     def __init__(self, prefix: str, item: Any, privacy: Privacy) -> None:
         if not isinstance(item, Mapping):
             item = {"commands": item}
-        for name, other in (
-            ("commands", "session_commands"),
-            ("outcome", "session_outcome"),
-            ("session_id", "session"),
-        ):
-            if name not in item and other in item:
-                item = {**item, name: item[other]}
-        if "commands" not in item:
+        # Errors name what was given by the name that it was given.
+        commands, outcome, session_id = (
+            other if name not in item and other in item else name
+            for name, other in (
+                ("commands", "session_commands"),
+                ("outcome", "session_outcome"),
+                ("session_id", "session"),
+            )
+        )
+        if commands not in item:
             raise InvalidInputError(f"{prefix}commands: must be given, got the keys {shown(sorted(map(str, item)))}")
-        self.outcome = as_outcome(item.get("outcome"), prefix)
-        self.session_id: str | None = privacy.optional(redacted(f"{prefix}session_id", item.get("session_id")))
+        self.outcome = as_outcome(item.get(outcome), prefix, outcome)
+        self.session_id: str | None = privacy.optional(redacted(f"{prefix}{session_id}", item.get(session_id)))
         self.source: str | None = privacy.optional(redacted(f"{prefix}source", item.get("source")))
         defaults = {"project": item.get("project"), "source": self.source}
-        name = f"{prefix}session_commands"
         self.commands = privacy.commands(
-            name, item["commands"], defaults={k: v for k, v in defaults.items() if v is not None}
+            f"{prefix}{commands}", item[commands], defaults={k: v for k, v in defaults.items() if v is not None}
         )
 
 

@@ -48,6 +48,7 @@ CommandLike: TypeAlias = str | Mapping[str, Any] | Command
 _LATEST = 1e11
 _LONGEST_MS = 1e12
 _OUTPUT = 16_384
+_LARGEST = 2**63 - 1  # what an integer of a database holds
 _TEXTS = ("cwd", "project", "source", "host", "branch")
 
 
@@ -89,6 +90,8 @@ def _as_int(name: str, value: Any, least: int, rule: str) -> int:
         ) from error
     if number < least:
         raise InvalidInputError(f"{name}: must be {rule}, got {shown(number)}")
+    if number > _LARGEST:
+        raise InvalidInputError(f"{name}: must be at most {_LARGEST}, got {shown(number)}")
     return number
 
 
@@ -135,13 +138,13 @@ def as_pattern(name: str, value: Any) -> re.Pattern[str]:
     return compiled
 
 
-def as_outcome(value: Any, prefix: str = "") -> Outcome:
+def as_outcome(value: Any, prefix: str = "", name: str = "session_outcome") -> Outcome:
     """Return ``"success"``, ``"failure"`` or None."""
     if value is None:
         return None
     if isinstance(value, str) and value in ("success", "failure"):
         return "success" if value == "success" else "failure"
-    rule = f"{prefix}session_outcome: must be 'success', 'failure' or None (unknown)"
+    rule = f"{prefix}{name}: must be 'success', 'failure' or None (unknown)"
     if not isinstance(value, str):
         raise InvalidTypeError(f"{rule}, not {type(value).__name__} ({shown(value)})")
     raise InvalidInputError(f"{rule}, got {shown(value)}")
@@ -238,7 +241,8 @@ def as_command(
         fields = {slot: getattr(item, slot) for slot in Command.__slots__}
     elif isinstance(item, Mapping):
         if item.get("command") is None:
-            raise InvalidInputError(f"{name}: must have a 'command', got the keys {shown(sorted(map(str, item)))}")
+            got = "null" if "command" in item else f"the keys {shown(sorted(map(str, item)))}"
+            raise InvalidInputError(f"{name}: must have a 'command', got {got}")
         fields = item
     else:
         raise InvalidTypeError(

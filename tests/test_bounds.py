@@ -280,6 +280,9 @@ def test_the_order_is_by_support_then() -> None:
         ({"max_patterns": -1}, InvalidInputError, r"max_patterns: must be 0 \(no bound\) or more, got -1"),
         ({"max_memory": 1.5}, InvalidTypeError, "max_memory: must be an integer of 0"),
         ({"max_patterns": True}, InvalidTypeError, "max_patterns"),
+        ({"max_patterns": 10**30}, InvalidInputError, "max_patterns: must be at most 9223372036854775807, got 1000"),
+        ({"max_memory": 2**63}, InvalidInputError, "max_memory: must be at most 9223372036854775807"),
+        ({"min_commands": 2**63}, InvalidInputError, "min_commands: must be at most"),
     ],
 )
 def test_a_bound_that_is_none_is_refused(

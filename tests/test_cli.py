@@ -190,10 +190,20 @@ def test_outcome_of_plain_text_is_unknown_unless_given(run: Any) -> None:
         ("a.json", b"5", "must hold a session or a list of sessions"),
         ("a.jsonl", b'{"commands": ["a", "b", "c"]}\n{"no": 1}', "line 2: must be a session with 'commands'"),
         ("a.JSONL", b'\n{"commands": ["a", "", "c"]}', "file 'a.JSONL', line 2: commands[1]: must not be empty"),
-        ("a.jsonl", b'{"commands": ["a", "b", "c"], "outcome": "good"}', "line 1: session_outcome: must be 'success'"),
+        ("a.jsonl", b'{"commands": ["a", "b", "c"], "outcome": "good"}', "line 1: outcome: must be 'success'"),
         ("a.json", b'[["a", "b", "c"], ["a", 5, "c"]]', "file 'a.json', session 1: commands[1]: must be a string"),
         ("a.txt", b"make\n\n# note\ngit pull\nl\0s\n", "session at line 4: commands[1]: must not hold a NUL byte"),
         ("a.txt.gz", b"no gzip", "cannot be read"),
+        (
+            "a.parquet",
+            b"PAR1\0",
+            "file 'a.parquet': must be JSON (.json), JSONL (.jsonl, .ndjson) or plain text, each also",
+        ),
+        (
+            "a.jsonl.bz2",
+            b"BZh9",
+            "learn-partitions reads Parquet (.parquet, .pq), and JSONL also with .gz, .bz2, .xz, .zst",
+        ),
     ],
 )
 def test_bad_file_is_one_clear_line(run: Any, name: str, content: bytes, message: str) -> None:
@@ -203,6 +213,7 @@ def test_bad_file_is_one_clear_line(run: Any, name: str, content: bytes, message
     assert result.exit_code == 1
     assert message in result.output.replace("\n", " ")
     assert "Traceback" not in result.output
+    assert not list(Path().glob("**/*.sqlite3"))
     assert parsed(run("stats", "--json"))["session_count"] == 0
 
 

@@ -237,7 +237,7 @@ def test_learning_again_is_a_no_op(engine: ProceduralMemoryEngine) -> None:
 def test_learn_many_is_all_or_nothing(engine: ProceduralMemoryEngine) -> None:
     """One invalid session undoes the whole call, and the error names the item."""
     good = {"commands": RELEASE, "outcome": "success"}
-    with pytest.raises(InvalidInputError, match=r"sessions\[1\]\.session_commands\[2\]: must not be empty"):
+    with pytest.raises(InvalidInputError, match=r"sessions\[1\]\.commands\[2\]: must not be empty"):
         engine.learn_many([good, {"commands": ["a", "b", " "]}])
     assert engine.stats()["session_count"] == 0
     seen: list[int] = []

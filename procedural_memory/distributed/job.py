@@ -171,6 +171,8 @@ def learn_partitions(
         raise InvalidTypeError(f"client: must be a distributed.Client or None, not {type(client).__name__}")
     if client is not None and client.asynchronous:
         raise InvalidInputError("client: must not be asynchronous; call this in a thread with a client of its own")
+    if client is not None and client.status in ("closing", "closed"):
+        raise InvalidInputError("client: is closed; make a new one with distributed.Client(…)")
     if progress is not None and not callable(progress):
         raise InvalidTypeError(f"progress: must be callable or None, not {type(progress).__name__} ({shown(progress)})")
     if storage_options is not None and not isinstance(storage_options, Mapping):

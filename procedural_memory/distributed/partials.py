@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple, TypeAlias, cast
 
 from procedural_memory import __version__
 from procedural_memory.commands.redact import redact
-from procedural_memory.distributed.partitions import Item, name_of, read_items, safe_address
+from procedural_memory.distributed.partitions import Item, name_of, read_items, safe_address, unit_of
 from procedural_memory.engine import _SessionInput
 from procedural_memory.errors import InvalidInputError, ProceduralMemoryError, StorageError
 from procedural_memory.memory.sequences import Deriver
@@ -70,6 +70,8 @@ class Head:
     ----------
     url, version : str
         Of the package that read it.
+    unit : str
+        What its sessions stand in: lines or rows.
     sessions : list of Listed
     short : int
         Sessions with too few commands.
@@ -77,7 +79,7 @@ class Head:
         Of all sessions, the short ones included.
     skipped : Counter of str
     problems : list of str
-        The first `PROBLEMS` of them, each with its line.
+        The first `PROBLEMS` of them, each with its line, or row.
     tellers : dict
         (source, host) -> the first and the last time that it tells of; where there is no time it tells of nothing.
     fingerprint : bytes
@@ -86,6 +88,7 @@ class Head:
 
     url: str
     version: str = __version__
+    unit: str = "line"
     sessions: list[Listed] = field(default_factory=list)
     short: int = 0
     commands: int = 0
@@ -98,7 +101,11 @@ class Head:
         """Count what is left out."""
         self.skipped[kind] += 1
         if len(self.problems) < PROBLEMS:
-            self.problems.append(f"{self.url}, line {line}: {problem}")
+            self.problems.append(f"{self.at(line)}: {problem}")
+
+    def at(self, line: int) -> str:
+        """Return how a line or row is named."""
+        return f"{self.url}, {self.unit} {line}"
 
 
 class _Told(NamedTuple):
@@ -163,7 +170,7 @@ def read_part(url: str, options: Mapping[str, Any], privacy: Privacy, min_comman
     min_commands : int
         Sessions with fewer commands are left out.
     """
-    head, sessions = Head(privacy.again(safe_address(url))), []
+    head, sessions = Head(privacy.again(safe_address(url)), unit=unit_of(url)), []
 
     def bad(line: int, problem: str) -> None:
         head.skip("a row that is no session", line, problem)
@@ -226,7 +233,8 @@ def _good_rows(item: Item, privacy: Privacy, head: Head) -> list[Any]:
         try:
             privacy.command("row", command)
         except InvalidInputError as error:
-            head.skip("a row that breaks a rule", line, str(error))
+            # The place names the row already.
+            head.skip("a row that breaks a rule", line, str(error).removeprefix("row").lstrip(".: "))
         else:
             good.append(command)
     return good

@@ -12,7 +12,8 @@ A partition is one file that `fsspec` can open, on disk or in an object store. I
     ``exit_code``, ``cwd``, ``timestamp``, ``duration_ms``, ``project``, ``source``, ``actor``, ``host``, ``branch`` of
     the step, and ``outcome`` of its session, in any of its rows.
 
-A session stands in one partition as a whole.
+A session stands in one partition as a whole. Of Parquet its ``session_id`` may be an integer, which stands for its
+decimal text.
 """
 
 from __future__ import annotations
@@ -33,15 +34,13 @@ from procedural_memory.errors import (
     ProceduralMemoryError,
     shown,
 )
+from procedural_memory.sources.files import JSONL, PACKED, PARQUET
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["Item", "name_of", "partitions_of", "read_items", "safe_address"]
+__all__ = ["Item", "name_of", "partitions_of", "read_items", "safe_address", "unit_of"]
 
-_JSONL: Final = (".jsonl", ".ndjson")
-_PARQUET: Final = (".parquet", ".pq")
-_PACKED: Final = (".gz", ".bz2", ".xz", ".zst")
 _STEP: Final = (
     "command",
     "exit_code",
@@ -54,6 +53,7 @@ _STEP: Final = (
     "host",
     "branch",
 )
+_ENDINGS: Final = f"{', '.join(JSONL)} (each also with {', '.join(PACKED)}), {', '.join(PARQUET)}"
 
 
 class Item(NamedTuple):
@@ -91,19 +91,31 @@ def partitions_of(given: object, options: Mapping[str, Any]) -> list[str]:
     return list(found)
 
 
-def _expanded(url: str, options: Mapping[str, Any]) -> list[str]:
-    import fsspec
-
+def _fsspec() -> Any:
+    """Return the package that opens files, wherever they are."""
     try:
-        system, _, paths = fsspec.get_fs_token_paths(url, storage_options=dict(options))
+        import fsspec
+    except ImportError as error:
+        raise MissingExtraError("fsspec, which opens files and object stores,", "distributed") from error
+    return fsspec
+
+
+def _expanded(url: str, options: Mapping[str, Any]) -> list[str]:
+    files = _fsspec()
+    missing = "check the address"
+    try:
+        system, _, paths = files.get_fs_token_paths(url, storage_options=dict(options))
         if len(paths) == 1 and system.isdir(paths[0]):
-            paths = sorted(path for path in system.find(paths[0]) if _suffix(path) in (*_JSONL, *_PARQUET))
+            paths = sorted(path for path in system.find(paths[0]) if _suffix(path) in (*JSONL, *PARQUET))
+            missing = f"none in the folder ends in {_ENDINGS}"
+        elif len(paths) == 1 and _suffix(paths[0]) not in (*JSONL, *PARQUET) and not system.exists(paths[0]):
+            paths = []  # a folder, or a name without its ending
     except (ImportError, ValueError, TypeError) as error:  # of a protocol that is not known, or lacks its package
         raise InvalidInputError(f"partitions: {safe_address(url)!r} cannot be opened ({_reason(error, url)})") from None
     except Exception as error:  # each file system has errors of its own
         raise HistoryError(f"partitions: {safe_address(url)!r} cannot be listed ({_reason(error, url)})") from None
     if not paths:
-        raise InvalidInputError(f"partitions: {safe_address(url)!r} stands for no file; check the address")
+        raise InvalidInputError(f"partitions: {safe_address(url)!r} stands for no file; {missing}")
     return [_with_host(str(system.unstrip_protocol(path)), url, system) for path in paths]
 
 
@@ -147,32 +159,43 @@ def read_items(url: str, options: Mapping[str, Any], bad: Callable[[int, str], o
     HistoryError
         The file cannot be read to its end.
     """
-    import fsspec
-
-    parquet, zstd = _kind(url) in _PARQUET, url.lower().endswith(".zst")
+    parquet, zstd = _kind(url) in PARQUET, url.lower().endswith(".zst")
+    files = _fsspec()
     try:
-        with fsspec.open(url, "rb", compression=None if parquet or zstd else "infer", **options) as file:
+        with files.open(url, "rb", compression=None if parquet or zstd else "infer", **options) as file:
             # The reader of fsspec takes a file that was cut off for one that ends, and reads one frame of many.
             content = _pyarrow().CompressedInputStream(file, "zstd") if zstd else file
             yield from (_parquet if parquet else _jsonl)(cast("IO[bytes]", content), bad)
+    except InvalidInputError as error:
+        raise InvalidInputError(f"partition {safe_address(url)!r}: {error}") from None
     except ProceduralMemoryError:
         raise
     except Exception as error:  # each file system, kind of file and way of packing has errors of its own
-        raise HistoryError(f"partition {safe_address(url)!r}: cannot be read ({_reason(error, url)})") from None
+        todo = "write the file anew, or leave it out"
+        if isinstance(error, FileNotFoundError):
+            todo = "check the address; each worker must be able to read it"
+        elif isinstance(error, PermissionError):
+            todo = "let the user of each worker read it"
+        raise HistoryError(
+            f"partition {safe_address(url)!r}: cannot be read ({_reason(error, url)}); nothing was learned; {todo}"
+        ) from None
 
 
 def _suffix(url: str) -> str:
     path = PurePosixPath(url.lower())
-    return PurePosixPath(path.stem).suffix if path.suffix in _PACKED else path.suffix
+    inner = PurePosixPath(path.stem).suffix
+    return inner if path.suffix in PACKED and inner in JSONL else path.suffix
+
+
+def unit_of(url: str) -> str:
+    """Return what stands in a file one after the other."""
+    return "row" if _suffix(url) in PARQUET else "line"
 
 
 def _kind(url: str) -> str:
     kind = _suffix(url)
-    if kind not in (*_JSONL, *_PARQUET):
-        known = ", ".join((*_JSONL, *_PARQUET))
-        raise InvalidInputError(
-            f"partitions: the names of files must end in {known} (JSONL also packed), got {safe_address(url)!r}"
-        )
+    if kind not in (*JSONL, *PARQUET):
+        raise InvalidInputError(f"partitions: the names of files must end in {_ENDINGS}, got {safe_address(url)!r}")
     return kind
 
 
@@ -225,8 +248,11 @@ def _rows(table: Any, names: Sequence[str]) -> Iterator[tuple[int, dict[str, Any
         lists = [_values(column) for column in columns]
         for values in zip(*lists, strict=True):
             number += 1
-            row = dict(zip(batch.schema.names, values, strict=True))
-            yield number, _plain(row)
+            row = _plain(dict(zip(batch.schema.names, values, strict=True)))
+            for name in ("session_id", "session"):
+                if type(row.get(name)) is int:
+                    row[name] = str(row[name])
+            yield number, row
 
 
 def _micro(kind: pa.DataType) -> pa.DataType:
@@ -263,11 +289,11 @@ def _value(scalar: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value without what is absent: columns are there in all rows, or in none."""
+    """Return a value without what is absent: columns are there in all rows, or in none. A command must not be."""
     if isinstance(value, list):
         return [_plain(item) for item in value]
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items() if item is not None}
+        return {key: _plain(item) for key, item in value.items() if item is not None or key == "command"}
     return value
 
 
@@ -276,7 +302,7 @@ def _by_session(rows: Iterator[tuple[int, dict[str, Any]]], bad: Callable[[int, 
     for number, row in rows:
         name = row.pop("session_id", None)
         if not isinstance(name, str):
-            bad(number, f"session_id: must be a string, got {shown(name)}")
+            bad(number, f"session_id: must be a string or an integer, got {shown(name)}")
             continue
         outcome = row.pop("outcome", None)
         if isinstance(outcome, (list, dict)):

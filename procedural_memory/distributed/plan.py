@@ -41,21 +41,21 @@ def plan(heads: Sequence[Head], is_known: Callable[[str, bytes], bool], tail: in
     SessionConflictError
         An id stands for different content.
     """
-    first: dict[str, tuple[str, int, bytes]] = {}
+    first: dict[str, tuple[str, bytes]] = {}
     shares = []
     for head in heads:
         share = Share([])
         for place, (name, digest, line, rows) in enumerate(head.sessions):
-            here = f"{head.url}, line {line}"
+            here = head.at(line)
             if name in first:
-                url, before, known = first[name]
+                before, known = first[name]
                 if known != digest:
                     raise SessionConflictError(
-                        f"session_id: {name!r} stands for different content in {url}, line {before}, and in {here}; "
+                        f"session_id: {name!r} stands for different content in {before}, and in {here}; "
                         "nothing was learned. A session must stand in one partition as a whole, and has its own id"
                     )
                 continue
-            first[name] = head.url, line, digest
+            first[name] = here, digest
             try:
                 if is_known(name, digest):
                     continue

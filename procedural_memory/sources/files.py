@@ -1,4 +1,4 @@
-"""Sessions from files: JSON, JSONL (also gzipped) and plain text.
+"""Sessions from files: JSON, JSONL and plain text, each also gzipped.
 
 JSON and JSONL hold sessions: mappings with ``commands`` (or ``session_commands``) and optionally ``outcome``,
 ``session_id``, ``project``. Plain text holds one command a line; an empty line ends a session, a line that begins
@@ -17,14 +17,20 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import IO, Any, TypeAlias, cast
+from typing import IO, Any, Final, TypeAlias, cast
 
 from procedural_memory.commands.clean import clean
 from procedural_memory.errors import HistoryError, InvalidInputError, shown
 from procedural_memory.sources.opening import readable
 from procedural_memory.validation import as_commands, as_outcome
 
-__all__ = ["read_sessions"]
+__all__ = ["JSONL", "PACKED", "PARQUET", "read_sessions"]
+
+JSONL: Final = (".jsonl", ".ndjson")
+PARQUET: Final = (".parquet", ".pq")
+PACKED: Final = (".gz", ".bz2", ".xz", ".zst")
+"""Endings of files of sessions, and of what packs them. One process reads all but Parquet, and unpacks ``.gz``; the
+workers of `procedural_memory.distributed` read JSONL and Parquet, and unpack all."""
 
 
 def read_sessions(
@@ -48,7 +54,12 @@ def read_sessions(
     name = Path(target.name.lower())
     packed = name.suffix == ".gz"
     kind = Path(name.stem).suffix if packed else name.suffix
-    readers = {".json": _json, ".jsonl": _jsonl, ".ndjson": _jsonl}
+    if name.suffix in PARQUET or (name.suffix in PACKED and not packed):
+        raise HistoryError(
+            f"file {str(target)!r}: must be JSON (.json), JSONL ({', '.join(JSONL)}) or plain text, each also with "
+            f".gz; learn-partitions reads Parquet ({', '.join(PARQUET)}), and JSONL also with {', '.join(PACKED)}"
+        )
+    readers = {".json": _json, **dict.fromkeys(JSONL, _jsonl)}
     try:
         with readable(target) as there, gzip.open(there, "rb") if packed else open(there, "rb") as file:
             lines = io.TextIOWrapper(cast("IO[bytes]", file), "utf-8-sig", "replace", newline="\n")
@@ -79,8 +90,9 @@ def _check(place: str, session: dict[str, Any], outcome: str | None) -> None:
     """Check a session here, where an error can still name the place in the file; give it an outcome."""
     if session.get("outcome") is None and session.get("session_outcome") is None:
         session["outcome"] = outcome
-    as_commands(f"{place}: commands", session["commands"] if "commands" in session else session["session_commands"])
-    as_outcome(session["outcome"] if "outcome" in session else session["session_outcome"], f"{place}: ")
+    commands, outcomes = (name if name in session else f"session_{name}" for name in ("commands", "outcome"))
+    as_commands(f"{place}: {commands}", session[commands])
+    as_outcome(session[outcomes], f"{place}: ", outcomes)
 
 
 _Sessions: TypeAlias = Iterator[tuple[str, Callable[[], dict[str, Any]]]]

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakSet
 
 from procedural_memory.errors import ClosedError, SnapshotError, StorageError, StoreBusyError, damage
-from procedural_memory.storage.append import spooled, take_in, tidy
+from procedural_memory.storage.append import spool_of, spooled, take_in, tidy
 from procedural_memory.storage.base import (
     BEGIN,
     BEST_VALUES,
@@ -77,7 +77,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["PATIENCE", "SQLiteStore", "copy_store"]
+__all__ = ["PATIENCE", "SQLiteStore", "copy_store", "take_away"]
 
 PATIENCE = 30.0
 """Seconds that a writer waits for another one."""
@@ -1395,6 +1395,17 @@ def _reader(path: str | Path) -> sqlite3.Connection:
     immutable = "" if any(side.exists() for side in side_files(path)) else "&immutable=1"
     uri = f"{Path(path).absolute().as_uri()}?mode=ro{immutable}"
     return sqlite3.connect(uri, uri=True, timeout=PATIENCE)
+
+
+def take_away(path: Path) -> None:
+    """Delete the file of a store that holds nothing and that nobody has open; else leave it as it is."""
+    if os.path.exists(spool_of(str(path))):
+        return
+    with suppress(sqlite3.Error, OSError), closing(sqlite3.connect(path, isolation_level=None, timeout=0)) as db:
+        db.execute("PRAGMA journal_mode = DELETE")  # fails where it is open elsewhere
+        db.execute("BEGIN EXCLUSIVE")
+        if not any(db.execute(f"SELECT 1 FROM {name} LIMIT 1").fetchone() for name in ("session", "log", "feedback")):
+            path.unlink()
 
 
 def copy_store(source: Path, target: str) -> None:

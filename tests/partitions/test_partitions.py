@@ -16,6 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import learn_distributed
 import pytest
 from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
@@ -380,7 +381,7 @@ def test_steps_that_break_a_rule_are_told(tmp_path: Path, threads: Any) -> None:
         (report,) = learn_partitions(engine, tmp_path / "a.parquet", threads).partitions
         assert report.new_sessions == 1
         assert report.skipped == {"a row that is no session": 2, "a row that breaks a rule": 2}
-        assert sorted(int(problem.split("line ")[1].split(":")[0]) for problem in report.problems) == [2, 3, 4, 5]
+        assert sorted(int(problem.split("row ")[1].split(":")[0]) for problem in report.problems) == [2, 3, 4, 5]
         (pattern,) = engine.patterns.values()
         assert pattern.command_sequence == ("git pull", "make test", "git push")
         assert pattern.failure_count == 1
@@ -647,17 +648,34 @@ def test_bad_arguments(tmp_path: Path, threads: Any) -> None:
         for given in ([], 7, [7], b"a.jsonl"):
             with pytest.raises(InvalidTypeError, match="partitions"):
                 learn_partitions(engine, given, threads)  # type: ignore[arg-type]
-        for name, rule in (("none-*.jsonl", "no file"), ("empty", "no file"), ("a.csv", r"must end in .jsonl")):
+        (tmp_path / "a.parquet.gz").touch()
+        with pytest.raises(
+            InvalidInputError, match=r"must end in \.jsonl, \.ndjson \(each also with .*, got .*parquet\.gz"
+        ):
+            learn_partitions(engine, tmp_path / "a.parquet.gz", threads)
+        for name, rule in (
+            ("none-*.jsonl", "no file"),
+            ("empty", "no file; none in the folder ends in"),
+            ("no/folder", "no file; check"),
+            ("a.csv", r"must end in .jsonl"),
+        ):
             with pytest.raises(InvalidInputError, match=rule):
                 learn_partitions(engine, tmp_path / name, threads)
         with pytest.raises(InvalidInputError, match="nosuch"):
             learn_partitions(engine, "nosuch://bucket/a.jsonl", threads)
-        with pytest.raises(HistoryError, match=r"missing\.jsonl"):
+        with pytest.raises(HistoryError, match=r"missing\.jsonl.*check the address"):
             learn_partitions(engine, tmp_path / "missing.jsonl", threads)
-        with pytest.raises(InvalidInputError, match=r"'commands'.*'session_id' and 'command'.*'line'"):
+        with pytest.raises(
+            InvalidInputError,
+            match=r"^partition 'file://.*a\.parquet': .*'commands'.*'session_id' and 'command'.*'line'",
+        ):
             learn_partitions(engine, tmp_path / "a.parquet", threads)
         with pytest.raises(InvalidTypeError, match="client"):
             learn_partitions(engine, path, "tcp://127.0.0.1:1")
+        closed = distributed.Client(threads.scheduler.address)
+        closed.close()
+        with pytest.raises(InvalidInputError, match="client: is closed; make a new one"):
+            learn_partitions(engine, path, closed)
         with pytest.raises(InvalidTypeError, match="engine"):
             learn_partitions(str(path), path, threads)  # type: ignore[arg-type]
         with pytest.raises(InvalidTypeError, match="progress"):
@@ -671,14 +689,20 @@ def test_turned_off(tmp_path: Path, threads: Any, monkeypatch: pytest.MonkeyPatc
         assert learn_partitions(engine, tmp_path / "missing.jsonl", threads).partitions == ()
 
 
-def test_a_missing_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One line says what to install."""
-    monkeypatch.setitem(sys.modules, "distributed", None)
+@pytest.mark.parametrize("package", ["distributed", "fsspec"])
+def test_a_missing_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str) -> None:
+    """One line says what to install, and no memory is left."""
+    monkeypatch.setitem(sys.modules, package, None)
     with (
         fresh() as engine,
-        pytest.raises(MissingExtraError, match=r"pip install 'omnimemory-procedural\[distributed\]'"),
+        pytest.raises(MissingExtraError, match=rf"^{package}.*pip install 'omnimemory-procedural\[distributed\]'"),
     ):
         learn_partitions(engine, tmp_path)
+    command = ["learn-partitions", str(tmp_path), "--path", str(tmp_path / "m.sqlite3")]
+    told = CliRunner().invoke(main, command)
+    assert told.exit_code == 1
+    assert told.output.startswith(f"Error: {package}")
+    assert not list(tmp_path.iterdir())
 
 
 def test_on_the_command_line(tmp_path: Path) -> None:
@@ -696,10 +720,101 @@ def test_on_the_command_line(tmp_path: Path) -> None:
         told = CliRunner().invoke(main, [*arguments, "--scheduler", cluster.scheduler_address])
         assert told.exit_code == 0, told.output
         assert "2 partitions: 10 sessions were new, 0 known" in told.output
+        assert "1 row or session that breaks a rule" in told.output
         assert "b.jsonl, line 1: is not valid JSON" in told.output
         again = CliRunner().invoke(main, [*arguments, "--scheduler", cluster.scheduler_address, "--json"])
         report = json.loads(again.stdout)["partitions"]
         assert [part["known_sessions"] for part in report] == [10, 0]
+
+
+def test_nothing_is_left_of_a_command_that_fails(tmp_path: Path) -> None:
+    """No new memory, and no new folder; a memory that was there stays, and one that another process has open."""
+    good = write(tmp_path / "good.jsonl", MADE[:2])
+    write(tmp_path / "conflict.jsonl", [MADE[0], {**MADE[0], "outcome": None}])
+    write(tmp_path / "bad.jsonl", [{**MADE[0], "outcome": 7}])
+    before = sorted(tmp_path.iterdir())
+    memory, embedder = tmp_path / "new" / "folder" / "m.sqlite3", ["--embedder", "lexical"]
+    with distributed.LocalCluster(
+        n_workers=1, host="127.0.0.1", processes=False, protocol="tcp", dashboard_address="127.0.0.1:0"
+    ) as cluster:
+
+        def told(name: str) -> Any:
+            command = ["learn-partitions", str(tmp_path / name), "--path", str(memory), *embedder]
+            return CliRunner().invoke(main, [*command, "--scheduler", cluster.scheduler_address])
+
+        for name, reason in (
+            ("missing.jsonl", "check the address"),
+            ("conflict.jsonl", "different content"),
+            ("bad.jsonl", "all that stands in 1 partition breaks a rule"),
+        ):
+            failed = told(name)
+            assert failed.exit_code == 1
+            assert reason in failed.output
+            assert sorted(tmp_path.iterdir()) == before, name
+        with fresh(path=memory):
+            assert told("conflict.jsonl").exit_code == 1
+        assert memory.exists()
+        assert "1 partition: 2 sessions were new" in told(good.name).output
+        assert told("conflict.jsonl").exit_code == 1
+    with fresh(path=memory) as engine:
+        assert engine.stats()["session_count"] == 2
+
+
+def test_a_memory_that_is_in_use_is_not_taken_away(tmp_path: Path) -> None:
+    """Also where it was made meanwhile and holds nothing yet."""
+    from procedural_memory.storage.sqlite import take_away
+
+    path = tmp_path / "m.sqlite3"
+    with fresh(path=path) as engine:
+        take_away(path)
+        assert path.exists()
+        engine.learn_many(MADE[:1])
+    take_away(path)
+    assert path.exists()
+    with fresh(path=tmp_path / "n.sqlite3"):
+        pass
+    take_away(tmp_path / "n.sqlite3")
+    assert sorted(tmp_path.iterdir()) == [path]
+
+
+def test_problems_use_the_names_of_the_file(tmp_path: Path, threads: Any) -> None:
+    """Columns as they are called there; a row is a row; integers are ids."""
+    (tmp_path / "a.jsonl").write_text(
+        '{"commands": 7}\n{"session_commands": 7}\n{"commands": [], "outcome": 1}\n{"commands": [{"command": null}]}\n'
+    )
+    steps = {"session_id": [7, 7, 7, 7], "command": ["git pull", None, "make", "git push"], "exit_code": [0, 0, 0.5, 0]}
+    pq.write_table(pa.table(steps), tmp_path / "b.parquet")
+    sessions = {"session": [7, None], "commands": [["ls", "cd", "make"]] * 2, "outcome": ["success", "great"]}
+    pq.write_table(pa.table(sessions), tmp_path / "c.parquet")
+    with fresh() as engine:
+        report = learn_partitions(engine, [tmp_path / "a.jsonl", tmp_path / "b.parquet"], threads)
+        problems = [problem.split("/")[-1] for part in report.partitions for problem in part.problems]
+        rules = (
+            "a.jsonl, line 1: commands: must be a list",
+            "a.jsonl, line 2: session_commands: must be a list",
+            "a.jsonl, line 3: outcome: must be 'success'",
+            "a.jsonl, line 4: commands[0]: must have a 'command', got null",
+            "b.parquet, row 2: must have a 'command', got null",
+            "b.parquet, row 3: exit_code: must be a whole number",
+        )
+        assert len(problems) == len(rules)
+        for problem, rule in zip(problems, rules, strict=True):
+            assert problem.startswith(rule)
+        assert report.partitions[1].sessions == 1
+        assert report.partitions[1].short_sessions == 1
+        (found,) = learn_partitions(engine, tmp_path / "c.parquet", threads).partitions
+        assert (found.new_sessions, found.problems[0].split("/")[-1][:25]) == (1, "c.parquet, row 2: outcome")
+        with pytest.raises(SessionConflictError):
+            engine.learn_workflow(["ls"] * 3, session_id="7")
+
+
+def test_the_benchmark_tells_the_ranker_apart(tmp_path: Path) -> None:
+    """Of one process by what it took there: of few commands it is most, and never more than all."""
+    begin = time.perf_counter()
+    found = learn_distributed.alone(learn_distributed.write(tmp_path, 60, 2), tmp_path / "m.sqlite3")
+    whole = time.perf_counter() - begin
+    assert min(found.values()) > 0
+    assert found["seconds"] + found["ranker"] < whole
 
 
 def test_the_import_is_light() -> None:
@@ -749,7 +864,7 @@ def test_values_of_parquet_that_are_out_of_range(tmp_path: Path, threads: Any) -
                 (report,) = learn_partitions(engine, tmp_path / "steps.parquet", threads).partitions
                 assert (report.new_sessions, report.commands) == (1, 3)
                 assert len(report.problems) == 1
-                assert f"line 4: {name}" in report.problems[0].replace("row: ", "").replace("row.", "")
+                assert f"row 4: {name}" in report.problems[0]
     pq.write_table(pa.table({**columns, "outcome": [["success"]] * 4}), tmp_path / "steps.parquet")
     with fresh() as engine:
         assert learn_partitions(engine, tmp_path / "steps.parquet", threads).skipped == 4
