@@ -37,7 +37,7 @@ EXACT: Final = 100_000
 
 _TAIL, _SHARE = 5_000, 0.05
 """So many vectors, and so large a part of all, may be waiting for a new file."""
-_EDGES, _BUILD, _SEARCH = 24, 160, 400
+_EDGES, _BUILD, _SEARCH = 48, 256, 400
 """Of the graph: edges of a node, and how many nodes are looked at when one is added, and at least in a search."""
 _MORE = 32
 """So many more than were asked for are put in order."""
