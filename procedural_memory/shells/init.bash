@@ -45,7 +45,7 @@ _pm_own() {  # sets line to the command that was typed here; fails where there w
     (( added == 1 )) || { [[ -n $erases ]] && (( added < 1 )); } || return 1
   else
     # Each line of a command has a number of its own; PS2 tells how many there were.
-    [[ -z $_pm_times || $PS2 != *_pm_more* ]] || all=$(( _pm_more + 1 ))
+    [[ -z $_pm_times || ${PS2-} != *_pm_more* ]] || all=$(( _pm_more + 1 ))
     if [[ -n $erases ]]; then
       [[ -n $all ]] && (( added == all || all == 1 && added < 1 )) || return 1
     else
@@ -104,6 +104,7 @@ _pm_prompt() {
     _pm_newest
   fi
   _pm_started= _pm_more=0 _pm_folder=$PWD _pm_moved=
+  _pm_marks
   _pm_end
   _pm_base
   [[ $- == *e* ]] || return "$code"  # where a failure ends the shell it must not be this one
@@ -159,7 +160,34 @@ _pm_settle() {  # last: shells that share a history have read that of the others
     _pm_newest
     _pm_base
   fi
-  [[ $- == *e* ]] || return "$code"
+  # Behind the last part bash itself brings the status back; returned once more, it would trap an error once more.
+  [[ $- == *e* || ${PROMPT_COMMAND[*]} == *_pm_settle ]] || return "$code"
+}
+
+_pm_unmarked() {  # sets all to a prompt without the marks of this hook, of whichever version
+  all=$1
+  while [[ $all == *'${_pm_hook:$(('*':0}'* ]]; do
+    all=${all%%'${_pm_hook:$(('*}${all#*'${_pm_hook:$(('*':0}'}
+  done
+}
+
+_pm_marks() {  # when a command starts, and of how many lines it is; an arithmetic that is expanded shows nothing
+  local all
+  _pm_times=
+  [[ -n ${EPOCHREALTIME-} ]] && shopt -q promptvars && _pm_times=1
+  if [[ -z $_pm_times ]]; then
+    [[ ${PS0-} != *'${_pm_hook:'* ]] || { _pm_unmarked "$PS0"; PS0=$all; }
+  elif [[ ${PS0-} != *_pm_at=* ]]; then
+    _pm_unmarked "${PS0-}"
+    PS0='${_pm_hook:$((_pm_started=${EPOCHREALTIME/[.,]/},_pm_at=\!,0)):0}'$all
+  fi
+  # Only where it is asked for, and never handed on to other programs, which show it or fail.
+  if [[ -n $_pm_times && -n ${PS2+set} && ${PS2@a} != *x* ]] && ! shopt -q cmdhist; then
+    [[ $PS2 == *_pm_more+=* ]] || { _pm_unmarked "$PS2"; PS2='${_pm_hook:$((_pm_more+=1,0)):0}'$all; }
+  elif [[ ${PS2-} == *'${_pm_hook:'* ]]; then
+    _pm_unmarked "$PS2"
+    PS2=$all
+  fi
 }
 
 _pm_next() {
@@ -195,12 +223,7 @@ _pm_take() {
   fi
 }
 
-# When a command starts, and of how many lines it is; an arithmetic that is expanded shows nothing.
-_pm_times=
-[[ -n ${EPOCHREALTIME-} ]] && shopt -q promptvars && _pm_times=1
-[[ -n $_pm_times && ${PS0-} != *_pm_started* ]] &&
-  PS0='${_pm_hook:$((_pm_started=${EPOCHREALTIME/[.,]/},_pm_at=\!,0)):0}'"${PS0-}"
-[[ -n $_pm_times && ${PS2-} != *_pm_more* ]] && PS2='${_pm_hook:$((_pm_more+=1,0)):0}'"${PS2-}"
+_pm_marks
 # First: it wants the exit status.
 if [[ $(declare -p PROMPT_COMMAND 2>/dev/null) == 'declare -a'* ]]; then
   [[ " ${PROMPT_COMMAND[*]} " == *' _pm_prompt '* ]] || PROMPT_COMMAND=(_pm_prompt "${PROMPT_COMMAND[@]}")

@@ -32,6 +32,7 @@ _pm_precmd() {
   # By the environment, which only this user can read. One waits for the other, so that the order is kept. By a process
   # substitution, which is no job and leaves $! to the user; what ends or stops a job of this terminal does not reach it.
   local fd
+  trap '' HUP INT QUIT  # until the function ends: a terminal may close before the recorder says so itself
   exec {fd}< <(
     trap '' HUP INT QUIT TSTP TTIN TTOU
     _PM_LINE=$line _PM_CODE=$code _PM_CWD=$_pm_folder _PM_START=$started _PM_TOOK=$took _PM_SESSION=$_pm_session \

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -19,6 +20,7 @@ from procedural_memory.sources.swe_agent import SWE_AGENT
 
 __all__ = ["HISTORIES", "PLACES", "SOURCES", "SessionFiles", "detect", "files_of", "found", "of_another_shell"]
 
+_log = logging.getLogger("procedural_memory")
 
 PLACES = (
     "HISTFILE",
@@ -61,7 +63,15 @@ class SessionFiles:
 
 def _own_history() -> list[tuple[str | None, Path]]:
     """Return the file that ``HISTFILE`` names, and which shell it is of: by its name, its lines, else ``SHELL``."""
-    if not (own := os.environ.get("HISTFILE")) or not (path := Path(own).expanduser()).is_file():
+    if not (own := os.environ.get("HISTFILE")):
+        return []
+    try:
+        path = Path(own).expanduser()
+        there = path.is_file()
+    except (OSError, RuntimeError) as error:  # no such user; a folder that may not be entered
+        _log.warning("HISTFILE: %r cannot be looked at (%s)", own, error)
+        return []
+    if not there:
         return []
     name = _named(path.name)
     with suppress(HistoryError):
@@ -121,8 +131,11 @@ def found(home: Path) -> list[tuple[Source, Path]]:
     """Return what a user has, each file once."""
     files: dict[Path, tuple[Source, Path]] = {}
     for source in HISTORIES.values():
-        for path in source.find(home):
-            files.setdefault(path.resolve(), (source, path))
+        try:
+            for path in source.find(home):
+                files.setdefault(path.resolve(), (source, path))
+        except OSError as error:  # a folder that may not be entered keeps nothing else from being read
+            _log.warning("a place of histories for %s cannot be looked at (%s)", source.name, error)
     return list(files.values())
 
 
@@ -134,8 +147,8 @@ def files_of(source: str, path: Path) -> list[tuple[Source | SessionFiles, Path]
     names = places if source == "auto" else {source: places.get(source, ("*",))}
     files: dict[Path, tuple[Source | SessionFiles, Path]] = {}
     for name, patterns in names.items():
-        for file in sorted(file for pattern in patterns for file in path.glob(pattern)):
-            if file.is_file() and _is_of(name, file, source != "auto"):
+        for file in [file for pattern in patterns for file in _below(path, pattern)]:
+            if _is_of(name, file, source != "auto"):
                 files.setdefault(file, (SOURCES[name], file))
     if not files:
         raise InvalidInputError(
@@ -143,6 +156,18 @@ def files_of(source: str, path: Path) -> list[tuple[Source | SessionFiles, Path]
             + ("; name its source" if source == "auto" else f" for the source {source!r}")
         )
     return list(files.values())
+
+
+def _below(folder: Path, pattern: str) -> list[Path]:
+    """Return the files below a folder whose names fit, in order."""
+    found = []
+    try:
+        for file in folder.glob(pattern):
+            if file.is_file():
+                found.append(file)
+    except OSError as error:
+        _log.warning("%s cannot be looked through (%s)", folder / pattern, error)
+    return sorted(found)
 
 
 _NO_HISTORY = frozenset((".py", ".sh", ".bash", ".zsh", ".fish", ".pl", ".rb", ".js", ".c", ".md", ".html", ".json"))

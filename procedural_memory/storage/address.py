@@ -12,7 +12,9 @@ from procedural_memory.errors import InvalidInputError
 __all__ = ["Address", "file_of", "is_address", "refuse_address", "shown_place"]
 
 _SCHEMES: Final = ("postgresql://", "postgres://")
-_SCHEME: Final = re.compile(r"([a-z][a-z0-9+.-]+)://|(postgres(?:ql)?(?:\+\w+)?):/", re.IGNORECASE)
+_SCHEME: Final = re.compile(
+    r"\s*(?:[a-z][a-z0-9+.-]+:)*?(?:([a-z][a-z0-9+.-]+)://|(postgres(?:ql)?(?:\+\w+)?):/)", re.IGNORECASE
+)
 """How an address begins; what made a path of one of ours took a slash away."""
 _SHOWN: Final = ("host", "port", "dbname", "user", "tenant", "project")
 """What is shown of the options; all others may hold what is secret, or lead to it."""

@@ -643,3 +643,43 @@ def test_no_part_of_a_command_is_recorded(tmp_path: Path) -> None:
         commands = [step.command for step in used.recorded(5)]
     assert set(commands) == {"echo one", "\n".join(loop), "echo two", "echo end"}
     assert [command for command in commands if "\n" not in command] == ["echo one", "echo two", "echo two", "echo end"]
+
+
+@pytest.mark.parametrize(
+    "meddle",
+    [
+        "PS0='run '",
+        "shopt -u promptvars",
+        "set -u; shopt -u cmdhist; unset PS2",
+        "shopt -u cmdhist",
+    ],
+)
+def test_bash_goes_on_whatever_becomes_of_its_prompts(tmp_path: Path, meddle: str) -> None:
+    """Of a line at most its time is lost; a prompt shows no part of the hook."""
+    with terminal("bash", tmp_path) as used:
+        for line in ("echo one", meddle, "echo two", "echo three"):
+            used.run(line)
+        commands = [step.command for step in used.recorded(4)]
+        assert "_pm_hook:" not in used.screen().replace(meddle, "")
+    assert commands == ["echo one", meddle, "echo two", "echo three"]
+
+
+def test_bash_takes_a_newer_hook_over_an_older_one(tmp_path: Path) -> None:
+    """What an earlier version put into a prompt is replaced; else nothing would be recorded from there on."""
+    older = "PS0='${_pm_hook:$((_pm_started=${EPOCHREALTIME/[.,]/},0)):0}'"
+    with terminal("bash", tmp_path, before=older) as used:
+        used.run("echo one")
+        used.run("echo two")
+        commands = [step.command for step in used.recorded(2)]
+    assert commands == ["echo one", "echo two"]
+
+
+def test_programs_that_bash_starts_get_prompts_without_marks(tmp_path: Path) -> None:
+    """A prompt that is handed on stays what it was; an error is trapped no oftener for what records."""
+    with terminal("bash", tmp_path, before="export PS2='more> '; shopt -u cmdhist") as used:
+        used.run("env | grep -c _pm_more")
+        used.run("trap 'echo trapped >> ~/traps' ERR")
+        used.run("false")
+        used.recorded(3)
+        assert "_pm_hook" not in used.screen()
+    assert len((tmp_path / "traps").read_text().split()) <= 2

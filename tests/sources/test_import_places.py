@@ -148,3 +148,18 @@ def test_a_history_file_that_is_a_pipe_is_not_looked_into(
     os.mkfifo(tmp_path / "fifo")
     monkeypatch.setenv("HISTFILE", str(tmp_path / "fifo"))
     assert engine.import_history().sources == ()
+
+
+@pytest.mark.parametrize("own", ["~nosuchuser/history", f"/{'x' * 300}/history"])
+def test_a_place_that_cannot_be_looked_at_keeps_nothing_else_from_being_read(
+    own: str,
+    engine: ProceduralMemoryEngine,
+    home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It is told, and the other histories are learned."""
+    write(home / ".zsh_history", zsh(ONE))
+    monkeypatch.setenv("HISTFILE", own)
+    assert engine.import_history(include_open=True).new_sessions == 1
+    assert "HISTFILE" in caplog.text

@@ -895,6 +895,8 @@ def test_what_works_on_files_alone_says_so(command: list[str]) -> None:
         ["learn", "POSTGRES://u:pw@h/db"],
         ["stats", "--path", "postgresql+psycopg://u:pw@h/db"],
         ["learn", __file__, "--path", "mysql://u:pw@h/db"],
+        ["stats", "--path", " postgresql://u:pw@h/db"],
+        ["import", "bash", "jdbc:postgresql://u:pw@h/db"],
     ],
 )
 def test_an_address_is_no_file_name(command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
