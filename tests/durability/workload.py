@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import random
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from procedural_memory import ProceduralMemoryEngine, Session
+from procedural_memory.storage.migrations import MIGRATIONS
 from procedural_memory.types import Durability
 
 __all__ = [
@@ -174,17 +175,23 @@ class Performer:
         self.engine.close()
 
 
+def _made_by(steps: Sequence[str]) -> dict[str, str]:
+    """Return the tables and indexes that steps of the migration make, and which of both each is."""
+    with closing(sqlite3.connect(":memory:")) as database:
+        for step in steps:
+            database.executescript(step)
+        return dict(database.execute("SELECT name, type FROM sqlite_master WHERE sql IS NOT NULL"))
+
+
 def make_older(path: Path) -> None:
     """Take from a store what the first version did not have: feedback, the owners of sessions, and more."""
+    first = _made_by(MIGRATIONS[:1])
+    added = {name: kind for name, kind in _made_by(MIGRATIONS).items() if name not in first}
     with closing(sqlite3.connect(path, isolation_level=None)) as database:
         database.execute("BEGIN IMMEDIATE")
-        database.execute("DROP INDEX log_told")
-        for table in ("again", "rank", "shelf"):
-            database.execute(f"DROP TABLE {table}")
-        database.execute("DROP INDEX session_open")
-        database.execute("DROP INDEX session_start")
+        for name in sorted(added, key=lambda name: added[name]):  # indexes before tables
+            database.execute(f"DROP {added[name]} {name}")
         database.execute("ALTER TABLE session DROP COLUMN owner")
-        database.execute("DROP TABLE feedback")
         database.execute("PRAGMA user_version = 1")
         database.execute("COMMIT")
 
