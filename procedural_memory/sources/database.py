@@ -96,10 +96,10 @@ class _TableReading:
                 )
                 yield from source.read(self._counted(rows, columns), self._skip)
                 self._last = newest or self._after
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeError) as error:  # a name in a damaged schema may be no text
             raise self._failed(error) from error
 
-    def _failed(self, error: sqlite3.Error) -> HistoryError:
+    def _failed(self, error: Exception) -> HistoryError:
         return HistoryError(f"{self._source.name} database {str(self._path)!r}: cannot be read ({error})")
 
     def _connect(self) -> sqlite3.Connection:
@@ -145,6 +145,6 @@ class _TableReading:
                     " ORDER BY rowid DESC LIMIT 1",
                     (line,),
                 ).fetchone()
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeError) as error:  # a name in a damaged schema may be no text
             raise self._failed(error) from error
         return {"line": found[0], "id": found[1]} if found else {"line": 0}

@@ -269,6 +269,16 @@ def test_no_damage_to_a_database_is_fatal(
         learning.import_history(source, path, include_open=True)
 
 
+def test_a_name_in_a_database_that_is_no_text_is_one_clear_error(folder: Path) -> None:
+    """SQLite itself cannot say what is wrong then."""
+    path = folder / "named.db"
+    daemon(path, [(local(number), "file_open", "a") for number in range(20)])
+    raw = path.read_bytes().replace(b"tableeventsevents", b"table\x80ventsevents").replace(b"CREATE T", b"CREATX T")
+    path.write_bytes(raw)
+    with ProceduralMemoryEngine(embedder="lexical") as engine, pytest.raises(HistoryError, match=r"named\.db"):
+        engine.import_history("omnimemory", path)
+
+
 @pytest.mark.parametrize("missing", ["id", "command"])
 def test_a_database_without_a_column_is_one_clear_error(folder: Path, missing: str) -> None:
     """The column is named; no error of the database's own comes through."""

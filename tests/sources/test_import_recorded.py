@@ -7,7 +7,7 @@ import socket
 import sys
 import time
 from collections import Counter
-from itertools import pairwise
+from itertools import groupby, pairwise
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -205,7 +205,8 @@ noise = st.sampled_from(["", "", "", "# a note", "echo 'a", "of two lines'"])
 def test_lines_between_are_no_reason_to_count_twice(
     old: list[str], shells: list[tuple[list[tuple[int, str]], int]], goes_on: bool
 ) -> None:
-    """Where four steps of a shell stand together, all that it ran is found, whatever few lines stand between others."""
+    """Where four steps of a shell stand together, and no four come twice, all that it ran is found, whatever few lines
+    stand between others."""
     history = list(old)
     recorded: list[Recorded] = []
     for number, (steps, place) in enumerate(shells):
@@ -214,6 +215,10 @@ def test_lines_between_are_no_reason_to_count_twice(
         ran[place:place] = run
         # Of equal ones that follow each other only some may be in a history, so nobody knows which.
         assume(not any(other and one == line for (one, other), (line, _) in pairwise(ran)))
+        # Of steps that alternate nobody knows with which of them a run begins.
+        texts = [line for line, _ in groupby(line for line, _ in ran)]
+        fours = list(zip(texts, texts[1:], texts[2:], texts[3:], strict=False))
+        assume(len(set(fours)) == len(fours))
         # As many others as may stand before or behind the run.
         assume(sum(bool(other) for _, other in ran[:place]) <= 4 >= sum(bool(other) for _, other in ran[place:]))
         for line, other in ran:
