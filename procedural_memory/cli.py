@@ -33,7 +33,7 @@ from procedural_memory.cli_options import (
     token_options,
 )
 from procedural_memory.errors import MissingExtraError, ProceduralMemoryError
-from procedural_memory.storage.address import is_address, refuse_address, shown_place
+from procedural_memory.storage.address import Address, is_address, refuse_address, shown_place
 from procedural_memory.types import UNASKED_PROBABILITY, Forgotten, PatternState
 
 if TYPE_CHECKING:
@@ -113,7 +113,6 @@ def _engine(path: str | None, embedder: str, reading: bool = False) -> Procedura
         if not Path(path).expanduser().exists():
             raise click.ClickException(f"--path {path!r}: there is no memory; 'procedural-memory learn' makes one")
     if reading and is_address(path):
-        from procedural_memory.storage.address import Address
         from procedural_memory.storage.postgres_link import Link
 
         if not Link(Address.of(path)).is_there():
