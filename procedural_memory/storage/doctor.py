@@ -36,7 +36,7 @@ _LEFT = re.compile(r"\..+\.(?:pkl|pickle|jsonl?|sqlite3?)\.[a-z0-9_]{8}")
 _INTERNED = ("command", "cwd", "project", "source", "actor", "host", "branch")
 _DERIVED = {
     "follower": "context, template, count, sessions, success, failure, good, bad",
-    "context": "key, total, recent",
+    "context": "key, total, recent, only, how",
     "pattern": "pattern_id, success, failure, unknown, duration_ms, timed, newest",
     "shown": "key, accepted, rejected, ignored",
     "course": "moment, success, steps",

@@ -11,6 +11,8 @@ import re
 import sqlite3
 from typing import Final
 
+from procedural_memory.storage.once import IN_A_ROW
+
 __all__ = ["FIRST_TABLES", "LOG_TABLES", "VERSION", "migrate", "tables_of", "version_of"]
 
 _VECTOR: Final = """
@@ -73,6 +75,8 @@ MIGRATIONS: Final = (
     CREATE INDEX text_begin ON text(substr(text, 1, 64));
     CREATE INDEX log_command ON log(command, seq, exit_code);
     """,
+    # 8: of what is derived only
+    "",
 )
 """What makes a log of version n - 1 one of version n. Steps are never changed, only added."""
 
@@ -82,7 +86,8 @@ DERIVED_SINCE: Final = 3
 """The version in which the form or the meaning of what is derived last changed."""
 
 DERIVED_SCHEMA: Final = f"""{_VECTOR}CREATE TABLE context(
-    key INTEGER PRIMARY KEY, head INTEGER, total INTEGER NOT NULL, recent BLOB NOT NULL DEFAULT x'');
+    key INTEGER PRIMARY KEY, head INTEGER, total INTEGER NOT NULL, recent BLOB NOT NULL DEFAULT x'',
+    only INTEGER, how INTEGER);
 CREATE INDEX context_head ON context(head) WHERE head IS NOT NULL;
 CREATE TABLE follower(
     context INTEGER NOT NULL, template INTEGER NOT NULL, count INTEGER NOT NULL, sessions INTEGER NOT NULL,
@@ -92,7 +97,6 @@ CREATE INDEX follower_often ON follower(context, count) WHERE count > 1;  -- mos
 CREATE TABLE value(
     key INTEGER NOT NULL, value TEXT NOT NULL, count INTEGER NOT NULL, newest BLOB NOT NULL,
     PRIMARY KEY(key, value)) WITHOUT ROWID;
-CREATE INDEX value_count ON value(key, count, newest);
 CREATE TABLE place(  -- best: JSON, the most frequent values of a key with their counts, for reading in one go
     key INTEGER PRIMARY KEY, total INTEGER NOT NULL, kinds INTEGER NOT NULL, best TEXT NOT NULL);
 CREATE TABLE rule(key INTEGER PRIMARY KEY, counts TEXT NOT NULL);  -- JSON: fill rule -> [offered, right]
@@ -111,6 +115,7 @@ CREATE TABLE neighbour(
 
 DERIVED_STEPS: Final = {
     6: "DROP INDEX follower_count; CREATE INDEX follower_often ON follower(context, count) WHERE count > 1",
+    8: f"DROP INDEX value_count; {IN_A_ROW}",
 }
 """What brings what is derived to a version, where it need not be derived anew."""
 

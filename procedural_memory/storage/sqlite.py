@@ -50,7 +50,6 @@ from procedural_memory.storage.base import (
     SessionRow,
     ShownCounts,
     ValueCounts,
-    context_key,
     merge_recent,
     pattern_row_id,
     recent_entry,
@@ -58,7 +57,9 @@ from procedural_memory.storage.base import (
     text_id,
 )
 from procedural_memory.storage.files import hold, make_private, missing_bytes, release, side_files
+from procedural_memory.storage.identity import MOMENT
 from procedural_memory.storage.migrations import FIRST_TABLES, VERSION, migrate, tables_of, version_of
+from procedural_memory.storage.once import EVERYWHERE, follower_of, how_of, newest_of
 from procedural_memory.storage.rows import (
     NEIGHBOUR,
     OUTCOME_CODES,
@@ -102,7 +103,6 @@ _DERIVED = (
     "shelf",
     "again",
 )
-_UNIGRAM = context_key(())
 _NO_VECTOR = (
     "WHERE f.context = ? AND NOT EXISTS (SELECT 1 FROM vector v WHERE v.fingerprint = ? AND v.template = f.template)"
 )
@@ -540,7 +540,7 @@ class SQLiteStore:
             for chunk in _chunks([number for number in dict.fromkeys(ids.values()) if number not in counted]):
                 marks = ",".join("?" * len(chunk))
                 sql = f"SELECT template FROM follower WHERE context = ? AND template IN ({marks})"
-                counted.update(number for (number,) in self._all(sql, (_UNIGRAM, *chunk)))
+                counted.update(number for (number,) in self._all(sql, (EVERYWHERE, *chunk)))
             return {text: number for text, number in ids.items() if number in counted}
 
     def template_text(self, template: int) -> str:
@@ -856,24 +856,9 @@ class SQLiteStore:
     def apply(self, delta: Delta, upto: int) -> bool:
         """Merge a delta and mark the log as derived up to row `upto`; return whether it counts templates never seen."""
         with self.transaction():
-            many, intern = self._db.executemany, self._intern
-            counted = {template for key, template in delta.followers if key == _UNIGRAM}
+            counted = {template for key, template in delta.followers if key == EVERYWHERE}
             news = len(self.template_ids(counted)) < len(counted)
-            # In the order of the file, so that what lies together is written together.
-            many(
-                "INSERT INTO follower VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
-                " count = count + excluded.count, sessions = sessions + excluded.sessions,"
-                " success = success + excluded.success, failure = failure + excluded.failure,"
-                " good = good + excluded.good, bad = bad + excluded.bad",
-                sorted((key, intern(template), *row) for (key, template), row in delta.followers.items()),
-            )
-            recents = self._merged_recent(delta)
-            heads = {key: intern(head) for key, head in delta.heads.items()}
-            many(
-                "INSERT INTO context VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
-                " total = total + excluded.total, recent = excluded.recent",
-                ((key, heads.get(key), total, recents.get(key, b"")) for key, total in sorted(delta.totals.items())),
-            )
+            recents = self._apply_counts(delta)
             self._renew(delta, recents)
             self._apply_values(delta)
             self._apply_rules(delta)
@@ -909,17 +894,57 @@ class SQLiteStore:
         kept = self.meta("bounds")
         return Bounds() if kept is None else Bounds(*json.loads(kept))
 
-    def _merged_recent(self, delta: Delta) -> dict[int, bytes]:
-        """Return the newest followers of contexts, those of a delta merged into those stored."""
-        stored: dict[int, bytes] = {}
-        for chunk in _chunks(sorted(delta.recent)):
-            stored.update(
-                self._all(f"SELECT key, recent FROM context WHERE key IN ({','.join('?' * len(chunk))})", chunk)
-            )
-        return {
-            key: merge_recent(stored.get(key, b""), [recent_entry(when, self._intern(text)) for when, text in newest])
-            for key, newest in delta.recent.items()
-        }
+    def _apply_counts(self, delta: Delta) -> dict[int, bytes]:
+        """Merge counts of contexts and of what followed them; return the newest followers of those that keep them."""
+        stored: dict[int, tuple[bytes, int | None, int]] = {}
+        for chunk in _chunks(sorted({key for key, _ in delta.followers})):
+            marks = ",".join("?" * len(chunk))
+            for key, *row in self._all(f"SELECT key, recent, only, how FROM context WHERE key IN ({marks})", chunk):
+                stored[key] = tuple(row)
+        intern = self._intern
+        once: dict[int, tuple[int, int]] = {}
+        again: dict[int, tuple[int, int]] = {}
+        followers = []
+        for (key, template), (count, *counts) in delta.followers.items():
+            number = intern(template)
+            _, only, known = stored.get(key, (b"", None, 0))
+            if key not in stored:
+                alone = delta.totals.get(key) == 1 and key not in delta.heads and key != EVERYWHERE
+            else:
+                alone = number == only and key not in delta.totals
+            if alone and (how := how_of(counts)) is not None:
+                once[key] = number, known | how
+                continue
+            if only is not None:
+                again[key] = only, known
+            followers.append((key, number, count, *counts))
+        followers.extend((key, *follower_of(*before)) for key, before in again.items())
+        # In the order of the file, so that what lies together is written together.
+        self._db.executemany(
+            "INSERT INTO follower VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
+            " count = count + excluded.count, sessions = sessions + excluded.sessions,"
+            " success = success + excluded.success, failure = failure + excluded.failure,"
+            " good = good + excluded.good, bad = bad + excluded.bad",
+            sorted(followers),
+        )
+        recents = {key: newest_of(*stored[key][:2]) for key in again}
+        for key, newest in delta.recent.items():
+            before = recents.get(key) or stored.get(key, (b"",))[0]
+            recents[key] = merge_recent(before, [recent_entry(when, intern(text)) for when, text in newest])
+        contexts = []
+        for key in sorted(delta.totals.keys() | again.keys() | once.keys()):
+            recent, only, how = recents.get(key, b""), None, None
+            if key in once:
+                only, how = once[key]
+                recent = recent[: MOMENT.size] or stored.get(key, (b"",))[0]
+            head = intern(delta.heads[key]) if key in delta.heads else None
+            contexts.append((key, head, delta.totals.get(key, 0), recent, only, how))
+        self._db.executemany(
+            "INSERT INTO context VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET total = total + excluded.total,"
+            " recent = excluded.recent, only = excluded.only, how = excluded.how",
+            contexts,
+        )
+        return recents
 
     def _renew(self, delta: Delta, recents: Mapping[int, bytes]) -> None:
         """Bring the contexts that were read up to a delta that is merged: they are asked for again at the next step."""
@@ -961,29 +986,30 @@ class SQLiteStore:
             self.set_meta("derived_feedback", upto)
 
     def _apply_values(self, delta: Delta) -> None:
-        execute = self._db.execute
-        totals: dict[int, list[int]] = {}
-        for (key, value), (count, newest) in delta.values.items():
-            total = totals.setdefault(key, [0, 0])
-            total[0] += count
+        changes: dict[int, dict[str, tuple[int, bytes]]] = {}
+        for (key, value), change in delta.values.items():
+            changes.setdefault(key, {})[value] = change
+        places = self.values(list(changes))
+        values, renewed = [], []
+        for key, changed in sorted(changes.items()):
+            place = places.get(key, ValueCounts({}, 0, 0))
+            # Counts only rise, so that what is neither changed nor among the best is not among them now.
+            known: dict[str, tuple[int, bytes]] = {}
+            for chunk in _chunks(list({*changed, *place.best})):
+                marks = ",".join("?" * len(chunk))
+                sql = f"SELECT value, count, newest FROM value WHERE key = ? AND value IN ({marks})"
+                known.update((value, (count, newest)) for value, count, newest in self._all(sql, (key, *chunk)))
+            kinds = place.kinds + sum(value not in known for value in changed)
+            for value, (count, newest) in changed.items():
+                before, at = known.get(value, (0, b""))
+                known[value] = before + count, max(newest, at)
+                values.append((key, value, *known[value]))
+            best = sorted(known, key=lambda value: (known[value], value), reverse=True)[:BEST_VALUES]
+            total = place.total + sum(count for count, _ in changed.values())
+            renewed.append((key, total, kinds, json.dumps({value: known[value][0] for value in best})))
             self._values.pop(key, None)
-            known = execute(
-                "UPDATE value SET count = count + ?, newest = max(newest, ?) WHERE key = ? AND value = ?",
-                (count, newest, key, value),
-            ).rowcount
-            if not known:
-                total[1] += 1
-                execute("INSERT INTO value VALUES (?, ?, ?, ?)", (key, value, count, newest))
-        for key, (count, kinds) in totals.items():
-            best = execute(
-                "SELECT value, count FROM value WHERE key = ? ORDER BY count DESC, newest DESC, value DESC LIMIT ?",
-                (key, BEST_VALUES),
-            ).fetchall()
-            execute(
-                "INSERT INTO place VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
-                " total = total + excluded.total, kinds = kinds + excluded.kinds, best = excluded.best",
-                (key, count, kinds, json.dumps(dict(best))),
-            )
+        self._db.executemany("INSERT OR REPLACE INTO value VALUES (?, ?, ?, ?)", values)
+        self._db.executemany("INSERT OR REPLACE INTO place VALUES (?, ?, ?, ?)", renewed)
 
     def _apply_courses(self, delta: Delta) -> None:
         if delta.courses:
@@ -1051,7 +1077,11 @@ class SQLiteStore:
             return {key: found for key in keys if (found := kept[key]) is not None}
 
     def _read_contexts(self, marks: str, keys: Sequence[int]) -> Iterator[tuple[int, Context]]:
-        heads = self._all(f"SELECT key, total, recent FROM context WHERE key IN ({marks})", keys)
+        rows = self._all(f"SELECT key, only, total, recent FROM context WHERE key IN ({marks})", keys)
+        yield from (
+            (key, Context(1, (only,) if moment else (), {only: 1})) for key, only, _, moment in rows if only is not None
+        )
+        heads = [(key, total, recent) for key, only, total, recent in rows if only is None]
         # No context has more followers than it was followed: those of small ones are read in one go.
         small = [key for key, total, _ in heads if total < FOLLOWERS]
         marks = ",".join("?" * len(small))
@@ -1100,7 +1130,17 @@ class SQLiteStore:
             )
             for key, *row in self._all(sql, list(chain.from_iterable(chunk))):
                 found[key, row[0]] = Follower(*row)
+        wanted = {pair for pair in pairs if pair not in found and self._may_be_once(pair[0])}
+        for keys in _chunks(sorted({key for key, _ in wanted})):
+            marks = ",".join("?" * len(keys))
+            for key, *row in self._all(f"SELECT key, only, how FROM context WHERE key IN ({marks})", keys):
+                if (key, row[0]) in wanted:
+                    found[key, row[0]] = Follower(*follower_of(*row))
         return found
+
+    def _may_be_once(self, key: int) -> bool:
+        """Return whether a context may have been followed once, as far as it was read."""
+        return key not in self._contexts or ((known := self._contexts[key]) is not None and known.total == 1)
 
     def follower(self, key: int, template: int) -> Follower | None:
         """Return the counts of one follower of a context."""
@@ -1121,7 +1161,7 @@ class SQLiteStore:
         yield from self._all(
             "SELECT t.text, f.count FROM follower f JOIN text t ON t.id = f.template WHERE f.context = ?"
             " ORDER BY t.text",
-            (_UNIGRAM,),
+            (EVERYWHERE,),
         )
 
     def values(self, keys: Sequence[int]) -> dict[int, ValueCounts]:
@@ -1261,7 +1301,7 @@ class SQLiteStore:
                 " FROM follower f JOIN context c ON c.key = f.context WHERE c.head NOT NULL"
             ),
         }
-        found = {name: int(self._one(sql, (_UNIGRAM,) * sql.count("?"))[0]) for name, sql in queries.items()}
+        found = {name: int(self._one(sql, (EVERYWHERE,) * sql.count("?"))[0]) for name, sql in queries.items()}
         successes, failures = self.outcome_totals()
         return {**found, "total_successes": successes, "total_failures": failures}
 
@@ -1271,12 +1311,12 @@ class SQLiteStore:
         """Return templates that have no vector of this fingerprint."""
         return self._all(
             f"SELECT t.id, t.text FROM follower f JOIN text t ON t.id = f.template {_NO_VECTOR} LIMIT ?",
-            (_UNIGRAM, fingerprint, limit),
+            (EVERYWHERE, fingerprint, limit),
         )
 
     def count_missing(self, fingerprint: str) -> int:
         """Return how many templates have no vector of this fingerprint."""
-        return int(self._one(f"SELECT count(*) FROM follower f {_NO_VECTOR}", (_UNIGRAM, fingerprint))[0])
+        return int(self._one(f"SELECT count(*) FROM follower f {_NO_VECTOR}", (EVERYWHERE, fingerprint))[0])
 
     def vectors_of(self, fingerprint: str, templates: Sequence[int]) -> dict[int, bytes]:
         """Return the stored float32 vectors of some templates."""
@@ -1296,7 +1336,7 @@ class SQLiteStore:
         with self.transaction():
             self._db.executemany(
                 "INSERT OR REPLACE INTO vector SELECT template, ?, ? FROM follower WHERE context = ? AND template = ?",
-                ((fingerprint, data, _UNIGRAM, template) for template, data in vectors.items()),
+                ((fingerprint, data, EVERYWHERE, template) for template, data in vectors.items()),
             )
 
     def vectors(self, fingerprint: str) -> Iterator[tuple[int, bytes]]:

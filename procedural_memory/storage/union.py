@@ -18,6 +18,7 @@ from typing import Final
 
 from procedural_memory.errors import StorageError
 from procedural_memory.storage.base import BEST_VALUES, ENTRY, merge_recent
+from procedural_memory.storage.once import columns_of, newest_of
 from procedural_memory.storage.rows import merge_rules
 
 __all__ = ["add_stores", "told_in_both", "unite"]
@@ -25,6 +26,9 @@ __all__ = ["add_stores", "told_in_both", "unite"]
 _INTERNED: Final = "command, exit_code, {}, timestamp, duration_ms".format(
     ", ".join(("cwd", "project", "source", "actor", "host", "branch"))
 )
+_ADDED: Final = """ON CONFLICT DO UPDATE SET
+    count = count + excluded.count, sessions = sessions + excluded.sessions, success = success + excluded.success,
+    failure = failure + excluded.failure, good = good + excluded.good, bad = bad + excluded.bad"""
 _UNION: Final = (
     # Each in the order of its key, so that neighbours are written together.
     "INSERT OR IGNORE INTO text SELECT id, text FROM {part}.text ORDER BY id",
@@ -33,12 +37,17 @@ _UNION: Final = (
     f"""INSERT INTO log(seq, session, step, {_INTERNED})
     SELECT seq + :rows, session + :sessions, step, {_INTERNED} FROM {{part}}.log ORDER BY seq""",
     "INSERT INTO again SELECT session + :sessions, step FROM {part}.again ORDER BY session, step",
-    """INSERT INTO follower SELECT context, template, count, sessions, success, failure, good, bad
-    FROM {part}.follower WHERE true ORDER BY context, template ON CONFLICT DO UPDATE SET
-    count = count + excluded.count, sessions = sessions + excluded.sessions, success = success + excluded.success,
-    failure = failure + excluded.failure, good = good + excluded.good, bad = bad + excluded.bad""",
-    """INSERT INTO context SELECT key, head, total, recent FROM {part}.context WHERE true ORDER BY key
-    ON CONFLICT DO UPDATE SET total = total + excluded.total, recent = newest_of(recent, excluded.recent)""",
+    # What either store saw once, and the other one too, gets rows of its own.
+    f"""INSERT INTO follower SELECT c.key, {columns_of("c")} FROM {{part}}.context p
+    CROSS JOIN main.context c ON c.key = p.key WHERE c.only NOT NULL ORDER BY c.key""",
+    f"""INSERT INTO follower SELECT context, template, count, sessions, success, failure, good, bad
+    FROM {{part}}.follower WHERE true ORDER BY context, template {_ADDED}""",
+    f"""INSERT INTO follower SELECT p.key, {columns_of("p")} FROM {{part}}.context p
+    WHERE p.only NOT NULL AND EXISTS (SELECT 1 FROM main.context c WHERE c.key = p.key) ORDER BY p.key
+    {_ADDED}""",
+    """INSERT INTO context SELECT key, head, total, recent, only, how FROM {part}.context WHERE true ORDER BY key
+    ON CONFLICT DO UPDATE SET total = total + excluded.total, only = NULL, how = NULL,
+    recent = sum_of_newest(recent, only, excluded.recent, excluded.only)""",
     """INSERT INTO value SELECT key, value, count, newest FROM {part}.value WHERE true ORDER BY key, value
     ON CONFLICT DO UPDATE SET count = count + excluded.count, newest = max(newest, excluded.newest)""",
     """INSERT INTO place SELECT key, total, kinds, best FROM {part}.place WHERE true ORDER BY key
@@ -100,7 +109,7 @@ def _add(db: sqlite3.Connection, part: str) -> None:
     _, derived_more = _log_of(db, part)
     if derived < rows and derived_more:
         raise StorageError("union of stores: the log of the first one is not derived to its end; derive it first")
-    db.create_function("newest_of", 2, _newest, deterministic=True)
+    db.create_function("sum_of_newest", 4, _sum_of_newest, deterministic=True)
     db.create_function("sum_of_rules", 2, _sum_of_rules, deterministic=True)
     shared = db.execute(f"SELECT key FROM {part}.place WHERE key IN (SELECT key FROM main.place)").fetchall()
     used = {"sessions": _used(db, "session"), "rows": _used(db, "log")}
@@ -162,8 +171,9 @@ def _renew_place(db: sqlite3.Connection, key: int) -> None:
     )
 
 
-def _newest(one: bytes, other: bytes) -> bytes:
-    """Return the newest followers of two packed lists."""
+def _sum_of_newest(one: bytes, only: int | None, other: bytes, other_only: int | None) -> bytes:
+    """Return the newest followers of a context of both stores."""
+    one, other = newest_of(one, only), newest_of(other, other_only)
     return merge_recent(one, [other[i : i + ENTRY] for i in range(0, len(other), ENTRY)]) if other else one
 
 

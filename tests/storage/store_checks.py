@@ -19,12 +19,15 @@ from procedural_memory.storage.base import (
     Course,
     Delta,
     FeedbackRow,
+    Follower,
     PatternRow,
     SessionRow,
     Store,
     context_key,
+    hash64,
     moment,
     pattern_size,
+    text_id,
 )
 from procedural_memory.types import Command
 
@@ -296,6 +299,83 @@ def check_deltas_commute(make: MakeStore) -> None:
         states.append((context.total, named, [store.template_text(number) for number in context.recent]))
         store.close()
     assert states[0] == states[1] == (4, {"x": 1, "y": 3}, ["y", "y", "x", "y"])
+
+
+def check_counts_add_up(make: MakeStore) -> None:
+    """Whatever is counted in one delta or in several, of contexts that come once or again: the sums are read."""
+    for seed in range(40):
+        chance = Random(seed)
+        store = make()
+        kinds = [(hash64("kept", str(n)), True) for n in range(4)] + [
+            (hash64("counted", str(n)), False) for n in range(4)
+        ]
+        counts: dict[tuple[int, str], list[int]] = {}
+        newest: dict[int, list[tuple[bytes, str]]] = {}
+        unjudged: list[tuple[int, str]] = []
+        for number in range(chance.randint(1, 6)):
+            delta = Delta()
+            for key, template in unjudged[: chance.randint(0, len(unjudged))]:
+                # As at the end of a session, which is told of steps that were counted before.
+                unjudged.remove((key, template))
+                place = chance.choice((2, 3, 4, 5))
+                delta.row(key, template)[place] += 1
+                counts[key, template][place] += 1
+            for step in range(chance.randint(0, 3)):
+                template = chance.choice("xyz")
+                key, kept = chance.choice(kinds)
+                row = delta.follow(key, template)
+                total = counts.setdefault((key, template), [0] * 6)
+                total[0] += 1
+                delta.follow(context_key(()), template)
+                if kept:
+                    row[1] += 1
+                    total[1] += 1
+                    entry = moment(chance.random(), f"s{number}", step), template
+                    delta.note(key, entry)
+                    newest.setdefault(key, []).append(entry)
+                    unjudged.append((key, template))
+            store.apply(delta, 0)
+            if chance.random() < 0.5:  # what was read before is not to be read again, nor to be wrong
+                store.contexts([key for key, _ in kinds])
+        ids = {template: text_id(template) for template in "xyz"}
+        for _ in range(2):
+            for key, _ in kinds:
+                followed = {t: row for (k, t), row in counts.items() if k == key}
+                context = store.context(key)
+                assert (context is None) == (not followed)
+                if context is not None:
+                    assert context.total == sum(row[0] for row in followed.values())
+                    assert context.counts == {ids[t]: row[0] for t, row in followed.items()}
+                    assert context.recent == tuple(ids[t] for _, t in sorted(newest.get(key, [])))
+            pairs = [(key, ids[template]) for key, _ in kinds for template in "xyz"]
+            found = store.followers(pairs)
+            assert found == {(key, ids[t]): Follower(ids[t], *row) for (key, t), row in counts.items()}
+            assert all(store.follower(*pair) == found.get(pair) for pair in pairs)
+            store.drop_unused()  # lets go of what was read
+        store.close()
+
+
+def check_best_values_add_up(make: MakeStore) -> None:
+    """Of the values of a place the most frequent ones are at hand, of equals the newest; all of them are counted."""
+    for seed in range(20):
+        chance = Random(seed)
+        store = make()
+        model: dict[str, tuple[int, bytes]] = {}
+        for number in range(12):
+            delta = Delta()
+            for _ in range(chance.randint(1, 6)):
+                value, count = f"v{int(chance.paretovariate(0.5)) % 40}", chance.randint(1, 2)
+                when = moment(float(chance.randint(0, 5)), f"s{number}", 0)
+                before, newest = delta.values.get((KEY, value), (0, b""))
+                delta.values[KEY, value] = before + count, max(newest, when)
+                before, newest = model.get(value, (0, b""))
+                model[value] = before + count, max(newest, when)
+            store.apply(delta, 0)
+            best = sorted(model, key=lambda value: (model[value], value), reverse=True)[:BEST_VALUES]
+            found = store.values([KEY])[KEY]
+            assert list(found.best.items()) == [(value, model[value][0]) for value in best]
+            assert (found.total, found.kinds) == (sum(count for count, _ in model.values()), len(model))
+        store.close()
 
 
 def check_recent_followers_are_bounded(store: Store) -> None:
