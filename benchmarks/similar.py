@@ -124,7 +124,7 @@ def build(path: Path, patterns: Sequence[tuple[str, ...]]) -> None:
         delta = Delta()
         for number, steps in enumerate(patterns[begin : begin + CHUNK], begin):
             for template in steps:
-                delta.follow(context_key(()), template)
+                delta.context(context_key(())).follow(delta.id_of(template))
             name = pattern_id_of(steps)
             keys = frozenset(key for template in set(steps) for key in index_keys(template))
             when = moment(1.6e9 + 60.0 * number, f"s{number}", 0)
@@ -210,7 +210,7 @@ def index_row(folder: Path, size: int, count: int) -> str:
         if not ids:
             delta = Delta()
             for template in templates:
-                delta.follow(context_key(()), template)
+                delta.context(context_key(())).follow(delta.id_of(template))
             store.apply(delta, 0)
             ids = store.template_ids(templates)
             store.put_vectors("v", {ids[text]: row.tobytes() for text, row in zip(templates, rows, strict=True)})

@@ -129,8 +129,8 @@ def _without_pairs(features: Features) -> Features:
 
 
 FEATURE_GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
-    "newest after 1 to 5 steps": tuple(name for name in FEATURES if name.startswith("newest after")),
-    "seen after 1 to 5 steps": tuple(name for name in FEATURES if name.startswith("seen after")),
+    "newest after 1 to 4 steps": tuple(name for name in FEATURES if name.startswith("newest after")),
+    "seen after 1 to 4 steps": tuple(name for name in FEATURES if name.startswith("seen after")),
     "newest in this directory": ("newest here", "newest here after 1"),
     "what followed in this session": ("followed last time", "share of what followed", "followed both last time"),
     "age in this session": ("log age", "used in session"),

@@ -497,7 +497,7 @@ def test_a_space_that_must_stay_is_not_changed() -> None:
     store = SQLiteStore()
     index = VectorIndex(store, Selection(own, "custom", "a test"), keep=True)
     unigram = Delta()
-    unigram.follow(context_key(()), "ls")
+    unigram.context(context_key(())).follow(unigram.id_of("ls"))
     store.apply(unigram, 0)
     own.name = "turned"
     assert index.flush() == 1

@@ -15,10 +15,10 @@ __all__ = ["COUNTED", "LINES", "MAX_ORDER", "PROJECT_ORDER", "RATED", "SessionCo
 CONTEXT_LENGTH = 64
 """How many of the newest commands of a session are looked at."""
 
-MAX_ORDER = 5
-"""Longest context that is counted."""
+MAX_ORDER = 4
+"""Longest context that is counted: a fifth step before adds nothing (`benchmarks/ABLATION.md` as of 2026-11-28)."""
 
-PROJECT_ORDER = 2
+PROJECT_ORDER = 1
 """Longest context that is counted for each project apart."""
 
 DIRECTORY_ORDER = 1
@@ -123,7 +123,7 @@ def context_keys(context: SessionContext, project: str | None, cwd: str | None) 
     -------
     dict of str to list of int
         In each chain shorter contexts come first. ``counts``, ``project``, ``directory``: the last steps, anywhere and
-        in that place. ``program``: the programs of the last steps. ``exit``: the last steps and how the last one ended.
+        in that place. ``program``: the programs of the last steps. ``exit``: the last step and how it ended.
         ``skip``: a step further back alone. ``line``, ``line here``, ``line after``: the last command lines in this
         project, in this directory, and the last steps, before a command line of this project.
     """
@@ -143,7 +143,7 @@ def context_keys(context: SessionContext, project: str | None, cwd: str | None) 
     keys["program"] = [context_key(programs[-order:], "program") for order in range(1, len(programs) + 1)]
     if context.exit_code is not None:
         ended = "failed" if context.exit_code else "passed"
-        keys["exit"] = [context_key(programs[-1:], f"program {ended}"), *chain(2, ended, least=1)]
+        keys["exit"] = [context_key(programs[-1:], f"program {ended}"), context_key(steps[-1:], ended)]
     keys["skip"] = [
         context_key(steps[-back : len(steps) - back + 1], f"skip {back}") for back in SKIPS[: len(steps) - 1]
     ]

@@ -19,7 +19,8 @@ from procedural_memory.memory.feedback import count_feedback
 from procedural_memory.memory.fills import learn_fills, may_be_kept
 from procedural_memory.memory.patterns import index_keys, pattern_id_of
 from procedural_memory.memory.tellings import SAME_TIME, is_told_elsewhere
-from procedural_memory.storage.base import Course, Delta, LogRow, PatternRow, SessionRow, Store, moment
+from procedural_memory.storage.base import Course, Delta, LogRow, PatternRow, SessionRow, Store, moment, recent_entry
+from procedural_memory.storage.tally import BAD, COUNT, FAILURE, GOOD, SESSION, SUCCESS
 from procedural_memory.types import Command
 
 __all__ = ["WATCHED", "WATCHED_LINES", "Deriver", "Learned"]
@@ -34,7 +35,6 @@ _BATCH = 16000
 _WATCHED_BATCH = 16
 """What the ranker learns from is what was counted before a batch: a small one keeps that near."""
 _LIVE_SESSIONS = 1024
-_SESSIONS, _SUCCESS, _FAILURE, _GOOD, _BAD = range(1, 6)
 
 
 @dataclass(slots=True)
@@ -44,8 +44,8 @@ class _State:
     row: SessionRow
     templates: list[str] = field(default_factory=list)
     commands: list[str] = field(default_factory=list)
-    seen: set[tuple[int, str]] = field(default_factory=set)
-    unjudged: list[tuple[list[int], str]] = field(default_factory=list)
+    seen: set[tuple[int, int]] = field(default_factory=set)
+    unjudged: list[tuple[list[int], int]] = field(default_factory=list)
     context: SessionContext = field(default_factory=SessionContext)
     again: set[int] = field(default_factory=set)
     """Numbers of the steps that are counted where another source tells of them."""
@@ -230,31 +230,28 @@ class Deriver:
             state.last = end if state.last is None else max(state.last, end)
 
     def _count(self, state: _State, command: Command, analysis: Normalized, delta: Delta) -> None:
-        template = analysis.template
+        template = delta.id_of(analysis.template)
         keys = context_keys(state.context, command.project, command.cwd)
         when = moment(state.row.start, state.row.session_id, len(state.templates))
+        entry = recent_entry(when, template)
         if state.templates:
-            delta.heads[keys["counts"][1]] = state.templates[-1]
+            delta.context(keys["counts"][1]).head = delta.id_of(state.templates[-1])
         rated = [*chain.from_iterable(keys.get(name, ()) for name in RATED)]
-        how = None if command.exit_code is None else _FAILURE if command.exit_code else _SUCCESS
-        entry = when, template
+        judged = 0 if command.exit_code is None else FAILURE if command.exit_code else SUCCESS
         for key in rated:
-            row = delta.follow(key, template)
-            delta.note(key, entry)
-            if (key, template) not in state.seen:
-                state.seen.add((key, template))
-                row[_SESSIONS] += 1
-            if how is not None:
-                row[how] += 1
-        if how is None:
+            pair = key, template
+            first = 0 if pair in state.seen else SESSION
+            state.seen.add(pair)
+            delta.context(key).follow(template, COUNT + first + judged, entry)
+        if not judged:
             state.unjudged.append((rated, template))
         for key in chain.from_iterable(keys.get(name, ()) for name in COUNTED):
-            delta.follow(key, template)
+            delta.context(key).follow(template)
         if may_be_kept(analysis, command):
-            entry = when, command.command
+            line = delta.id_of(command.command)
+            entry = recent_entry(when, line)
             for key in chain.from_iterable(keys.get(name, ()) for name in LINES):
-                delta.follow(key, command.command)
-                delta.note(key, entry)
+                delta.context(key).follow(line, COUNT, entry)
         learn_fills(state.context.values, analysis, command, when, delta)
 
     def _close(self, state: _State, delta: Delta) -> None:
@@ -263,13 +260,13 @@ class Deriver:
         if outcome is not None:
             for keys, template in state.unjudged:
                 for key in keys:
-                    delta.row(key, template)[_SUCCESS if outcome == "success" else _FAILURE] += 1
+                    delta.context(key).add(template, SUCCESS if outcome == "success" else FAILURE)
         if _goes_with_another(state):
             self._store.mark_again(state.row.id, -1)
             return
         if outcome is not None:
             for key, template in state.seen:
-                delta.row(key, template)[_GOOD if outcome == "success" else _BAD] += 1
+                delta.context(key).add(template, GOOD if outcome == "success" else BAD)
             if state.course:
                 when = moment(state.row.start, state.row.session_id, 0)
                 delta.courses[when] = Course(outcome == "success", b"".join(state.course[-LONGEST:]))

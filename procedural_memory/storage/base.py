@@ -16,6 +16,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeAlias
 
 from procedural_memory.storage.identity import MOMENT, digest_of, hash64, moment
+from procedural_memory.storage.tally import COUNT
 from procedural_memory.types import Command, Outcome, Verdict
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BEGIN",
     "BEST_VALUES",
+    "EVERYWHERE",
     "FOLLOWERS",
     "HALF_LIFE",
     "HOOK_STEPS",
@@ -39,6 +41,7 @@ __all__ = [
     "Course",
     "Delta",
     "FeedbackRow",
+    "Followed",
     "Follower",
     "LogRow",
     "PatternCounts",
@@ -121,6 +124,10 @@ def context_key(templates: Sequence[str], scope: str = "") -> int:
 
 
 _context_key = lru_cache(maxsize=32_768)(hash64)
+
+
+EVERYWHERE: Final = context_key(())
+"""The key of the context of all steps."""
 
 
 def moment_start(when: bytes) -> float:
@@ -317,17 +324,50 @@ def pattern_size(steps: int, example: int, keys: int) -> int:
 
 
 @dataclass(slots=True)
+class Followed:
+    """What is added to a context.
+
+    Attributes
+    ----------
+    total : int
+        Steps that followed it.
+    rows : dict of int to int
+        Text id of what followed -> what is counted of it (`storage.tally`).
+    newest : list of bytes
+        Entries of steps (`recent_entry`), where the newest followers are kept.
+    head : int or None
+        Of a context of order 1, a node of the graph: the id of its template.
+    """
+
+    total: int = 0
+    rows: dict[int, int] = field(default_factory=dict)
+    newest: list[bytes] = field(default_factory=list)
+    head: int | None = None
+
+    def add(self, number: int, counts: int) -> None:
+        """Add to what is counted of a follower."""
+        self.rows[number] = self.rows.get(number, 0) + counts
+
+    def follow(self, number: int, counts: int = COUNT, entry: bytes | None = None) -> None:
+        """Count a follower; `entry` tells of it where the newest followers are kept."""
+        self.total += 1
+        self.rows[number] = self.rows.get(number, 0) + counts
+        if entry is not None:
+            newest = self.newest
+            newest.append(entry)
+            if len(newest) > _TRIMMED:
+                newest.sort()
+                del newest[:-RECENT]
+
+
+@dataclass(slots=True)
 class Delta:
     """Increments to the derived state. Every field merges commutatively into what is stored."""
 
-    followers: dict[tuple[int, str], list[int]] = field(default_factory=dict)
-    """(context key, template) -> [count, sessions, success, failure, good, bad]"""
-    totals: dict[int, int] = field(default_factory=dict)
-    """context key -> number of steps that followed it"""
-    recent: dict[int, list[tuple[bytes, str]]] = field(default_factory=dict)
-    """context key -> [(moment, template)], where the newest followers are kept"""
-    heads: dict[int, str] = field(default_factory=dict)
-    """key of an order-1 context -> its template: the nodes of the graph"""
+    texts: dict[int, str] = field(default_factory=dict)
+    """id -> text, of what the contexts speak of"""
+    contexts: dict[int, Followed] = field(default_factory=dict)
+    """key of a context -> what is added to it"""
     values: dict[tuple[int, str], tuple[int, bytes]] = field(default_factory=dict)
     """(key of a place, value) -> (count, newest moment)"""
     patterns: dict[str, PatternRow] = field(default_factory=dict)
@@ -338,29 +378,22 @@ class Delta:
     courses: dict[bytes, Course] = field(default_factory=dict)
     """moment of a session -> how it went and ended"""
 
-    def row(self, key: int, template: str) -> list[int]:
-        """Return the counts of a follower, to be added to."""
-        pair = key, template
-        if (row := self.followers.get(pair)) is None:
-            row = self.followers[pair] = [0] * 6
-        return row
+    def id_of(self, text: str) -> int:
+        """Return the id of a text that the contexts speak of."""
+        number = text_id(text)
+        self.texts[number] = text
+        return number
 
-    def follow(self, key: int, template: str) -> list[int]:
-        """Count a follower of a context; return its counts, to be added to."""
-        row = self.row(key, template)
-        row[0] += 1
-        self.totals[key] = self.totals.get(key, 0) + 1
-        return row
+    def context(self, key: int) -> Followed:
+        """Return what is added to a context, to be added to."""
+        if (context := self.contexts.get(key)) is None:
+            context = self.contexts[key] = Followed()
+        return context
 
-    def note(self, key: int, entry: tuple[bytes, str]) -> None:
-        """Note when a context was followed and by what, where the newest followers are kept."""
-        if (newest := self.recent.get(key)) is None:
-            self.recent[key] = [entry]
-        else:
-            newest.append(entry)
-            if len(newest) > _TRIMMED:
-                newest.sort()
-                del newest[:-RECENT]
+    def counted(self) -> list[str]:
+        """Return the templates of the steps that are added."""
+        steps = self.contexts.get(EVERYWHERE)
+        return [] if steps is None else [self.texts[number] for number in steps.rows if number in self.texts]
 
 
 class Store(Protocol):

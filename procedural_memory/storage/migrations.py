@@ -11,8 +11,6 @@ import re
 import sqlite3
 from typing import Final
 
-from procedural_memory.storage.once import IN_A_ROW
-
 __all__ = ["FIRST_TABLES", "LOG_TABLES", "VERSION", "migrate", "tables_of", "version_of"]
 
 _VECTOR: Final = """
@@ -75,17 +73,20 @@ MIGRATIONS: Final = (
     CREATE INDEX text_begin ON text(substr(text, 1, 64));
     CREATE INDEX log_command ON log(command, seq, exit_code);
     """,
-    # 8: of what is derived only
+    # 8: of what is derived only, as in 2
     "",
 )
 """What makes a log of version n - 1 one of version n. Steps are never changed, only added."""
 
 VERSION: Final = len(MIGRATIONS)
 
-DERIVED_SINCE: Final = 3
+DERIVED_SINCE: Final = 8
 """The version in which the form or the meaning of what is derived last changed."""
 
-DERIVED_SCHEMA: Final = f"""{_VECTOR}CREATE TABLE context(
+VECTORS_SINCE: Final = 3
+"""The same of vectors and neighbours, which may take a model to make anew."""
+
+DERIVED_SCHEMA: Final = """CREATE TABLE context(
     key INTEGER PRIMARY KEY, head INTEGER, total INTEGER NOT NULL, recent BLOB NOT NULL DEFAULT x'',
     only INTEGER, how INTEGER);
 CREATE INDEX context_head ON context(head) WHERE head IS NOT NULL;
@@ -108,16 +109,15 @@ CREATE TABLE pattern(
     failure INTEGER NOT NULL, unknown INTEGER NOT NULL, duration_ms INTEGER NOT NULL, timed INTEGER NOT NULL,
     newest BLOB NOT NULL, example TEXT NOT NULL);
 CREATE TABLE posting(key INTEGER NOT NULL, pattern INTEGER NOT NULL, PRIMARY KEY(key, pattern)) WITHOUT ROWID;
+"""
+
+_NEIGHBOUR: Final = """
+DELETE FROM vector;
+DROP TABLE IF EXISTS neighbour;
 CREATE TABLE neighbour(
     template INTEGER NOT NULL, fingerprint TEXT NOT NULL, data BLOB NOT NULL,
     PRIMARY KEY(fingerprint, template)) WITHOUT ROWID;
 """
-
-DERIVED_STEPS: Final = {
-    6: "DROP INDEX follower_count; CREATE INDEX follower_often ON follower(context, count) WHERE count > 1",
-    8: f"DROP INDEX value_count; {IN_A_ROW}",
-}
-"""What brings what is derived to a version, where it need not be derived anew."""
 
 DERIVED_TABLES: Final = (
     *re.findall(r"CREATE TABLE (\w+)", DERIVED_SCHEMA),
@@ -151,12 +151,13 @@ def migrate(db: sqlite3.Connection) -> None:
         for table in DERIVED_TABLES:
             db.execute(f"DROP TABLE IF EXISTS {table}")
         _run(db, DERIVED_SCHEMA)
+        for table in ("again", "rank", "shelf"):
+            db.execute(f"DELETE FROM {table}")
         # The ranker learns from what is derived: kept, it would learn the same steps twice.
-        derived = "'derived', 'derived_feedback', 'ranker', 'ranker_version'"
+        derived = "'derived', 'derived_feedback', 'superseded', 'in_use', 'ranker', 'ranker_version'"
         db.execute(f"DELETE FROM meta WHERE key IN ({derived})")
-    else:
-        for number in range(version + 1, VERSION + 1):
-            _run(db, DERIVED_STEPS.get(number, ""))
+    if version < VECTORS_SINCE:
+        _run(db, _NEIGHBOUR)
     db.execute(f"PRAGMA user_version = {VERSION}")
 
 

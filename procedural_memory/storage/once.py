@@ -8,30 +8,30 @@ followers are looked through stay as they are: the one of all steps, and those w
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
 from typing import Final
 
-from procedural_memory.storage.base import context_key
+from procedural_memory.storage.base import EVERYWHERE
 from procedural_memory.storage.identity import MOMENT
+from procedural_memory.storage.tally import BAD, COUNT, FAILURE, GOOD, SESSION, SUCCESS
 
-__all__ = ["EVERYWHERE", "IN_A_ROW", "columns_of", "follower_of", "how_of", "newest_of"]
+__all__ = ["FOLD", "columns_of", "follower_of", "how_of", "newest_of"]
 
-EVERYWHERE: Final = context_key(())
-"""The key of the context of all steps."""
-
-_ID: Final = struct.Struct(">q")
-
-IN_A_ROW: Final = f"""
-ALTER TABLE context ADD COLUMN only INTEGER;
-ALTER TABLE context ADD COLUMN how INTEGER;
+FOLD: Final = f"""
 UPDATE context SET recent = coalesce(substr(recent, 1, {MOMENT.size}), x''),
     only = (SELECT template FROM follower WHERE context = key),
     how = (SELECT sessions | success << 1 | failure << 2 | good << 3 | bad << 4 FROM follower WHERE context = key)
     WHERE total = 1 AND head IS NULL AND key <> {EVERYWHERE}
     AND (SELECT max(count, sessions, success, failure, good, bad) FROM follower WHERE context = key) = 1;
-DELETE FROM follower WHERE context IN (SELECT key FROM context WHERE only NOT NULL)
+DELETE FROM follower WHERE context IN (SELECT key FROM context WHERE only NOT NULL);
 """
-"""In SQL, what brings older tables to this form."""
+"""In SQL, what brings contexts to this form that were written as others are."""
+
+_ID: Final = struct.Struct(">q")
+
+_HOW: Final = {
+    COUNT + sum(one for place, one in enumerate((SESSION, SUCCESS, FAILURE, GOOD, BAD)) if how >> place & 1): how
+    for how in range(32)
+}
 
 
 def columns_of(table: str) -> str:
@@ -39,15 +39,9 @@ def columns_of(table: str) -> str:
     return ", ".join([f"{table}.only", "1", *(f"{table}.how >> {place} & 1" for place in range(5))])
 
 
-def how_of(counts: Sequence[int]) -> int | None:
-    """Return the counts of what followed once (sessions, success, failure, good, bad) as one number.
-
-    None where one of them is more than 1.
-    """
-    if max(counts) > 1:
-        return None
-    sessions, success, failure, good, bad = counts
-    return sessions | success << 1 | failure << 2 | good << 3 | bad << 4
+def how_of(counts: int) -> int | None:
+    """Return what is counted of what followed once as ``how`` has it; None where it is more than one step gives."""
+    return _HOW.get(counts | COUNT)
 
 
 def follower_of(only: int, how: int) -> tuple[int, ...]:

@@ -30,6 +30,7 @@ from procedural_memory.errors import StorageError
 from procedural_memory.storage.base import (
     BEGIN,
     BEST_VALUES,
+    EVERYWHERE,
     FOLLOWERS,
     HOOK_STEPS,
     LOOKED_AT,
@@ -48,13 +49,12 @@ from procedural_memory.storage.base import (
     SessionRow,
     ShownCounts,
     ValueCounts,
-    context_key,
     merge_recent,
     pattern_row_id,
-    recent_entry,
     recent_templates,
     text_id,
 )
+from procedural_memory.storage.once import FOLD
 from procedural_memory.storage.postgres_link import array, byte_array
 from procedural_memory.storage.postgres_schema import COPIED, DERIVED
 from procedural_memory.storage.postgres_shelf import Shelf
@@ -69,6 +69,7 @@ from procedural_memory.storage.rows import (
     pattern_row,
     shown_row,
 )
+from procedural_memory.storage.tally import tallies
 from procedural_memory.types import Command, Durability, Outcome
 
 if TYPE_CHECKING:
@@ -77,7 +78,6 @@ if TYPE_CHECKING:
 
 __all__ = ["PATIENCE", "PostgresStore"]
 
-_UNIGRAM = context_key(())
 _T = TypeVar("_T")
 _CACHE = 200_000
 _CONTEXTS = 4_096
@@ -177,7 +177,7 @@ class PostgresStore(Shelf):
                 counted.clear()
             if missing := [number for number in dict.fromkeys(ids.values()) if number not in counted]:
                 counted.update(dict.fromkeys(missing, False))
-                counted.update((row[1], True) for row in self._pairs("1", [(_UNIGRAM, number) for number in missing]))
+                counted.update((row[1], True) for row in self._pairs("1", [(EVERYWHERE, number) for number in missing]))
             return {text: number for text, number in ids.items() if counted[number]}
 
     def template_text(self, template: int) -> str:
@@ -597,7 +597,7 @@ class PostgresStore(Shelf):
             self._write(
                 f"DELETE FROM vector v WHERE {self._mine} AND NOT EXISTS"
                 f" (SELECT 1 FROM follower f WHERE f.{self._mine} AND f.context = %s AND f.template = v.template)",
-                (_UNIGRAM,),
+                (EVERYWHERE,),
             )
             self._write(f"DELETE FROM neighbour WHERE {self._mine}")
             self._written.clear()
@@ -606,13 +606,11 @@ class PostgresStore(Shelf):
     def apply(self, delta: Delta, upto: int) -> bool:
         """Merge a delta and mark the log as derived up to row `upto`; return whether it counts templates never seen."""
         with self.transaction():
-            counted = {template for key, template in delta.followers if key == _UNIGRAM}
+            counted = delta.counted()
             news = len(self.template_ids(counted)) < len(counted)
             self._intern(
                 {
-                    *(template for _, template in delta.followers),
-                    *(template for recent in delta.recent.values() for _, template in recent),
-                    *delta.heads.values(),
+                    *delta.texts.values(),
                     *chain.from_iterable(row.templates for row in delta.patterns.values()),
                 }
             )
@@ -628,42 +626,39 @@ class PostgresStore(Shelf):
             return news
 
     def _apply_followers(self, delta: Delta) -> None:
-        if not delta.followers:
+        rows = [
+            (key, number, *tallies(counts))
+            for key, added in delta.contexts.items()
+            for number, counts in added.rows.items()
+        ]
+        if not rows:
             return
-        self._touch({key for key, _ in delta.followers})
+        self._touch(delta.contexts)
         arrays = ", ".join(["%s::bigint[]"] * (2 + len(_FOLLOWER)))
         self._write(
             f"INSERT INTO follower AS f SELECT {self._memory}, * FROM unnest({arrays})"
             " ON CONFLICT (memory, context, template) DO UPDATE SET "
             + ", ".join(f"{name} = f.{name} + EXCLUDED.{name}" for name in _FOLLOWER),
-            (
-                array(key for key, _ in delta.followers),
-                array(text_id(template) for _, template in delta.followers),
-                *map(array, zip(*delta.followers.values(), strict=True)),
-            ),
+            tuple(map(array, zip(*rows, strict=True))),
         )
 
     def _apply_contexts(self, delta: Delta) -> None:
-        if not delta.totals:
+        contexts = {key: added for key, added in delta.contexts.items() if added.total}
+        if not contexts:
             return
-        self._touch(delta.totals)
-        packed = {
-            key: [recent_entry(when, text_id(template)) for when, template in entries]
-            for key in delta.totals
-            if (entries := delta.recent.get(key))
-        }
+        self._touch(contexts)
+        packed = {key: added.newest for key, added in contexts.items() if added.newest}
         sql = f"SELECT key, recent FROM context WHERE {self._mine} AND key = ANY(%s::bigint[])"
         before: dict[int, bytes] = dict(self._all(sql, (array(packed),))) if packed else {}
-        recents = (merge_recent(before.get(key, b""), packed[key]) if key in packed else b"" for key in delta.totals)
-        heads = (delta.heads.get(key) for key in delta.totals)
+        recents = (merge_recent(before.get(key, b""), packed[key]) if key in packed else b"" for key in contexts)
         self._write(
             f"INSERT INTO context AS c SELECT {self._memory}, * FROM"
             " unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::bytea[])"
             " ON CONFLICT (memory, key) DO UPDATE SET total = c.total + EXCLUDED.total, recent = EXCLUDED.recent",
             (
-                array(delta.totals),
-                array(None if head is None else text_id(head) for head in heads),
-                array(delta.totals.values()),
+                array(contexts),
+                array(added.head for added in contexts.values()),
+                array(added.total for added in contexts.values()),
                 byte_array(recents),
             ),
         )
@@ -878,7 +873,7 @@ class PostgresStore(Shelf):
         yield from self._all(
             "SELECT t.text, f.count FROM follower f JOIN text t ON t.memory = f.memory AND t.id = f.template"
             f" WHERE f.{self._mine} AND f.context = %s ORDER BY t.text",
-            (_UNIGRAM,),
+            (EVERYWHERE,),
         )
 
     def values(self, keys: Sequence[int]) -> dict[int, ValueCounts]:
@@ -1018,7 +1013,7 @@ class PostgresStore(Shelf):
             ),
             "pattern_count": f"(SELECT count(*) FROM pattern WHERE {mine})",
             "shelved_pattern_count": f"(SELECT count(*) FROM shelf WHERE {mine})",
-            "template_count": f"(SELECT count(*) FROM follower WHERE {mine} AND context = {_UNIGRAM})",
+            "template_count": f"(SELECT count(*) FROM follower WHERE {mine} AND context = {EVERYWHERE})",
             "graph_edge_count": f"(SELECT count(*) {steps} AND c.head IS NOT NULL)",
             "feedback_count": f"(SELECT count(*) FROM feedback WHERE {mine})",
             "causal_chain_count": (
@@ -1044,12 +1039,12 @@ class PostgresStore(Shelf):
         return self._all(
             "SELECT t.id, t.text FROM follower f JOIN text t ON t.memory = f.memory AND t.id = f.template"
             f" {self._without_vector()} ORDER BY t.id LIMIT %s",
-            (_UNIGRAM, fingerprint, limit),
+            (EVERYWHERE, fingerprint, limit),
         )
 
     def count_missing(self, fingerprint: str) -> int:
         """Return how many templates have no vector of this fingerprint."""
-        return int(self._one(f"SELECT count(*) FROM follower f {self._without_vector()}", (_UNIGRAM, fingerprint))[0])
+        return int(self._one(f"SELECT count(*) FROM follower f {self._without_vector()}", (EVERYWHERE, fingerprint))[0])
 
     def vectors_of(self, fingerprint: str, templates: Sequence[int]) -> dict[int, bytes]:
         """Return the stored float32 vectors of some templates."""
@@ -1070,7 +1065,7 @@ class PostgresStore(Shelf):
                 f" FROM unnest(%s::bigint[], %s::bytea[]) AS new(template, data) JOIN follower f ON f.{self._mine}"
                 " AND f.context = %s AND f.template = new.template"
                 " ON CONFLICT (memory, fingerprint, template) DO UPDATE SET data = EXCLUDED.data",
-                (fingerprint, array(vectors), byte_array(vectors.values()), _UNIGRAM),
+                (fingerprint, array(vectors), byte_array(vectors.values()), EVERYWHERE),
             )
 
     def vectors(self, fingerprint: str) -> Iterator[tuple[int, bytes]]:
@@ -1155,6 +1150,8 @@ class PostgresStore(Shelf):
                     rows = self._all(f"SELECT {columns} FROM {table} WHERE {self._mine}")
                     marks = ", ".join("?" * (columns.count(",") + 1))
                     copied.executemany(f"INSERT INTO {table}({columns}) VALUES ({marks})", map(_packed, rows))
+                copied.commit()
+                copied.executescript(FOLD)
                 settings = {
                     key: json.loads(value) if data is None else data
                     for key, value, data in self._all(f"SELECT key, value, data FROM meta WHERE {self._mine}")

@@ -162,7 +162,18 @@ def _second() -> str:
     """
 
 
-MIGRATIONS: Final = (_first, _second)
+def _third() -> str:
+    # Other contexts are counted: who opens a memory derives it anew.
+    settings = "'derived', 'derived_feedback', 'superseded', 'in_use', 'ranker', 'ranker_version'"
+    return f"""
+    TRUNCATE {", ".join(DERIVED)};
+    ALTER TABLE meta NO FORCE ROW LEVEL SECURITY;
+    DELETE FROM meta WHERE key IN ({settings});
+    ALTER TABLE meta FORCE ROW LEVEL SECURITY;
+    """
+
+
+MIGRATIONS: Final = (_first, _second, _third)
 """What makes the tables of version n - 1 those of version n. Steps are never changed, only added."""
 
 VERSION: Final = len(MIGRATIONS)

@@ -32,6 +32,7 @@ from procedural_memory.storage.append import spool_of, spooled, take_in, tidy
 from procedural_memory.storage.base import (
     BEGIN,
     BEST_VALUES,
+    EVERYWHERE,
     FOLLOWERS,
     HOOK_STEPS,
     LOOKED_AT,
@@ -52,14 +53,13 @@ from procedural_memory.storage.base import (
     ValueCounts,
     merge_recent,
     pattern_row_id,
-    recent_entry,
     recent_templates,
     text_id,
 )
 from procedural_memory.storage.files import hold, make_private, missing_bytes, release, side_files
 from procedural_memory.storage.identity import MOMENT
 from procedural_memory.storage.migrations import FIRST_TABLES, VERSION, migrate, tables_of, version_of
-from procedural_memory.storage.once import EVERYWHERE, follower_of, how_of, newest_of
+from procedural_memory.storage.once import follower_of, how_of, newest_of
 from procedural_memory.storage.rows import (
     NEIGHBOUR,
     OUTCOME_CODES,
@@ -71,6 +71,7 @@ from procedural_memory.storage.rows import (
     shown_row,
 )
 from procedural_memory.storage.shelf import keep_within, put_anew, take_back
+from procedural_memory.storage.tally import tallies
 from procedural_memory.storage.union import add_stores, told_in_both
 from procedural_memory.types import Command, Durability, Outcome
 
@@ -856,9 +857,11 @@ class SQLiteStore:
     def apply(self, delta: Delta, upto: int) -> bool:
         """Merge a delta and mark the log as derived up to row `upto`; return whether it counts templates never seen."""
         with self.transaction():
-            counted = {template for key, template in delta.followers if key == EVERYWHERE}
+            counted = delta.counted()
             news = len(self.template_ids(counted)) < len(counted)
-            recents = self._apply_counts(delta)
+            for text in delta.texts.values():
+                self._intern(text)
+            recents = self._apply_contexts(delta)
             self._renew(delta, recents)
             self._apply_values(delta)
             self._apply_rules(delta)
@@ -894,51 +897,46 @@ class SQLiteStore:
         kept = self.meta("bounds")
         return Bounds() if kept is None else Bounds(*json.loads(kept))
 
-    def _apply_counts(self, delta: Delta) -> dict[int, bytes]:
+    def _apply_contexts(self, delta: Delta) -> dict[int, bytes]:
         """Merge counts of contexts and of what followed them; return the newest followers of those that keep them."""
         stored: dict[int, tuple[bytes, int | None, int]] = {}
-        for chunk in _chunks(sorted({key for key, _ in delta.followers})):
+        for chunk in _chunks(sorted(delta.contexts)):
             marks = ",".join("?" * len(chunk))
             for key, *row in self._all(f"SELECT key, recent, only, how FROM context WHERE key IN ({marks})", chunk):
                 stored[key] = tuple(row)
-        intern = self._intern
-        once: dict[int, tuple[int, int]] = {}
-        again: dict[int, tuple[int, int]] = {}
-        followers = []
-        for (key, template), (count, *counts) in delta.followers.items():
-            number = intern(template)
-            _, only, known = stored.get(key, (b"", None, 0))
-            if key not in stored:
-                alone = delta.totals.get(key) == 1 and key not in delta.heads and key != EVERYWHERE
-            else:
-                alone = number == only and key not in delta.totals
-            if alone and (how := how_of(counts)) is not None:
-                once[key] = number, known | how
-                continue
-            if only is not None:
-                again[key] = only, known
-            followers.append((key, number, count, *counts))
-        followers.extend((key, *follower_of(*before)) for key, before in again.items())
+        followers: list[tuple[int, ...]] = []
+        contexts: list[tuple[Any, ...]] = []
+        recents: dict[int, bytes] = {}
         # In the order of the file, so that what lies together is written together.
+        for key in sorted(delta.contexts):
+            added = delta.contexts[key]
+            recent, only, how = stored.get(key, (b"", None, 0))
+            newest = newest_of(recent, only)
+            if added.newest:
+                newest = merge_recent(newest, added.newest)
+            if newest:
+                recents[key] = newest
+            if key in stored:
+                alone = added.total == 0 and [*added.rows] == [only]
+            else:
+                alone = added.total == 1 and len(added.rows) == 1 and added.head is None and key != EVERYWHERE
+            if alone:
+                ((number, counts),) = added.rows.items()
+                if (counted := how_of(counts)) is not None:
+                    contexts.append((key, None, added.total, newest[: MOMENT.size], number, how | counted))
+                    continue
+            if only is not None:
+                followers.append((key, *follower_of(only, how)))
+            followers.extend((key, number, *tallies(counts)) for number, counts in added.rows.items())
+            if added.total or only is not None:
+                contexts.append((key, added.head, added.total, newest, None, None))
         self._db.executemany(
             "INSERT INTO follower VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
             " count = count + excluded.count, sessions = sessions + excluded.sessions,"
             " success = success + excluded.success, failure = failure + excluded.failure,"
             " good = good + excluded.good, bad = bad + excluded.bad",
-            sorted(followers),
+            followers,
         )
-        recents = {key: newest_of(*stored[key][:2]) for key in again}
-        for key, newest in delta.recent.items():
-            before = recents.get(key) or stored.get(key, (b"",))[0]
-            recents[key] = merge_recent(before, [recent_entry(when, intern(text)) for when, text in newest])
-        contexts = []
-        for key in sorted(delta.totals.keys() | again.keys() | once.keys()):
-            recent, only, how = recents.get(key, b""), None, None
-            if key in once:
-                only, how = once[key]
-                recent = recent[: MOMENT.size] or stored.get(key, (b"",))[0]
-            head = intern(delta.heads[key]) if key in delta.heads else None
-            contexts.append((key, head, delta.totals.get(key, 0), recent, only, how))
         self._db.executemany(
             "INSERT INTO context VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET total = total + excluded.total,"
             " recent = excluded.recent, only = excluded.only, how = excluded.how",
@@ -948,11 +946,11 @@ class SQLiteStore:
 
     def _renew(self, delta: Delta, recents: Mapping[int, bytes]) -> None:
         """Bring the contexts that were read up to a delta that is merged: they are asked for again at the next step."""
-        changes: dict[int, dict[int, int]] = {}
-        for (key, template), columns in delta.followers.items():
-            if columns[0] and key in self._contexts:
-                changes.setdefault(key, {})[text_id(template)] = columns[0]
-        for key, added in changes.items():
+        for key in [key for key in self._contexts if key in delta.contexts]:
+            change = delta.contexts[key]
+            added = {number: count for number, counts in change.rows.items() if (count := tallies(counts)[0])}
+            if not added:
+                continue
             before = self._contexts.pop(key) or Context(0, (), {})
             if len(added) > _RENEWED:
                 continue
@@ -969,7 +967,7 @@ class SQLiteStore:
             ranked = sorted(counts, key=lambda number: (counts[number], number), reverse=True)
             complete = before.complete and len(ranked) < FOLLOWERS
             shown = ranked if complete else [*ranked[:FOLLOWERS], *sorted(set(recent).difference(ranked[:FOLLOWERS]))]
-            total = before.total + delta.totals[key]
+            total = before.total + change.total
             self._contexts[key] = Context(total, recent, {number: counts[number] for number in shown}, complete)
 
     def apply_shown(self, delta: Delta, upto: int) -> None:

@@ -50,7 +50,7 @@ def put(store: SQLiteStore, rows: Floats, first: int = 0) -> list[int]:
     names = [f"tool{number}" for number in range(first, first + len(rows))]
     delta = Delta()
     for name in names:
-        delta.follow(context_key(()), name)
+        delta.context(context_key(())).follow(delta.id_of(name))
     store.apply(delta, 0)
     ids = store.template_ids(names)
     store.put_vectors(SPACE, {ids[name]: row.tobytes() for name, row in zip(names, rows, strict=True)})

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -27,8 +30,11 @@ from procedural_memory.storage.base import (
     hash64,
     moment,
     pattern_size,
+    recent_entry,
+    recent_templates,
     text_id,
 )
+from procedural_memory.storage.tally import BAD, COUNT, FAILURE, GOOD, SESSION, SUCCESS
 from procedural_memory.types import Command
 
 MakeStore = Callable[[], Store]
@@ -43,11 +49,18 @@ def counted(*templates: str, start: float = 1.0, session: str = "s") -> Delta:
     """Return a delta in which `templates` followed the context ``a``, one after the other."""
     delta = Delta()
     for step, template in enumerate(templates):
-        delta.follow(context_key(()), template)
-        delta.follow(KEY, template)
-        delta.recent.setdefault(KEY, []).append((moment(start, session, step), template))
-    delta.heads[KEY] = "a"
+        delta.context(context_key(())).follow(delta.id_of(template))
+        number = delta.id_of(template)
+        delta.context(KEY).follow(number, entry=recent_entry(moment(start, session, step), number))
+    delta.context(KEY).head = delta.id_of("a")
     return delta
+
+
+def derived(path: Path) -> dict[str, list[tuple[object, ...]]]:
+    """Return what is counted in a store, and how its patterns are kept."""
+    tables = ("again", "context", "follower", "pattern", "place", "posting", "rank", "shelf", "value")
+    with closing(sqlite3.connect(path)) as database:
+        return {table: sorted(database.execute(f"SELECT * FROM {table}")) for table in tables}
 
 
 def check_log_round_trips(store: Store) -> None:
@@ -235,7 +248,7 @@ def check_texts_sort_by_their_bytes(store: Store) -> None:
     delta = Delta()
     for name in names:
         store.add_session(name, 1.0, None)
-        delta.follow(context_key(()), name)
+        delta.context(context_key(())).follow(delta.id_of(name))
         delta.patterns[name] = PatternRow(name, (name,), frozenset())
     store.apply(delta, 0)
     assert [row.session_id for row in store.sessions()] == sorted(names)
@@ -303,53 +316,51 @@ def check_deltas_commute(make: MakeStore) -> None:
 
 def check_counts_add_up(make: MakeStore) -> None:
     """Whatever is counted in one delta or in several, of contexts that come once or again: the sums are read."""
+    ids = {template: text_id(template) for template in "xyz"}
+    keeping, others = ([hash64(kind, str(n)) for n in range(4)] for kind in ("keeps the newest", "counts"))
     for seed in range(40):
         chance = Random(seed)
         store = make()
-        kinds = [(hash64("kept", str(n)), True) for n in range(4)] + [
-            (hash64("counted", str(n)), False) for n in range(4)
-        ]
-        counts: dict[tuple[int, str], list[int]] = {}
-        newest: dict[int, list[tuple[bytes, str]]] = {}
-        unjudged: list[tuple[int, str]] = []
+        counts: dict[tuple[int, int], list[int]] = {}
+        newest: dict[int, list[bytes]] = {}
+        unjudged: list[tuple[int, int]] = []
         for number in range(chance.randint(1, 6)):
             delta = Delta()
             for key, template in unjudged[: chance.randint(0, len(unjudged))]:
                 # As at the end of a session, which is told of steps that were counted before.
                 unjudged.remove((key, template))
                 place = chance.choice((2, 3, 4, 5))
-                delta.row(key, template)[place] += 1
+                delta.context(key).add(template, (COUNT, SESSION, SUCCESS, FAILURE, GOOD, BAD)[place])
                 counts[key, template][place] += 1
             for step in range(chance.randint(0, 3)):
-                template = chance.choice("xyz")
-                key, kept = chance.choice(kinds)
-                row = delta.follow(key, template)
+                template = delta.id_of(chance.choice("xyz"))
+                key = chance.choice([*keeping, *others])
+                delta.context(context_key(())).follow(template)
                 total = counts.setdefault((key, template), [0] * 6)
                 total[0] += 1
-                delta.follow(context_key(()), template)
-                if kept:
-                    row[1] += 1
-                    total[1] += 1
-                    entry = moment(chance.random(), f"s{number}", step), template
-                    delta.note(key, entry)
-                    newest.setdefault(key, []).append(entry)
-                    unjudged.append((key, template))
+                if key in others:
+                    delta.context(key).follow(template)
+                    continue
+                total[1] += 1
+                entry = recent_entry(moment(chance.random(), f"s{number}", step), template)
+                delta.context(key).follow(template, COUNT + SESSION, entry)
+                newest.setdefault(key, []).append(entry)
+                unjudged.append((key, template))
             store.apply(delta, 0)
             if chance.random() < 0.5:  # what was read before is not to be read again, nor to be wrong
-                store.contexts([key for key, _ in kinds])
-        ids = {template: text_id(template) for template in "xyz"}
+                store.contexts([*keeping, *others])
         for _ in range(2):
-            for key, _ in kinds:
+            for key in (*keeping, *others):
                 followed = {t: row for (k, t), row in counts.items() if k == key}
                 context = store.context(key)
                 assert (context is None) == (not followed)
                 if context is not None:
                     assert context.total == sum(row[0] for row in followed.values())
-                    assert context.counts == {ids[t]: row[0] for t, row in followed.items()}
-                    assert context.recent == tuple(ids[t] for _, t in sorted(newest.get(key, [])))
-            pairs = [(key, ids[template]) for key, _ in kinds for template in "xyz"]
+                    assert context.counts == {template: row[0] for template, row in followed.items()}
+                    assert context.recent == tuple(recent_templates(b"".join(sorted(newest.get(key, [])))))
+            pairs = [(key, template) for key in (*keeping, *others) for template in ids.values()]
             found = store.followers(pairs)
-            assert found == {(key, ids[t]): Follower(ids[t], *row) for (key, t), row in counts.items()}
+            assert found == {(key, template): Follower(template, *row) for (key, template), row in counts.items()}
             assert all(store.follower(*pair) == found.get(pair) for pair in pairs)
             store.drop_unused()  # lets go of what was read
         store.close()
@@ -395,8 +406,8 @@ def check_recent_followers_of_one_delta_are_bounded(store: Store) -> None:
     starts = Random(1).sample(range(many), many)
     delta = Delta()
     for start in starts:
-        delta.follow(KEY, f"t{start}")
-        delta.note(KEY, (moment(float(start), "s", 0), f"t{start}"))
+        number = delta.id_of(f"t{start}")
+        delta.context(KEY).follow(number, entry=recent_entry(moment(float(start), "s", 0), number))
     store.apply(delta, 0)
     context = store.context(KEY)
     assert context is not None
@@ -662,7 +673,7 @@ def check_outcomes_are_totalled(store: Store) -> None:
 def check_vectors_are_kept_apart_by_space(store: Store) -> None:
     """Vectors and neighbours of one fingerprint are never those of another."""
     unigram = Delta()
-    unigram.follow(context_key(()), "x")
+    unigram.context(context_key(())).follow(unigram.id_of("x"))
     store.apply(unigram, 0)
     ((number, text),) = store.missing_vectors("one", 5)
     assert text == "x"
