@@ -19,7 +19,7 @@ __all__ = ["FOLD", "columns_of", "follower_of", "how_of", "newest_of"]
 FOLD: Final = f"""
 UPDATE context SET recent = coalesce(substr(recent, 1, {MOMENT.size}), x''),
     only = (SELECT template FROM follower WHERE context = key),
-    how = (SELECT sessions | success << 1 | failure << 2 | good << 3 | bad << 4 FROM follower WHERE context = key)
+    how = (SELECT sessions + 2 * success + 4 * failure + 8 * good + 16 * bad FROM follower WHERE context = key)
     WHERE total = 1 AND head IS NULL AND key <> {EVERYWHERE}
     AND (SELECT max(count, sessions, success, failure, good, bad) FROM follower WHERE context = key) = 1;
 DELETE FROM follower WHERE context IN (SELECT key FROM context WHERE only NOT NULL);
