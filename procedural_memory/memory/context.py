@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from procedural_memory.commands.ground import SessionValues
 from procedural_memory.commands.normalize import analyze
-from procedural_memory.storage.base import START, context_key
+from procedural_memory.storage.base import START, chain_keys, text_id
 from procedural_memory.types import Command
 
 __all__ = ["COUNTED", "LINES", "MAX_ORDER", "PROJECT_ORDER", "RATED", "SessionContext", "context_keys", "program_of"]
@@ -127,34 +127,29 @@ def context_keys(context: SessionContext, project: str | None, cwd: str | None) 
         ``skip``: a step further back alone. ``line``, ``line here``, ``line after``: the last command lines in this
         project, in this directory, and the last steps, before a command line of this project.
     """
-    steps = context.templates[-MAX_ORDER:]
+    steps = [text_id(step) for step in context.templates[-MAX_ORDER:]]
     if context.length < MAX_ORDER:
-        steps = [START, *steps]
-
-    def chain(most: int, scope: str = "", least: int = 0) -> list[int]:
-        return [context_key(steps[len(steps) - order :], scope) for order in range(least, min(most, len(steps)) + 1)]
-
-    keys = {"counts": chain(MAX_ORDER)}
+        steps.insert(0, text_id(START))
+    keys = {"counts": chain_keys(steps)}
     if project is not None:
-        keys["project"] = chain(PROJECT_ORDER, f"project {project}")
+        keys["project"] = chain_keys(steps[-PROJECT_ORDER:], f"project {project}")
     if cwd is not None:
-        keys["directory"] = chain(DIRECTORY_ORDER, f"directory {cwd}")
-    programs = [program_of(step) if step else START for step in steps[-2:]]
-    keys["program"] = [context_key(programs[-order:], "program") for order in range(1, len(programs) + 1)]
+        keys["directory"] = chain_keys(steps[-DIRECTORY_ORDER:], f"directory {cwd}")
+    programs = [text_id(program_of(step)) for step in context.templates[-2:]]
+    if context.length < 2:
+        programs.insert(0, text_id(START))
+    keys["program"] = chain_keys(programs, "program")[1:]
     if context.exit_code is not None:
         ended = "failed" if context.exit_code else "passed"
-        keys["exit"] = [context_key(programs[-1:], f"program {ended}"), context_key(steps[-1:], ended)]
-    keys["skip"] = [
-        context_key(steps[-back : len(steps) - back + 1], f"skip {back}") for back in SKIPS[: len(steps) - 1]
-    ]
+        last = chain_keys(programs[-1:], f"program {ended}"), chain_keys(steps[-1:], ended)
+        keys["exit"] = [chain[1] for chain in last]
+    keys["skip"] = [chain_keys([steps[-back]], f"skip {back}")[1] for back in SKIPS[: len(steps) - 1]]
     # Lines name files, and stay in their project.
-    lines = [START, *context.lines] if context.length < LINE_ORDER else context.lines
-
-    def line_chain(most: int, scope: str) -> list[int]:
-        return [context_key(lines[len(lines) - order :], scope) for order in range(min(most, len(lines)) + 1)]
-
-    keys["line"] = line_chain(LINE_ORDER, f"line {project!r}")
+    lines = [text_id(line) for line in context.lines[-LINE_ORDER:]]
+    if context.length < LINE_ORDER:
+        lines.insert(0, text_id(START))
+    keys["line"] = chain_keys(lines, f"line {project!r}")
     if cwd is not None:
-        keys["line here"] = line_chain(DIRECTORY_ORDER, f"line here {project!r} {cwd!r}")
-    keys["line after"] = chain(LINE_ORDER, f"line after {project!r}", least=1)
+        keys["line here"] = chain_keys(lines[-DIRECTORY_ORDER:], f"line here {project!r} {cwd!r}")
+    keys["line after"] = chain_keys(steps[-LINE_ORDER:], f"line after {project!r}")[1:]
     return keys

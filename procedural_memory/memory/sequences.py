@@ -6,8 +6,10 @@ pass through the same code, so both give the same memory; so does any order of t
 
 from __future__ import annotations
 
+import gc
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, NamedTuple, Protocol
@@ -53,6 +55,19 @@ class _State:
     duration_ms: float = 0.0
     first: float | None = None
     last: float | None = None
+
+
+@contextmanager
+def _uncollected(rows: int) -> Iterator[None]:
+    """Let the collection of garbage rest while many rows are counted: it finds none, and takes a tenth of the time."""
+    collects = rows > _WATCHED_BATCH and gc.isenabled()
+    if collects:
+        gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
 
 
 def _goes_with_another(state: _State) -> bool:
@@ -141,7 +156,8 @@ class Deriver:
                     if unwatched <= 0 and not all_of_it:
                         break
                     rows = self._store.tail(min(_BATCH, unwatched) if unwatched > 0 else _WATCHED_BATCH)
-                    news = self._learn(rows, unwatched <= 0, left <= WATCHED_LINES)
+                    with _uncollected(len(rows)):
+                        news = self._learn(rows, unwatched <= 0, left <= WATCHED_LINES)
                     learned = Learned(learned.rows + len(rows), learned.news or news)
             except BaseException:
                 self._live.clear()

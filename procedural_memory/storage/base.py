@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BEGIN",
     "BEST_VALUES",
+    "COURSES",
     "EVERYWHERE",
     "FOLLOWERS",
     "HALF_LIFE",
@@ -51,6 +52,7 @@ __all__ = [
     "ShownCounts",
     "Store",
     "ValueCounts",
+    "chain_keys",
     "context_key",
     "hash64",
     "moment",
@@ -71,6 +73,9 @@ RECENT = 64
 
 FOLLOWERS = 64
 """How many followers of a context are read, beside the recent ones."""
+
+COURSES: Final = 1_000
+"""How many of the newest courses are kept."""
 
 LOOKED_THROUGH: Final = 200_000
 """Among how many of the newest rows of the log lines that begin with a text are counted."""
@@ -97,6 +102,8 @@ second time on; what was done twice and then no more is archived after two month
 eight."""
 
 _ID = struct.Struct(">q")
+_SIGN: Final = 1 << 63
+_ONES: Final = (1 << 64) - 1
 _RECENT_ID = struct.Struct(f">{MOMENT.size}xq")
 BEST_VALUES = 8
 """How many of the values seen in a place are kept at hand."""
@@ -118,12 +125,36 @@ def pattern_row_id(pattern_id: str) -> int:
     return hash64("pattern", pattern_id)
 
 
+def chain_keys(ids: Sequence[int], scope: str = "") -> list[int]:
+    """Return the keys of the contexts made of the last 0, 1, 2 … of some texts within `scope`, shorter ones first.
+
+    Each key is made of the one before, by a xor, two multiplications and shifts (as the finalizer of MurmurHash3 has
+    them): there are two dozens a step, and a hash of all texts for each took as long as counting them.
+
+    Parameters
+    ----------
+    ids : sequence of int
+        Of the texts, oldest first.
+    scope : str
+    """
+    key = _scope_key(scope)
+    keys = [key if key < _SIGN else key - 2 * _SIGN]
+    for number in reversed(ids):
+        key = (key ^ number) * 0xFF51AFD7ED558CCD & _ONES
+        key = (key ^ key >> 33) * 0xC4CEB9FE1A85EC53 & _ONES
+        key ^= key >> 33
+        keys.append(key if key < _SIGN else key - 2 * _SIGN)
+    return keys
+
+
 def context_key(templates: Sequence[str], scope: str = "") -> int:
     """Return the key of the context made of `templates` (oldest first) within `scope`."""
-    return _context_key(scope, str(len(templates)), *templates)
+    return chain_keys([text_id(template) for template in templates], scope)[-1]
 
 
-_context_key = lru_cache(maxsize=32_768)(hash64)
+@lru_cache(maxsize=16_384)
+def _scope_key(scope: str) -> int:
+    return hash64("context", scope) & _ONES
 
 
 EVERYWHERE: Final = context_key(())
@@ -648,7 +679,7 @@ class Store(Protocol):
         ...
 
     def courses(self, limit: int) -> list[Course]:
-        """Return the newest `limit` courses, oldest first."""
+        """Return the newest `limit` courses, oldest first; `COURSES` are kept."""
         ...
 
     def outcome_totals(self) -> tuple[int, int]:
