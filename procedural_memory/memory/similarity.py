@@ -225,9 +225,14 @@ class KeptSimilarity:
     similarity : CommandSimilarity
     space : callable
         Names the space of the vectors in use: what is kept holds for one space, in which a vector stays.
+
+    Attributes
+    ----------
+    CELLS, COLUMNS : int
+        So many similarities are kept, to so many commands of patterns.
     """
 
-    ROWS, COLUMNS = 128, 16_384
+    CELLS, COLUMNS = 1 << 21, 16_384
 
     def __init__(self, similarity: CommandSimilarity, space: Callable[[], object]) -> None:
         self._similarity = similarity
@@ -238,10 +243,11 @@ class KeptSimilarity:
 
     def matrix(self, query: Sequence[str], others: Sequence[str]) -> Floats:
         """Return what `CommandSimilarity.matrix` does."""
-        if not query or len(others) > self.COLUMNS // 2 or len(query) > self.ROWS // 2:
+        if not query or len(others) > self.COLUMNS // 2 or len(query) * self.COLUMNS > self.CELLS:
             return self._similarity.matrix(query, others)
         space = self._space()
-        full = len(self._columns) + len(others) > self.COLUMNS or len(self._rows) + len(query) > self.ROWS
+        columns = len(self._columns) + len(others)
+        full = columns > self.COLUMNS or columns * (len(self._rows) + len(query)) > self.CELLS
         if full or space != self._kept_of:
             self.forget()
             self._kept_of = space

@@ -180,12 +180,21 @@ class ChainExpert:
         Which of the chains of `context_keys`.
     decay : float
         Weight of a follower relative to the one after it in the same context.
+
+    Attributes
+    ----------
+    KEPT, MANY : int
+        Of at most so many contexts with so many followers the weights are kept: there are few of them, and most
+        predictions look at the same ones.
     """
+
+    KEPT, MANY = 256, 16
 
     def __init__(self, name: str, chain: str, decay: float) -> None:
         self.name = name
         self._chain = chain
         self._decay = decay
+        self._kept: dict[int, tuple[Context, list[tuple[int, float]], float]] = {}
 
     def propose(self, query: Query) -> Proposal | None:
         """Back off from the longest context that was seen to shorter ones, which share what it leaves."""
@@ -195,18 +204,29 @@ class ChainExpert:
             context = query.followers(key)
             if context is None:
                 continue
-            weights, total = decayed(context, self._decay)
+            above, total = self._above_discount(key, context)
             each, used = left / (total + ESCAPE), 0.0
-            for template, weight in weights.items():
-                if weight > DISCOUNT:
-                    p = (weight - DISCOUNT) * each
-                    mixed[template] = mixed[template] + p if template in mixed else p
-                    used += p
+            for template, weight in above:
+                p = weight * each
+                mixed[template] = mixed[template] + p if template in mixed else p
+                used += p
             left -= used
         if not mixed:
             return None
         matched: dict[int, Matched] = {}
         return Proposal(mixed, lambda template: self._explain(query, template, matched))
+
+    def _above_discount(self, key: int, context: Context) -> tuple[list[tuple[int, float]], float]:
+        """Return by how much the weights of followers are above the discount, and the sum of all weights."""
+        if (known := self._kept.get(key)) and known[0] is context:
+            return known[1:]
+        weights, total = decayed(context, self._decay)
+        above = [(template, weight - DISCOUNT) for template, weight in weights.items() if weight > DISCOUNT]
+        if len(weights) >= self.MANY:
+            if len(self._kept) >= self.KEPT:
+                self._kept.clear()
+            self._kept[key] = context, above, total
+        return above, total
 
     def _explain(self, query: Query, template: int, matched: dict[int, Matched]) -> Support:
         """Return the counts of the longest context that this candidate followed; `matched` keeps what it matched."""

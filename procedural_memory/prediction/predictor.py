@@ -15,6 +15,7 @@ from procedural_memory.commands.normalize import analyze
 from procedural_memory.commands.places import places
 from procedural_memory.commands.shapes import PLACEHOLDER
 from procedural_memory.memory.context import RATED, SessionContext
+from procedural_memory.memory.fills import line_place
 from procedural_memory.prediction.experts import Expert, Proposal, Query
 from procedural_memory.prediction.features import EXPERTS, Features, extract
 from procedural_memory.prediction.feedback import Feedback
@@ -149,7 +150,8 @@ class Predictor:
             self._asked.popitem(last=False)
         pooled = _proposals(self._pooled, query)
         feedback = Feedback(self._store, context)
-        candidates = self._candidates(question.features, pooled, feedback)
+        ranked = self._rankers.templates.rank(question.features)[0].tolist()
+        candidates = self._candidates(question.features, ranked, pooled, feedback)
         grounding = Grounding(self._store, context.values, query.project, query.cwd)
         left = 1.0 - sum(_POOL[name] for name in pooled)
         shares = self._rankers.templates.shares(question.features, EXPERTS)
@@ -159,7 +161,7 @@ class Predictor:
             chosen = self._forms(candidates, grounding, feedback, top_k)
             liners: dict[str, Proposal] = {}
         else:
-            lines = self._ask_lines(question, query, grounding)
+            lines = self._ask_lines(question, ranked, query, grounding)
             chosen = self._lines(question, lines, candidates, pooled, grounding, feedback, top_k)
             shares |= self._rankers.lines.shares(lines.features, ("fill", *LINE_EXPERTS))
             liners = lines.proposals
@@ -186,7 +188,8 @@ class Predictor:
             # What was shown is learned from: it may come from outputs, which the log does not have.
             if lines is None or lines.name is None or lines.name[:2] != (context.session, context.length):
                 grounding = Grounding(self._store, context.values, query.project, query.cwd)
-                lines = self._ask_lines(question, query, grounding)
+                ranked = self._rankers.templates.rank(question.features)[0].tolist()
+                lines = self._ask_lines(question, ranked, query, grounding)
             self._rankers.lines.learn(lines.features, text_id(command.command))
         self._rankers.templates.learn(question.features, text_id(analyze(command.command).template))
         self._rankers.learned += 1
@@ -204,7 +207,7 @@ class Predictor:
         proposals = _proposals(self._ranked, query)
         return _Question(proposals, extract(query, proposals))
 
-    def _ask_lines(self, question: _Question, query: Query, grounding: Grounding) -> _Lines:
+    def _ask_lines(self, question: _Question, ranked: Sequence[float], query: Query, grounding: Grounding) -> _Lines:
         """Return the lines that the ranked templates and the experts on lines propose."""
         context = query.context
         # A session goes on in one way only; of contexts that are told there may be many with the same templates.
@@ -215,9 +218,9 @@ class Predictor:
         runnable: dict[str, tuple[int, Line]] = {}
         filled: dict[str, float] = {}
         opened: list[tuple[int, Line, float]] = []
-        chosen = self._candidates(question.features, {})[: _LOOKED_FOR + _SPARE]
+        chosen = self._candidates(question.features, ranked, {})[: _LOOKED_FOR + _SPARE]
         texts = self._store.template_texts([candidate.template for candidate in chosen])
-        grounding.read(place for text in texts for place in places(text))
+        grounding.read(place for text in texts for place in places(text) or [line_place(text)])
         enough = 0.0
         for candidate, text in zip(chosen, texts, strict=True):
             # A line is at most as probable as its template.
@@ -247,28 +250,32 @@ class Predictor:
         best: dict[int, None] = {}
         for proposal in proposals.values():
             said = proposal.probabilities
-            best |= dict.fromkeys(heapq.nsmallest(_FROM_EACH, said, key=lambda number: (-said[number], number)))
+            first = heapq.nsmallest(_FROM_EACH, [(-p, number) for number, p in said.items()])
+            best |= dict.fromkeys(number for _, number in first)
         texts = [text for text in self._store.template_texts(list(best)) if not PLACEHOLDER.search(text)]
         ids = self._store.template_ids(analyze(text).template for text in texts)
         return {text: ids[template] for text in sorted(texts) if (template := analyze(text).template) in ids}
 
     def _candidates(
-        self, features: Features, pooled: Mapping[str, Proposal], feedback: Feedback | None = None
+        self,
+        features: Features,
+        ranked: Sequence[float],
+        pooled: Mapping[str, Proposal],
+        feedback: Feedback | None = None,
     ) -> list[Candidate]:
-        """Return the templates that might come next, most probable first."""
-        probabilities: dict[int, float] = {}
-        if features.candidates:
-            left = 1.0 - sum(_POOL[name] for name in pooled)
-            ranked = (left * self._rankers.templates.rank(features)[0]).tolist()
-            probabilities = dict(zip(features.candidates, ranked, strict=True))
+        """Return the templates that might come next, most probable first; `ranked` is what the ranker says of them."""
+        left = 1.0 - sum(_POOL[name] for name in pooled)
+        probabilities = {template: left * p for template, p in zip(features.candidates, ranked, strict=True)}
         for name, proposal in pooled.items():
             for template, p in proposal.probabilities.items():
                 if p > 0.0:
                     probabilities[template] = probabilities.get(template, 0.0) + _POOL[name] * p
-        texts = dict(zip(probabilities, self._store.template_texts(list(probabilities)), strict=True))
-        judged = feedback.templates(probabilities, texts) if feedback else probabilities
-        order = sorted(judged, key=lambda template: (-judged[template], texts[template]))
-        return [Candidate(template, judged[template]) for template in order]
+        templates = list(probabilities)
+        texts = self._store.template_texts(templates)
+        text_of = dict(zip(templates, texts, strict=True))
+        judged = feedback.templates(probabilities, text_of) if feedback else probabilities
+        order = sorted(zip([-judged[template] for template in templates], texts, templates, strict=True))
+        return [Candidate(template, -low) for low, _, template in order]
 
     def _forms(
         self, candidates: Sequence[Candidate], grounding: Grounding, feedback: Feedback, top_k: int
