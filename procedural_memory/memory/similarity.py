@@ -81,7 +81,7 @@ class Scale(NamedTuple):
 
     def apply(self, cosines: Floats) -> Floats:
         """Return cosines on the common scale: 0 at `low` or below, 1 at `high` or above; NaN stays NaN."""
-        scaled: Floats = np.clip((cosines - self.low) / (self.high - self.low), 0.0, 1.0)
+        scaled: Floats = np.minimum(np.maximum((cosines - self.low) / (self.high - self.low), 0.0), 1.0)
         return scaled
 
 
@@ -188,10 +188,10 @@ class CommandSimilarity:
         cosines = self._cosines(query, others) if self._cosines is not None else None
         if cosines is not None:
             stays = ~np.isnan(cosines)
-            near = np.nan_to_num(self._current_scale().apply(cosines), nan=0.0)
+            near = np.where(stays, self._current_scale().apply(cosines), np.float32(0.0))
             scores += lift * near * np.maximum(CEILING - scores, 0.0)
-        scores[left.forced[:, None] != right.forced] *= FORCED
-        scores[left.identity[:, None] == right.identity] = 1.0
+        np.multiply(scores, np.float32(FORCED), out=scores, where=left.forced[:, None] != right.forced)
+        np.copyto(scores, 1.0, where=left.identity[:, None] == right.identity)
         return scores, stays
 
     def weights(self, templates: Sequence[str]) -> Floats:
