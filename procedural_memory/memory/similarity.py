@@ -81,7 +81,7 @@ class Scale(NamedTuple):
 
     def apply(self, cosines: Floats) -> Floats:
         """Return cosines on the common scale: 0 at `low` or below, 1 at `high` or above; NaN stays NaN."""
-        scaled: Floats = np.clip((cosines - self.low) / (self.high - self.low), 0.0, 1.0)
+        scaled: Floats = np.minimum(np.maximum((cosines - self.low) / (self.high - self.low), 0.0), 1.0)
         return scaled
 
 
@@ -188,10 +188,10 @@ class CommandSimilarity:
         cosines = self._cosines(query, others) if self._cosines is not None else None
         if cosines is not None:
             stays = ~np.isnan(cosines)
-            near = np.nan_to_num(self._current_scale().apply(cosines), nan=0.0)
+            near = np.where(stays, self._current_scale().apply(cosines), np.float32(0.0))
             scores += lift * near * np.maximum(CEILING - scores, 0.0)
-        scores[left.forced[:, None] != right.forced] *= FORCED
-        scores[left.identity[:, None] == right.identity] = 1.0
+        np.multiply(scores, np.float32(FORCED), out=scores, where=left.forced[:, None] != right.forced)
+        np.copyto(scores, 1.0, where=left.identity[:, None] == right.identity)
         return scores, stays
 
     def weights(self, templates: Sequence[str]) -> Floats:
@@ -225,9 +225,14 @@ class KeptSimilarity:
     similarity : CommandSimilarity
     space : callable
         Names the space of the vectors in use: what is kept holds for one space, in which a vector stays.
+
+    Attributes
+    ----------
+    CELLS, COLUMNS : int
+        So many similarities are kept, to so many commands of patterns.
     """
 
-    ROWS, COLUMNS = 128, 16_384
+    CELLS, COLUMNS = 1 << 21, 16_384
 
     def __init__(self, similarity: CommandSimilarity, space: Callable[[], object]) -> None:
         self._similarity = similarity
@@ -238,10 +243,11 @@ class KeptSimilarity:
 
     def matrix(self, query: Sequence[str], others: Sequence[str]) -> Floats:
         """Return what `CommandSimilarity.matrix` does."""
-        if not query or len(others) > self.COLUMNS // 2 or len(query) > self.ROWS // 2:
+        if not query or len(others) > self.COLUMNS // 2 or len(query) * self.COLUMNS > self.CELLS:
             return self._similarity.matrix(query, others)
         space = self._space()
-        full = len(self._columns) + len(others) > self.COLUMNS or len(self._rows) + len(query) > self.ROWS
+        columns = len(self._columns) + len(others)
+        full = columns > self.COLUMNS or columns * (len(self._rows) + len(query)) > self.CELLS
         if full or space != self._kept_of:
             self.forget()
             self._kept_of = space

@@ -126,7 +126,8 @@ class Query:
 
     def follower(self, key: int, followed: int) -> Follower | None:
         """Return the counts of one follower of a context."""
-        self.read_followers([(key, followed)])
+        if (key, followed) not in self._rows:
+            self.read_followers([(key, followed)])
         return self._rows[key, followed]
 
 
@@ -180,12 +181,21 @@ class ChainExpert:
         Which of the chains of `context_keys`.
     decay : float
         Weight of a follower relative to the one after it in the same context.
+
+    Attributes
+    ----------
+    KEPT, MANY : int
+        Of at most so many contexts with so many followers the weights are kept: there are few of them, and most
+        predictions look at the same ones.
     """
+
+    KEPT, MANY = 256, 16
 
     def __init__(self, name: str, chain: str, decay: float) -> None:
         self.name = name
         self._chain = chain
         self._decay = decay
+        self._kept: dict[int, tuple[Context, list[tuple[int, float]], float]] = {}
 
     def propose(self, query: Query) -> Proposal | None:
         """Back off from the longest context that was seen to shorter ones, which share what it leaves."""
@@ -195,18 +205,29 @@ class ChainExpert:
             context = query.followers(key)
             if context is None:
                 continue
-            weights, total = decayed(context, self._decay)
+            above, total = self._above_discount(key, context)
             each, used = left / (total + ESCAPE), 0.0
-            for template, weight in weights.items():
-                if weight > DISCOUNT:
-                    p = (weight - DISCOUNT) * each
-                    mixed[template] = mixed[template] + p if template in mixed else p
-                    used += p
+            for template, weight in above:
+                p = weight * each
+                mixed[template] = mixed[template] + p if template in mixed else p
+                used += p
             left -= used
         if not mixed:
             return None
         matched: dict[int, Matched] = {}
         return Proposal(mixed, lambda template: self._explain(query, template, matched))
+
+    def _above_discount(self, key: int, context: Context) -> tuple[list[tuple[int, float]], float]:
+        """Return by how much the weights of followers are above the discount, and the sum of all weights."""
+        if (known := self._kept.get(key)) and known[0] is context:
+            return known[1:]
+        weights, total = decayed(context, self._decay)
+        above = [(template, weight - DISCOUNT) for template, weight in weights.items() if weight > DISCOUNT]
+        if len(weights) >= self.MANY:
+            if len(self._kept) >= self.KEPT:
+                self._kept.clear()
+            self._kept[key] = context, above, total
+        return above, total
 
     def _explain(self, query: Query, template: int, matched: dict[int, Matched]) -> Support:
         """Return the counts of the longest context that this candidate followed; `matched` keeps what it matched."""
@@ -299,25 +320,26 @@ class SkipExpert:
     def propose(self, query: Query) -> Proposal | None:
         """Mix the followers of each earlier step by one over its distance."""
         mixed: dict[int, float] = {}
-        total = 0.0
-        best: dict[int, tuple[float, int, int, int]] = {}
-        for back, key in zip(SKIPS, query.keys["skip"], strict=False):
-            context = query.followers(key)
-            if context is None:
-                continue
-            total += 1.0 / back
+        keys = zip(SKIPS, query.keys["skip"], strict=False)
+        seen_after = [(back, context) for back, key in keys if (context := query.followers(key)) is not None]
+        total = sum(1.0 / back for back, _ in seen_after)
+        for back, context in seen_after:
+            seen = context.total
             for template, count in context.counts.items():
-                share = count / context.total / back
-                mixed[template] = mixed.get(template, 0.0) + share
-                if template not in best or share > best[template][0]:
-                    best[template] = share, back, count, context.total
+                mixed[template] = mixed.get(template, 0.0) + count / seen / back
         if not mixed:
             return None
 
         def explain(template: int) -> Support:
-            if template not in best:
+            said = [
+                (context.counts[template] / context.total / back, -back, context.counts[template], context.total)
+                for back, context in seen_after
+                if template in context.counts
+            ]
+            if not said:
                 return Support((), {})
-            _, back, count, seen = best[template]
+            _, nearness, count, seen = max(said)
+            back = -nearness
             step = query.context.templates[-back : len(query.context.templates) - back + 1]
             return Support(tuple(step), {"count": count, "total": seen, "steps_back": back})
 
@@ -357,9 +379,11 @@ class PatternExpert:
         found = self._index.continuations(templates, self.CANDIDATES, self._threshold)
         if found is None or not len(found.templates):
             return None
-        candidates, which = np.unique(found.templates, return_inverse=True)
-        votes = np.bincount(which, weights=found.similarities.astype(np.float64) ** self.SHARPNESS)
-        shares = votes / (votes.sum() + self.PSEUDO)
+        votes: dict[int, float] = {}
+        weights = found.similarities.astype(np.float64) ** self.SHARPNESS
+        for step, weight in zip(found.templates.tolist(), weights.tolist(), strict=True):
+            votes[step] = votes.get(step, 0.0) + weight
+        total = sum(votes.values()) + self.PSEUDO
 
         nearest_of: dict[int, dict[int, float]] = {}
 
@@ -387,7 +411,7 @@ class PatternExpert:
                 },
             )
 
-        return Proposal(dict(zip(candidates.tolist(), shares.tolist(), strict=True)), explain)
+        return Proposal({step: vote / total for step, vote in votes.items()}, explain)
 
 
 class SemanticExpert:
@@ -405,7 +429,7 @@ class SemanticExpert:
         if last is None:
             return None
         votes: dict[int, float] = {}
-        best: dict[int, tuple[float, int, int]] = {}
+        weighed: list[tuple[int, float, Context]] = []
         total = 0.0
         cosines = dict(self._neighbours(last))
         near = [neighbour for neighbour, cosine in cosines.items() if cosine >= self.FLOOR]
@@ -417,19 +441,23 @@ class SemanticExpert:
             if context is None:
                 continue
             weight = cosine**self.SHARPNESS
+            weighed.append((neighbour, weight, context))
             total += weight
+            seen = context.total
             for template, count in context.counts.items():
-                share = weight * count / context.total
-                votes[template] = votes.get(template, 0.0) + share
-                if template not in best or (share, neighbour, count) > best[template]:
-                    best[template] = share, neighbour, count
+                votes[template] = votes.get(template, 0.0) + weight * count / seen
         if not total:
             return None
 
         def explain(template: int) -> Support:
-            if template not in best:
+            said = [
+                (weight * count / context.total, neighbour, count)
+                for neighbour, weight, context in weighed
+                if (count := context.counts.get(template))
+            ]
+            if not said:
                 return Support((), {})
-            _, neighbour, count = best[template]
+            _, neighbour, count = max(said)
             return Support(
                 (query.store.template_text(neighbour),),
                 {"count": count, "similarity": round(cosines[neighbour], 4)},

@@ -107,7 +107,7 @@ def extract(query: Query, proposals: Mapping[str, Proposal]) -> Features:
         for template, p in proposal.probabilities.items():
             mixed[template] = mixed.get(template, 0.0) + say * p
     # Ties are broken by the id, which is made of the text.
-    candidates = sorted(mixed, key=lambda template: (-mixed[template], template))[:_CANDIDATES]
+    candidates = [template for _, template in sorted((-p, template) for template, p in mixed.items())[:_CANDIDATES]]
     ids = np.array(candidates, dtype=np.int64)
     columns = [
         *[said(proposals.get(name), candidates, least) for name, (_, least) in EXPERTS.items()],

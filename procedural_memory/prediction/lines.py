@@ -210,12 +210,18 @@ class Grounding:
         if not missing:
             return
         values, project, last = self._values, self._project, self._values.last
-        keys = {place: (rule_keys(place, last), value_keys(place, project, self._cwd)) for place in missing}
+        keys = {
+            # No rule proposes a whole line.
+            place: (() if place.kind == "LINE" else rule_keys(place, last), value_keys(place, project, self._cwd))
+            for place in missing
+        }
         rules = self._store.rules([key for of_rules, _ in keys.values() for key in of_rules])
         seen = self._store.values([key for _, of_values in keys.values() for key in of_values])
         for place, (of_rules, of_values) in keys.items():
             shares, rest = _shares([seen[key] for key in of_values if key in seen])
             self._past[place] = _Past(shares, math.log(rest))
+            if not of_rules:
+                continue
             self._odds_of[place] = {}
             kind, *closer = [
                 (weight, (rules.get(key), values.judged.get(level)))

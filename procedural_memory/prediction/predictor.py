@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 from procedural_memory.commands.danger import is_destructive
 from procedural_memory.commands.events import is_event
@@ -15,6 +15,7 @@ from procedural_memory.commands.normalize import analyze
 from procedural_memory.commands.places import places
 from procedural_memory.commands.shapes import PLACEHOLDER
 from procedural_memory.memory.context import RATED, SessionContext
+from procedural_memory.memory.fills import line_place
 from procedural_memory.prediction.experts import Expert, Proposal, Query
 from procedural_memory.prediction.features import EXPERTS, Features, extract
 from procedural_memory.prediction.feedback import Feedback
@@ -25,7 +26,7 @@ from procedural_memory.prediction.reasons import reason
 from procedural_memory.storage.base import PatternCounts, Store, context_key, text_id
 from procedural_memory.types import Command, Evidence, Level, Prediction
 
-__all__ = ["Candidate", "Predictor"]
+__all__ = ["Predictor"]
 
 _SUGGESTIONS = 3
 _SPARE = 4
@@ -44,17 +45,15 @@ _SURE = 0.4
 nobody is helped by a list of forms."""
 
 
-class Candidate(NamedTuple):
-    """A template that might come next."""
-
-    template: int
-    probability: float
+_Place: TypeAlias = tuple[bool, float, str, int, tuple[int, str]]
+"""What a line is sorted by, and at the end its template and itself."""
 
 
 class _Chosen(NamedTuple):
-    """What is predicted: a template, a line given it, and the probability of that line."""
+    """What is predicted: a template and its probability, a line given it, and the probability of that line."""
 
-    candidate: Candidate
+    template: int
+    of_template: float
     line: Line
     probability: float
 
@@ -149,7 +148,8 @@ class Predictor:
             self._asked.popitem(last=False)
         pooled = _proposals(self._pooled, query)
         feedback = Feedback(self._store, context)
-        candidates = self._candidates(question.features, pooled, feedback)
+        ranked = self._rankers.templates.rank(question.features)[0].tolist()
+        candidates = self._candidates(question.features, ranked, pooled, feedback)
         grounding = Grounding(self._store, context.values, query.project, query.cwd)
         left = 1.0 - sum(_POOL[name] for name in pooled)
         shares = self._rankers.templates.shares(question.features, EXPERTS)
@@ -159,16 +159,16 @@ class Predictor:
             chosen = self._forms(candidates, grounding, feedback, top_k)
             liners: dict[str, Proposal] = {}
         else:
-            lines = self._ask_lines(question, query, grounding)
+            lines = self._ask_lines(question, ranked, query, grounding)
             chosen = self._lines(question, lines, candidates, pooled, grounding, feedback, top_k)
             shares |= self._rankers.lines.shares(lines.features, ("fill", *LINE_EXPERTS))
             liners = lines.proposals
         shown = [
             item
-            for item in chosen[:top_k]
-            if (item.candidate if level == "template" else item).probability >= min_probability
+            for item in chosen
+            if (item.of_template if level == "template" else item.probability) >= min_probability
         ]
-        self._read_for(query, [item.candidate.template for item in shown])
+        self._read_for(query, [item.template for item in shown])
         return [self._prediction(item, query, proposals, liners, shares, grounding, feedback) for item in shown]
 
     def forget(self) -> None:
@@ -186,7 +186,8 @@ class Predictor:
             # What was shown is learned from: it may come from outputs, which the log does not have.
             if lines is None or lines.name is None or lines.name[:2] != (context.session, context.length):
                 grounding = Grounding(self._store, context.values, query.project, query.cwd)
-                lines = self._ask_lines(question, query, grounding)
+                ranked = self._rankers.templates.rank(question.features)[0].tolist()
+                lines = self._ask_lines(question, ranked, query, grounding)
             self._rankers.lines.learn(lines.features, text_id(command.command))
         self._rankers.templates.learn(question.features, text_id(analyze(command.command).template))
         self._rankers.learned += 1
@@ -204,7 +205,7 @@ class Predictor:
         proposals = _proposals(self._ranked, query)
         return _Question(proposals, extract(query, proposals))
 
-    def _ask_lines(self, question: _Question, query: Query, grounding: Grounding) -> _Lines:
+    def _ask_lines(self, question: _Question, ranked: Sequence[float], query: Query, grounding: Grounding) -> _Lines:
         """Return the lines that the ranked templates and the experts on lines propose."""
         context = query.context
         # A session goes on in one way only; of contexts that are told there may be many with the same templates.
@@ -215,23 +216,23 @@ class Predictor:
         runnable: dict[str, tuple[int, Line]] = {}
         filled: dict[str, float] = {}
         opened: list[tuple[int, Line, float]] = []
-        chosen = self._candidates(question.features, {})[: _LOOKED_FOR + _SPARE]
-        texts = self._store.template_texts([candidate.template for candidate in chosen])
-        grounding.read(place for text in texts for place in places(text))
+        likely = [*islice(self._candidates(question.features, ranked, {}).items(), _LOOKED_FOR + _SPARE)]
+        texts = self._store.template_texts([template for template, _ in likely])
+        grounding.read(place for text in texts for place in places(text) or [line_place(text)])
         enough = 0.0
-        for candidate, text in zip(chosen, texts, strict=True):
+        for (template, probability), text in zip(likely, texts, strict=True):
             # A line is at most as probable as its template.
-            if candidate.probability <= 0.0 or candidate.probability < enough:
+            if probability <= 0.0 or probability < enough:
                 break
-            for line in grounding.lines(text, enough / candidate.probability):
-                p = candidate.probability * line.probability
+            for line in grounding.lines(text, enough / probability):
+                p = probability * line.probability
                 if not line.runnable:
-                    opened.append((candidate.template, line, p))
+                    opened.append((template, line, p))
                 elif p > filled.get(line.command, 0.0):
                     filled[line.command] = p
-                    runnable[line.command] = candidate.template, line
-            best = heapq.nlargest(_LOOKED_FOR, filled.values())
-            enough = best[-1] if len(best) == _LOOKED_FOR else 0.0
+                    runnable[line.command] = template, line
+            if len(filled) >= _LOOKED_FOR:
+                enough = sorted(filled.values())[-_LOOKED_FOR]
         rest = max(1.0 - sum(filled.values()), sum(p for _, _, p in opened), 1e-9)
         proposals = _proposals(self._liners, query)
         for command, template in self._proposed(proposals).items():
@@ -247,46 +248,54 @@ class Predictor:
         best: dict[int, None] = {}
         for proposal in proposals.values():
             said = proposal.probabilities
-            best |= dict.fromkeys(heapq.nsmallest(_FROM_EACH, said, key=lambda number: (-said[number], number)))
-        texts = [text for text in self._store.template_texts(list(best)) if not PLACEHOLDER.search(text)]
-        ids = self._store.template_ids(analyze(text).template for text in texts)
-        return {text: ids[template] for text in sorted(texts) if (template := analyze(text).template) in ids}
+            first = heapq.nsmallest(_FROM_EACH, [(-p, number) for number, p in said.items()])
+            best |= dict.fromkeys(number for _, number in first)
+        texts = sorted(text for text in self._store.template_texts(list(best)) if not PLACEHOLDER.search(text))
+        templates = [analyze(text).template for text in texts]
+        ids = self._store.template_ids(templates)
+        return {text: ids[template] for text, template in zip(texts, templates, strict=True) if template in ids}
 
     def _candidates(
-        self, features: Features, pooled: Mapping[str, Proposal], feedback: Feedback | None = None
-    ) -> list[Candidate]:
-        """Return the templates that might come next, most probable first."""
-        probabilities: dict[int, float] = {}
-        if features.candidates:
-            left = 1.0 - sum(_POOL[name] for name in pooled)
-            ranked = (left * self._rankers.templates.rank(features)[0]).tolist()
-            probabilities = dict(zip(features.candidates, ranked, strict=True))
+        self,
+        features: Features,
+        ranked: Sequence[float],
+        pooled: Mapping[str, Proposal],
+        feedback: Feedback | None = None,
+    ) -> dict[int, float]:
+        """Return the templates that might come next with their probabilities, most probable first.
+
+        `ranked` is what the ranker says of them.
+        """
+        left = 1.0 - sum(_POOL[name] for name in pooled)
+        probabilities = {template: left * p for template, p in zip(features.candidates, ranked, strict=True)}
         for name, proposal in pooled.items():
             for template, p in proposal.probabilities.items():
                 if p > 0.0:
                     probabilities[template] = probabilities.get(template, 0.0) + _POOL[name] * p
-        texts = dict(zip(probabilities, self._store.template_texts(list(probabilities)), strict=True))
-        judged = feedback.templates(probabilities, texts) if feedback else probabilities
-        order = sorted(judged, key=lambda template: (-judged[template], texts[template]))
-        return [Candidate(template, judged[template]) for template in order]
+        templates = list(probabilities)
+        texts = self._store.template_texts(templates)
+        text_of = dict(zip(templates, texts, strict=True))
+        judged = feedback.templates(probabilities, text_of) if feedback else probabilities
+        order = sorted(zip([-judged[template] for template in templates], texts, templates, strict=True))
+        return {template: -low for low, _, template in order}
 
     def _forms(
-        self, candidates: Sequence[Candidate], grounding: Grounding, feedback: Feedback, top_k: int
+        self, candidates: Mapping[int, float], grounding: Grounding, feedback: Feedback, top_k: int
     ) -> list[_Chosen]:
         """Return the templates that may come, each with its best line."""
         forms: list[_Chosen] = []
-        for candidate in candidates:
+        for template, probability in candidates.items():
             if len(forms) == top_k:
                 break
-            if lines := feedback.lines(grounding, self._store.template_text(candidate.template)):
-                forms.append(_Chosen(candidate, lines[0], candidate.probability * lines[0].probability))
+            if lines := feedback.lines(grounding, self._store.template_text(template)):
+                forms.append(_Chosen(template, probability, lines[0], probability * lines[0].probability))
         return forms
 
     def _lines(
         self,
         question: _Question,
         lines: _Lines,
-        candidates: Sequence[Candidate],
+        candidates: Mapping[int, float],
         pooled: Mapping[str, Proposal],
         grounding: Grounding,
         feedback: Feedback,
@@ -312,45 +321,44 @@ class Predictor:
         asked, seen = {template for template, _ in given}, set(question.features.candidates)
         commands = {command for _, command in given}
 
-        def add(candidate: Candidate) -> None:
-            template = candidate.template
+        def add(template: int) -> None:
             for line in grounding.lines(self._store.template_text(template)):
                 if line.command not in commands:
                     commands.add(line.command)
                     given[template, line.command] = line
-                    p = candidate.probability * line.probability
+                    p = candidates[template] * line.probability
                     probabilities[template, line.command] = share * p if template in seen else p
 
-        for candidate in candidates[:_LOOKED_FOR]:
-            if candidate.template not in asked:
-                add(candidate)
+        for template in islice(candidates, _LOOKED_FOR):
+            if template not in asked:
+                add(template)
         near = len(given)
-        for candidate in candidates[: top_k + _SPARE] if top_k > _LOOKED_FOR else ():
-            add(candidate)
+        for template in islice(candidates, top_k + _SPARE if top_k > _LOOKED_FOR else 0):
+            add(template)
         keys = list(given)
         # What is known of lines alone may say more of their template than the templates do.
         judged = feedback.lines_of_all({key: probabilities[key] for key in keys[:near]})
         sums: dict[int, float] = {}
         for (template, _), p in judged.items():
             sums[template] = sums.get(template, 0.0) + p
-        totals = {candidate.template: candidate.probability for candidate in candidates}
-        totals |= {template: max(p, totals.get(template, 0.0)) for template, p in sums.items()}
 
-        def chosen(judged: Mapping[tuple[int, str], float]) -> list[_Chosen]:
-            items = [_Chosen(Candidate(key[0], totals[key[0]]), given[key], p) for key, p in judged.items()]
-            return sorted(items, key=_place_of)
+        def ordered(judged: Mapping[tuple[int, str], float], first: int) -> list[_Place]:
+            """Return lines, those that can be run first, unless an open one is sure enough; ties by the line."""
+            return sorted(
+                (not given[key].runnable and p < _SURE, -p, key[1], number, key)
+                for number, (key, p) in enumerate(judged.items(), first)
+            )
 
         # The first ones are the same, however many are asked for.
-        found = chosen(judged)
-        further = chosen(feedback.lines_of_all({key: probabilities[key] for key in keys[near:]}))
-        found[_LOOKED_FOR:] = sorted([*found[_LOOKED_FOR:], *further], key=_place_of)
-        # An open line behind lines that can be run claims no more than they do.
-        least = 1.0
-        for place, item in enumerate(found):
-            if item.probability > least:
-                found[place] = item._replace(probability=least)
-            least = min(least, item.probability)
-        return found
+        found = ordered(judged, 0)
+        further = ordered(feedback.lines_of_all({key: probabilities[key] for key in keys[near:]}), near)
+        found[_LOOKED_FOR:] = sorted([*found[_LOOKED_FOR:], *further])
+        chosen, least = [], 1.0
+        for _, low, _, _, key in found[:top_k]:
+            least = min(least, -low)  # an open line behind lines that can be run claims no more than they do
+            of_template = max(sums.get(key[0], 0.0), candidates.get(key[0], 0.0))
+            chosen.append(_Chosen(key[0], of_template, given[key], least))
+        return chosen
 
     def _read_for(self, query: Query, templates: Sequence[int]) -> None:
         """Read in one go what explains templates: how those contexts went that they followed, and what follows them."""
@@ -373,20 +381,20 @@ class Predictor:
         grounding: Grounding,
         feedback: Feedback,
     ) -> Prediction:
-        candidate, line = chosen.candidate, chosen.line
-        template = self._store.template_text(candidate.template)
+        number, line = chosen.template, chosen.line
+        template = self._store.template_text(number)
         evidence = []
         for name, proposal in proposals.items():
-            if probability := proposal.probabilities.get(candidate.template, 0.0):
-                support = proposal.explain(candidate.template)
+            if probability := proposal.probabilities.get(number, 0.0):
+                support = proposal.explain(number)
                 if name == "semantic" and not all(grounding.may_run(step) for step in support.context):
                     continue  # what resembles the last step is a script of another project
                 weight = shares.get(name, 0.0)
                 evidence.append(Evidence(name, probability, weight, support.context, support.details))
-        number = text_id(line.command)
+        command = text_id(line.command)
         for name, proposal in liners.items():
-            if probability := proposal.probabilities.get(number, 0.0):
-                support = proposal.explain(number)
+            if probability := proposal.probabilities.get(command, 0.0):
+                support = proposal.explain(command)
                 evidence.append(Evidence(name, probability, shares.get(name, 0.0), support.context, support.details))
         if "fill" in shares and line.probability:
             evidence.append(Evidence("fill", line.probability, shares["fill"], (template,), {"rule": line.origin}))
@@ -398,8 +406,8 @@ class Predictor:
             next_command=line.command,
             template=template,
             probability=min(1.0, chosen.probability),
-            template_probability=min(1.0, candidate.probability),
-            confidence=max(patterns.get("confidence", 0.0), self._transition_confidence(candidate.template, query)),
+            template_probability=min(1.0, chosen.of_template),
+            confidence=max(patterns.get("confidence", 0.0), self._transition_confidence(number, query)),
             reason=reason(evidence, None if line.command == template else template),
             similar_patterns=patterns.get("pattern_ids", ()),
             auto_suggestions=self._suggestions(query, template, grounding),
@@ -432,8 +440,3 @@ class Predictor:
 
 def _proposals(experts: Iterable[Expert], query: Query) -> dict[str, Proposal]:
     return {expert.name: proposal for expert in experts if (proposal := expert.propose(query)) is not None}
-
-
-def _place_of(item: _Chosen) -> tuple[bool, float, str]:
-    """Return what sorts lines: those that can be run first, unless an open one is sure enough; ties by the line."""
-    return not item.line.runnable and item.probability < _SURE, -item.probability, item.line.command

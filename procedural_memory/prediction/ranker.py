@@ -145,7 +145,8 @@ class Ranker:
         """Return the share of each of the columns `names` in their weights, in this situation; they sum to one."""
         weights = self._weights[[*features.cases, self._shared]].sum(axis=0)
         columns = {name: self.scheme.features.index(name) for name in names}
-        positive = {name: max(0.0, float(weights[i])) for name, i in columns.items() if features.matrix[:, i].any()}
+        said = (features.matrix != 0.0).any(axis=0)
+        positive = {name: max(0.0, float(weights[i])) for name, i in columns.items() if said[i]}
         total = sum(positive.values()) or 1.0
         return {name: weight / total for name, weight in positive.items()}
 

@@ -332,14 +332,14 @@ def test_what_is_kept_is_what_is_worked_out_anew() -> None:
 
     similarity = CommandSimilarity(cosines, Scale(0.0, 1.0))
     kept = KeptSimilarity(similarity, lambda: spaces[0])
-    kept.ROWS, kept.COLUMNS = 40, 300  # full now and then
+    kept.CELLS, kept.COLUMNS = 6_000, 300  # full now and then
     for step in range(120):
         query = [templates[i] for i in rng.integers(0, 60, size=rng.integers(1, 7))]
         others = [templates[i] for i in rng.permutation(len(templates))[: rng.integers(1, 120)]]
         known.update(templates[i] for i in rng.integers(0, len(templates), size=4))
         spaces[0] = step // 50
         np.testing.assert_allclose(kept.matrix(query, others), similarity.matrix(query, others), atol=1e-5)
-        assert len(kept._rows) <= kept.ROWS
+        assert len(kept._rows) * len(kept._columns) <= kept.CELLS
         assert len(kept._columns) <= kept.COLUMNS
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from typing import Any
 
 from procedural_memory import ProceduralMemoryEngine, normalize
 from procedural_memory.memory.context import SessionContext
@@ -84,12 +85,16 @@ def check_explains_what_it_proposes(make: MakeExpert, engine: ProceduralMemoryEn
 
 
 def check_memory_is_bounded(make: MakeExpert, engine: ProceduralMemoryEngine) -> None:
-    """An expert keeps nothing from question to question."""
-    expert = make(engine)
-    before = {name: repr(value)[:500] for name, value in vars(expert).items()}
+    """An expert keeps nothing from question to question but what it says it does, and no more of that."""
+    expert: Any = make(engine)
+    kept = getattr(expert, "_kept", {})
+    if hasattr(expert, "KEPT"):
+        expert.KEPT, expert.MANY = 2, 1
+    before = {name: repr(value)[:500] for name, value in vars(expert).items() if name != "_kept"}
     for commands in CONTEXTS:
         expert.propose(query(engine, commands))
-    assert {name: repr(value)[:500] for name, value in vars(expert).items()} == before
+        assert len(kept) <= 2
+    assert {name: repr(value)[:500] for name, value in vars(expert).items() if name != "_kept"} == before
 
 
 CHECKS = [check for name, check in sorted(globals().items()) if name.startswith("check_")]
