@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from procedural_memory.commands.shapes import PLACEHOLDER, Piece, Slot, fill, is_safe, look, piece, unquote
@@ -192,27 +193,10 @@ class _Writer:
         self._program_next = False
         self._options = True
         self._arguments = self._class_shift = 0
-        inner = unquote(word)
-        name = inner.rpartition("/")[2]
-        literal = is_safe(word) and (
-            ("/" not in word and look(word) in ("", "FILE", "STR", "TEST")) or _BIN.fullmatch(word) is not None
-        )
-        literal = literal or _WINDOWS_PROGRAM.fullmatch(word) is not None
-        if literal and "/" not in word and look(word) == "FILE" and word[0] == "~":
-            literal = False
-        if PLACEHOLDER.search(word):
-            part = piece(word)
-        elif literal:
-            part = Piece(word)
-        else:
-            part = piece(word, "AUTO")
+        part, key, is_file = _program_of(word)
         self._add(part)
-        key = ALIASES.get(name, name) if literal else part.text
-        if literal and "/" in word and not _is_bin(word):
+        if is_file:
             self._remember(Piece("", (Slot("FILE", word),)), word)
-            key = name if name in _SCRIPTS or name in POSITIONAL or name in SUBCOMMANDS else word
-        if key.startswith("python") and key[6:7].isdigit():
-            key = "python"
         self._start(key)
 
     def _start(self, key: str) -> None:
@@ -458,6 +442,31 @@ class _Writer:
             target.append(value)
 
 
+@lru_cache(maxsize=1_024)
+def _program_of(word: str) -> tuple[Piece, str, bool]:
+    """Return the part for the word that names a program, the key of the program, and whether it is a file by a path."""
+    name = unquote(word).rpartition("/")[2]
+    literal = is_safe(word) and (
+        ("/" not in word and look(word) in ("", "FILE", "STR", "TEST")) or _BIN.fullmatch(word) is not None
+    )
+    literal = literal or _WINDOWS_PROGRAM.fullmatch(word) is not None
+    if literal and "/" not in word and look(word) == "FILE" and word[0] == "~":
+        literal = False
+    if PLACEHOLDER.search(word):
+        part = piece(word)
+    elif literal:
+        part = Piece(word)
+    else:
+        part = piece(word, "AUTO")
+    key = ALIASES.get(name, name) if literal else part.text
+    is_file = literal and "/" in word and not _is_bin(word)
+    if is_file:
+        key = name if name in _SCRIPTS or name in POSITIONAL or name in SUBCOMMANDS else word
+    if key.startswith("python") and key[6:7].isdigit():
+        key = "python"
+    return part, key, is_file
+
+
 def _host_prompt(word: str) -> Piece:
     return Piece("<HOST>", (Slot("HOST", word),))
 
@@ -487,14 +496,17 @@ def _written(items: list[Item]) -> str:
     return " ".join(fill(item.text, item.slots) if item.slots else item.text for item in items)
 
 
+def _is_last_word(items: list[Item], place: int) -> bool:
+    """Return whether no word but the targets of redirections comes after a place."""
+    return not any(
+        items[i].kind == "word" and items[i - 1].kind != "redirect" for i in range(len(items) - 1, place, -1)
+    )
+
+
 def write_command(items: list[Item], facts: Facts) -> list[Piece]:
     """Return the parts of the template for one simple command, and note in `facts` what it does."""
     writer = _Writer(facts)
     place, count = 0, len(items)
-    last_word = max(
-        (i for i, item in enumerate(items) if item.kind == "word" and (i == 0 or items[i - 1].kind != "redirect")),
-        default=-1,
-    )
     while place < count:
         if len(writer.pieces) >= MAX_PIECES and not (place == count - 1 and items[place].text == "<REST>"):
             writer.pieces.append(Piece("<REST>", (Slot("REST", _written(items[place:])),)))
@@ -508,7 +520,8 @@ def write_command(items: list[Item], facts: Facts) -> list[Piece]:
                 writer.pieces.append(Piece("<CODE>", (Slot("CODE", block),)))
                 place = end
                 continue
-            if place - 1 == last_word and writer._key in DISTINCT and (writer._options or writer._key[:4] != "git "):
+            key = writer._key
+            if key in DISTINCT and (writer._options or key[:4] != "git ") and _is_last_word(items, place - 1):
                 writer._collapse_from = len(writer.pieces)
             writer.word(item.text)
             if item.glued and len(writer.pieces) > 0:

@@ -266,7 +266,7 @@ def _written(pieces: list[Piece], facts: Facts) -> Normalized:
     )
 
 
-@lru_cache(maxsize=16_384)
+@lru_cache(maxsize=8_192)
 def _plain_command(command: str) -> Normalized:
     """Take one command of a plain line apart; other lines hold it as well."""
     facts = Facts()

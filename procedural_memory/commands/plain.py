@@ -77,8 +77,8 @@ def plain_document(source: str) -> tuple[str, str, str] | None:
         return None
     start = opening.end()
     # The grammar ends a document at a word that is indented or goes on as well: such a document is not that plain.
-    closing = re.compile(rf"^[^\S\n]*{opening[1]}.*", re.MULTILINE).search(source, start)
-    if closing is None or closing.group() != opening[1]:
+    closing = re.compile(rf"\n[^\S\n]*{opening[1]}.*").search(source, start - 1)
+    if closing is None or closing.group() != f"\n{opening[1]}":
         return None
     end = closing.end()
     return source[: start - 1], source[start:end], source[end:].lstrip(" \t\n")
