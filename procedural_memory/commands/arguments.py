@@ -291,27 +291,10 @@ class _Writer:
         self._add(part, merge=True)
         self._remember(part, word)
 
-    def _value_class(self, flag: str) -> str:
-        key = self._key
-        wrapper = WRAPPERS.get(key)
-        if wrapper is not None and self._wrapper is not None:
-            return FLAGS.get(key, {}).get(flag, "AUTO") if flag in wrapper.valued else ""
-        expected = self._entry(flag)
-        return "" if expected == "NONE" else expected
-
-    def _entry(self, flag: str) -> str:
-        key = self._key
-        while key:
-            entry = FLAGS.get(key)
-            if entry is not None and flag in entry:
-                return entry[flag]
-            key = key.rpartition(" ")[0]
-        return ""
-
     def _flag(self, word: str) -> None:
         self.facts.flags.append(word)
         at = len(self.facts.flags) - 1
-        written, waiting = self._flag_piece(word)
+        written, waiting = _flag_piece(self._key, word, self._wrapper is not None)
         self.facts.flags[at] = written.text
         self._add(written)
         self._collapse_from = len(self.pieces)
@@ -323,59 +306,6 @@ class _Writer:
             self._class_shift = 1
         if word[1:2] == "i" and self._key == "sed":
             self._in_place = True
-
-    def _flag_piece(self, word: str) -> tuple[Piece, str]:
-        """Return the part for a flag and the class of the value that must follow, "" for none."""
-        if "<" in word and PLACEHOLDER.search(word):
-            return piece(word), ""
-        if match := _LONG_FLAG.fullmatch(word):
-            name, value = match.groups()
-            if not value:
-                return Piece(name), ""
-            expected = self._value_class(name[:-1]) or COMMON_FLAGS.get(name[:-1], "")
-            if expected in ("", "AUTO", "LIT"):
-                enumerated = _ENUMERATED.fullmatch(value) and is_safe(value)
-                part = Piece(value) if enumerated else piece(value, "AUTO" if expected != "LIT" else "LIT")
-                if part.text == "<NAME>":
-                    part = Piece("<VAL>", (Slot("VAL", value),))
-            else:
-                part = piece(value, expected if expected not in ("CMD", "MODULE") else "STR")
-            return Piece(name + part.text, part.slots), ""
-        expected = self._value_class(word)
-        if expected:
-            return Piece(word), expected
-        if _COUNT.fullmatch(word):
-            if self._key.partition(" ")[0] in DIGIT_FLAGS and len(word) <= 3:
-                return Piece(word), ""
-            return Piece("-<NUM>", (Slot("NUM", word[1:]),)), ""
-        if match := _PORT.fullmatch(word):
-            return Piece(f"{match.group(1)}<NUM>", (Slot("NUM", match.group(2)),)), ""
-        if match := _GLUED_COUNT.fullmatch(word):
-            name, value = match.groups()
-            if name in ("-O", "-W", "-D") or self._key.startswith("openssl "):
-                return Piece(word), ""
-            return Piece(f"{name}<NUM>", (Slot("NUM", value),)), ""
-        if word[1] != "-" and (match := _GLUED.fullmatch(word)):
-            name, value = match.groups()
-            expected = self._value_class(name)
-            # `-I/usr/include`, `-F:`; letters alone are more flags (`-rn`), except for compilers.
-            glued = not value.isalpha() or self._key in _GLUING
-            if glued and expected not in ("", "LIT", "CMD", "MODULE", "AUTO"):
-                part = piece(value, expected)
-                return Piece(name + part.text, part.slots), ""
-            if word[1:].isalpha() and len(word) <= 6:
-                last = self._value_class("-" + word[-1])
-                return Piece(word), last
-        if _CLUSTER.fullmatch(word) and is_safe(word):
-            return Piece(word), "" if self._refused(word) else COMMON_FLAGS.get(word, "")
-        if (match := _GLUED.fullmatch(word)) and word[1] != "-":
-            part = piece(match.group(2), "AUTO")
-            return Piece(match.group(1) + part.text, part.slots), ""
-        return piece(word, "STR"), ""
-
-    def _refused(self, flag: str) -> bool:
-        """Whether the table says that a flag takes no value here, whatever it does elsewhere."""
-        return flag in COMMON_FLAGS and self._entry(flag) == "NONE"
 
     def _flag_value(self, word: str, expected: str) -> None:
         flag = self._waiting_flag
@@ -440,6 +370,80 @@ class _Writer:
         for value, writes in _sorted_files(key, self._files, self._in_place):
             target = facts.created if writes else facts.mentioned
             target.append(value)
+
+
+def _value_class(key: str, flag: str, wrapped: bool) -> str:
+    """Return the class of the value that must follow a flag, "" for none."""
+    wrapper = WRAPPERS.get(key)
+    if wrapper is not None and wrapped:
+        return FLAGS.get(key, {}).get(flag, "AUTO") if flag in wrapper.valued else ""
+    expected = _entry(key, flag)
+    return "" if expected == "NONE" else expected
+
+
+def _entry(key: str, flag: str) -> str:
+    while key:
+        entry = FLAGS.get(key)
+        if entry is not None and flag in entry:
+            return entry[flag]
+        key = key.rpartition(" ")[0]
+    return ""
+
+
+@lru_cache(maxsize=4_096)
+def _flag_piece(key: str, word: str, wrapped: bool) -> tuple[Piece, str]:
+    """Return the part for a flag and the class of the value that must follow, "" for none."""
+    if "<" in word and PLACEHOLDER.search(word):
+        return piece(word), ""
+    if match := _LONG_FLAG.fullmatch(word):
+        name, value = match.groups()
+        if not value:
+            return Piece(name), ""
+        expected = _value_class(key, name[:-1], wrapped) or COMMON_FLAGS.get(name[:-1], "")
+        if expected in ("", "AUTO", "LIT"):
+            enumerated = _ENUMERATED.fullmatch(value) and is_safe(value)
+            part = Piece(value) if enumerated else piece(value, "AUTO" if expected != "LIT" else "LIT")
+            if part.text == "<NAME>":
+                part = Piece("<VAL>", (Slot("VAL", value),))
+        else:
+            part = piece(value, expected if expected not in ("CMD", "MODULE") else "STR")
+        return Piece(name + part.text, part.slots), ""
+    expected = _value_class(key, word, wrapped)
+    if expected:
+        return Piece(word), expected
+    if _COUNT.fullmatch(word):
+        if key.partition(" ")[0] in DIGIT_FLAGS and len(word) <= 3:
+            return Piece(word), ""
+        return Piece("-<NUM>", (Slot("NUM", word[1:]),)), ""
+    if match := _PORT.fullmatch(word):
+        return Piece(f"{match.group(1)}<NUM>", (Slot("NUM", match.group(2)),)), ""
+    if match := _GLUED_COUNT.fullmatch(word):
+        name, value = match.groups()
+        if name in ("-O", "-W", "-D") or key.startswith("openssl "):
+            return Piece(word), ""
+        return Piece(f"{name}<NUM>", (Slot("NUM", value),)), ""
+    if word[1] != "-" and (match := _GLUED.fullmatch(word)):
+        name, value = match.groups()
+        expected = _value_class(key, name, wrapped)
+        # `-I/usr/include`, `-F:`; letters alone are more flags (`-rn`), except for compilers.
+        glued = not value.isalpha() or key in _GLUING
+        if glued and expected not in ("", "LIT", "CMD", "MODULE", "AUTO"):
+            part = piece(value, expected)
+            return Piece(name + part.text, part.slots), ""
+        if word[1:].isalpha() and len(word) <= 6:
+            last = _value_class(key, "-" + word[-1], wrapped)
+            return Piece(word), last
+    if _CLUSTER.fullmatch(word) and is_safe(word):
+        return Piece(word), "" if _refused(key, word) else COMMON_FLAGS.get(word, "")
+    if (match := _GLUED.fullmatch(word)) and word[1] != "-":
+        part = piece(match.group(2), "AUTO")
+        return Piece(match.group(1) + part.text, part.slots), ""
+    return piece(word, "STR"), ""
+
+
+def _refused(key: str, flag: str) -> bool:
+    """Whether the table says that a flag takes no value here, whatever it does elsewhere."""
+    return flag in COMMON_FLAGS and _entry(key, flag) == "NONE"
 
 
 @lru_cache(maxsize=1_024)

@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from procedural_memory.commands.normalize import MAX_COMMANDS, _clean, _plain, _shell, analyze
-from procedural_memory.commands.plain import MAX_PLAIN
+from procedural_memory.commands.normalize import MAX_COMMANDS, MAX_PARTS, _clean, _plain, _shell, analyze
 
 PLAIN = [
     "ls",
     "git commit -m 'fix: a \"b\"' && git push",
     'grep -rn "a b" src | head -5; wc -l a.txt || echo no',
     "make -j4 2>&1 | tee build.log",
+    "make 2>&1 all",
     "sort < in.txt > out.txt 2>/dev/null",
     "A=1 B='x y' python a.py --n=3 >> log 2>&1",
     'python -c "\nimport os\nprint(\\"$HOME\\")\n"',
@@ -47,6 +47,8 @@ OTHER = [
         "[ -f a ]",
         "a{b,c}",
         "declare -x A",
+        "export'a b'",
+        'let =~"$x"',
         "unset b''",
         "a == b",
     ],
@@ -77,7 +79,7 @@ OTHER = [
         "cat <<'EOF' > \"a\"\nx\nEOF",
         "cat <<-'A'\nA",
     ],
-    " ".join(["a"] * MAX_PLAIN),
+    " ".join(["a"] * (MAX_PARTS + 1)),
     ";".join(["a"] * (MAX_COMMANDS + 1)),
 ]
 
