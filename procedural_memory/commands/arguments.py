@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from procedural_memory.commands.shapes import PLACEHOLDER, Piece, Slot, fill, is_safe, look, piece, unquote
@@ -192,27 +193,10 @@ class _Writer:
         self._program_next = False
         self._options = True
         self._arguments = self._class_shift = 0
-        inner = unquote(word)
-        name = inner.rpartition("/")[2]
-        literal = is_safe(word) and (
-            ("/" not in word and look(word) in ("", "FILE", "STR", "TEST")) or _BIN.fullmatch(word) is not None
-        )
-        literal = literal or _WINDOWS_PROGRAM.fullmatch(word) is not None
-        if literal and "/" not in word and look(word) == "FILE" and word[0] == "~":
-            literal = False
-        if PLACEHOLDER.search(word):
-            part = piece(word)
-        elif literal:
-            part = Piece(word)
-        else:
-            part = piece(word, "AUTO")
+        part, key, is_file = _program_of(word)
         self._add(part)
-        key = ALIASES.get(name, name) if literal else part.text
-        if literal and "/" in word and not _is_bin(word):
+        if is_file:
             self._remember(Piece("", (Slot("FILE", word),)), word)
-            key = name if name in _SCRIPTS or name in POSITIONAL or name in SUBCOMMANDS else word
-        if key.startswith("python") and key[6:7].isdigit():
-            key = "python"
         self._start(key)
 
     def _start(self, key: str) -> None:
@@ -307,27 +291,10 @@ class _Writer:
         self._add(part, merge=True)
         self._remember(part, word)
 
-    def _value_class(self, flag: str) -> str:
-        key = self._key
-        wrapper = WRAPPERS.get(key)
-        if wrapper is not None and self._wrapper is not None:
-            return FLAGS.get(key, {}).get(flag, "AUTO") if flag in wrapper.valued else ""
-        expected = self._entry(flag)
-        return "" if expected == "NONE" else expected
-
-    def _entry(self, flag: str) -> str:
-        key = self._key
-        while key:
-            entry = FLAGS.get(key)
-            if entry is not None and flag in entry:
-                return entry[flag]
-            key = key.rpartition(" ")[0]
-        return ""
-
     def _flag(self, word: str) -> None:
         self.facts.flags.append(word)
         at = len(self.facts.flags) - 1
-        written, waiting = self._flag_piece(word)
+        written, waiting = _flag_piece(self._key, word, self._wrapper is not None)
         self.facts.flags[at] = written.text
         self._add(written)
         self._collapse_from = len(self.pieces)
@@ -339,59 +306,6 @@ class _Writer:
             self._class_shift = 1
         if word[1:2] == "i" and self._key == "sed":
             self._in_place = True
-
-    def _flag_piece(self, word: str) -> tuple[Piece, str]:
-        """Return the part for a flag and the class of the value that must follow, "" for none."""
-        if "<" in word and PLACEHOLDER.search(word):
-            return piece(word), ""
-        if match := _LONG_FLAG.fullmatch(word):
-            name, value = match.groups()
-            if not value:
-                return Piece(name), ""
-            expected = self._value_class(name[:-1]) or COMMON_FLAGS.get(name[:-1], "")
-            if expected in ("", "AUTO", "LIT"):
-                enumerated = _ENUMERATED.fullmatch(value) and is_safe(value)
-                part = Piece(value) if enumerated else piece(value, "AUTO" if expected != "LIT" else "LIT")
-                if part.text == "<NAME>":
-                    part = Piece("<VAL>", (Slot("VAL", value),))
-            else:
-                part = piece(value, expected if expected not in ("CMD", "MODULE") else "STR")
-            return Piece(name + part.text, part.slots), ""
-        expected = self._value_class(word)
-        if expected:
-            return Piece(word), expected
-        if _COUNT.fullmatch(word):
-            if self._key.partition(" ")[0] in DIGIT_FLAGS and len(word) <= 3:
-                return Piece(word), ""
-            return Piece("-<NUM>", (Slot("NUM", word[1:]),)), ""
-        if match := _PORT.fullmatch(word):
-            return Piece(f"{match.group(1)}<NUM>", (Slot("NUM", match.group(2)),)), ""
-        if match := _GLUED_COUNT.fullmatch(word):
-            name, value = match.groups()
-            if name in ("-O", "-W", "-D") or self._key.startswith("openssl "):
-                return Piece(word), ""
-            return Piece(f"{name}<NUM>", (Slot("NUM", value),)), ""
-        if word[1] != "-" and (match := _GLUED.fullmatch(word)):
-            name, value = match.groups()
-            expected = self._value_class(name)
-            # `-I/usr/include`, `-F:`; letters alone are more flags (`-rn`), except for compilers.
-            glued = not value.isalpha() or self._key in _GLUING
-            if glued and expected not in ("", "LIT", "CMD", "MODULE", "AUTO"):
-                part = piece(value, expected)
-                return Piece(name + part.text, part.slots), ""
-            if word[1:].isalpha() and len(word) <= 6:
-                last = self._value_class("-" + word[-1])
-                return Piece(word), last
-        if _CLUSTER.fullmatch(word) and is_safe(word):
-            return Piece(word), "" if self._refused(word) else COMMON_FLAGS.get(word, "")
-        if (match := _GLUED.fullmatch(word)) and word[1] != "-":
-            part = piece(match.group(2), "AUTO")
-            return Piece(match.group(1) + part.text, part.slots), ""
-        return piece(word, "STR"), ""
-
-    def _refused(self, flag: str) -> bool:
-        """Whether the table says that a flag takes no value here, whatever it does elsewhere."""
-        return flag in COMMON_FLAGS and self._entry(flag) == "NONE"
 
     def _flag_value(self, word: str, expected: str) -> None:
         flag = self._waiting_flag
@@ -458,6 +372,105 @@ class _Writer:
             target.append(value)
 
 
+def _value_class(key: str, flag: str, wrapped: bool) -> str:
+    """Return the class of the value that must follow a flag, "" for none."""
+    wrapper = WRAPPERS.get(key)
+    if wrapper is not None and wrapped:
+        return FLAGS.get(key, {}).get(flag, "AUTO") if flag in wrapper.valued else ""
+    expected = _entry(key, flag)
+    return "" if expected == "NONE" else expected
+
+
+def _entry(key: str, flag: str) -> str:
+    while key:
+        entry = FLAGS.get(key)
+        if entry is not None and flag in entry:
+            return entry[flag]
+        key = key.rpartition(" ")[0]
+    return ""
+
+
+@lru_cache(maxsize=4_096)
+def _flag_piece(key: str, word: str, wrapped: bool) -> tuple[Piece, str]:
+    """Return the part for a flag and the class of the value that must follow, "" for none."""
+    if "<" in word and PLACEHOLDER.search(word):
+        return piece(word), ""
+    if match := _LONG_FLAG.fullmatch(word):
+        name, value = match.groups()
+        if not value:
+            return Piece(name), ""
+        expected = _value_class(key, name[:-1], wrapped) or COMMON_FLAGS.get(name[:-1], "")
+        if expected in ("", "AUTO", "LIT"):
+            enumerated = _ENUMERATED.fullmatch(value) and is_safe(value)
+            part = Piece(value) if enumerated else piece(value, "AUTO" if expected != "LIT" else "LIT")
+            if part.text == "<NAME>":
+                part = Piece("<VAL>", (Slot("VAL", value),))
+        else:
+            part = piece(value, expected if expected not in ("CMD", "MODULE") else "STR")
+        return Piece(name + part.text, part.slots), ""
+    expected = _value_class(key, word, wrapped)
+    if expected:
+        return Piece(word), expected
+    if _COUNT.fullmatch(word):
+        if key.partition(" ")[0] in DIGIT_FLAGS and len(word) <= 3:
+            return Piece(word), ""
+        return Piece("-<NUM>", (Slot("NUM", word[1:]),)), ""
+    if match := _PORT.fullmatch(word):
+        return Piece(f"{match.group(1)}<NUM>", (Slot("NUM", match.group(2)),)), ""
+    if match := _GLUED_COUNT.fullmatch(word):
+        name, value = match.groups()
+        if name in ("-O", "-W", "-D") or key.startswith("openssl "):
+            return Piece(word), ""
+        return Piece(f"{name}<NUM>", (Slot("NUM", value),)), ""
+    if word[1] != "-" and (match := _GLUED.fullmatch(word)):
+        name, value = match.groups()
+        expected = _value_class(key, name, wrapped)
+        # `-I/usr/include`, `-F:`; letters alone are more flags (`-rn`), except for compilers.
+        glued = not value.isalpha() or key in _GLUING
+        if glued and expected not in ("", "LIT", "CMD", "MODULE", "AUTO"):
+            part = piece(value, expected)
+            return Piece(name + part.text, part.slots), ""
+        if word[1:].isalpha() and len(word) <= 6:
+            last = _value_class(key, "-" + word[-1], wrapped)
+            return Piece(word), last
+    if _CLUSTER.fullmatch(word) and is_safe(word):
+        return Piece(word), "" if _refused(key, word) else COMMON_FLAGS.get(word, "")
+    if (match := _GLUED.fullmatch(word)) and word[1] != "-":
+        part = piece(match.group(2), "AUTO")
+        return Piece(match.group(1) + part.text, part.slots), ""
+    return piece(word, "STR"), ""
+
+
+def _refused(key: str, flag: str) -> bool:
+    """Whether the table says that a flag takes no value here, whatever it does elsewhere."""
+    return flag in COMMON_FLAGS and _entry(key, flag) == "NONE"
+
+
+@lru_cache(maxsize=1_024)
+def _program_of(word: str) -> tuple[Piece, str, bool]:
+    """Return the part for the word that names a program, the key of the program, and whether it is a file by a path."""
+    name = unquote(word).rpartition("/")[2]
+    literal = is_safe(word) and (
+        ("/" not in word and look(word) in ("", "FILE", "STR", "TEST")) or _BIN.fullmatch(word) is not None
+    )
+    literal = literal or _WINDOWS_PROGRAM.fullmatch(word) is not None
+    if literal and "/" not in word and look(word) == "FILE" and word[0] == "~":
+        literal = False
+    if PLACEHOLDER.search(word):
+        part = piece(word)
+    elif literal:
+        part = Piece(word)
+    else:
+        part = piece(word, "AUTO")
+    key = ALIASES.get(name, name) if literal else part.text
+    is_file = literal and "/" in word and not _is_bin(word)
+    if is_file:
+        key = name if name in _SCRIPTS or name in POSITIONAL or name in SUBCOMMANDS else word
+    if key.startswith("python") and key[6:7].isdigit():
+        key = "python"
+    return part, key, is_file
+
+
 def _host_prompt(word: str) -> Piece:
     return Piece("<HOST>", (Slot("HOST", word),))
 
@@ -487,14 +500,17 @@ def _written(items: list[Item]) -> str:
     return " ".join(fill(item.text, item.slots) if item.slots else item.text for item in items)
 
 
+def _is_last_word(items: list[Item], place: int) -> bool:
+    """Return whether no word but the targets of redirections comes after a place."""
+    return not any(
+        items[i].kind == "word" and items[i - 1].kind != "redirect" for i in range(len(items) - 1, place, -1)
+    )
+
+
 def write_command(items: list[Item], facts: Facts) -> list[Piece]:
     """Return the parts of the template for one simple command, and note in `facts` what it does."""
     writer = _Writer(facts)
     place, count = 0, len(items)
-    last_word = max(
-        (i for i, item in enumerate(items) if item.kind == "word" and (i == 0 or items[i - 1].kind != "redirect")),
-        default=-1,
-    )
     while place < count:
         if len(writer.pieces) >= MAX_PIECES and not (place == count - 1 and items[place].text == "<REST>"):
             writer.pieces.append(Piece("<REST>", (Slot("REST", _written(items[place:])),)))
@@ -508,7 +524,8 @@ def write_command(items: list[Item], facts: Facts) -> list[Piece]:
                 writer.pieces.append(Piece("<CODE>", (Slot("CODE", block),)))
                 place = end
                 continue
-            if place - 1 == last_word and writer._key in DISTINCT and (writer._options or writer._key[:4] != "git "):
+            key = writer._key
+            if key in DISTINCT and (writer._options or key[:4] != "git ") and _is_last_word(items, place - 1):
                 writer._collapse_from = len(writer.pieces)
             writer.word(item.text)
             if item.glued and len(writer.pieces) > 0:

@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final
 
 from procedural_memory.commands.arguments import Facts, Item, write_command, write_words
 from procedural_memory.commands.foreign import write_foreign
 from procedural_memory.commands.parse import tokens
+from procedural_memory.commands.plain import plain_commands, plain_document, plain_items
 from procedural_memory.commands.scan import Kind, Token
 from procedural_memory.commands.shapes import PLACEHOLDER, Piece, Slot, fill
 
@@ -258,24 +259,84 @@ def _matches(template: str, slots: tuple[Slot, ...]) -> bool:
     return PLACEHOLDER.findall(template) == [slot.kind for slot in slots]
 
 
-def _draft(source: str) -> Normalized:
-    """Return what one pass over clean text makes of it."""
-    pieces = write_foreign(source)
-    facts = Facts()
-    if pieces is None:
-        # To a shell `<FILE>` would redirect; hidden behind letters of the same length it is a word.
-        hidden = PLACEHOLDER.sub(_protected, source) if "<" in source else source
-        builder = _Builder(source)
-        pieces = builder.build(tokens(hidden, shell="<HEREDOC>" not in source))
-        facts = builder.facts
-        if not pieces and source:
-            pieces = [Piece("#")]  # nothing but comments
+def _written(pieces: list[Piece], facts: Facts) -> Normalized:
     template, slots = _join(pieces)
-    if len(template) > MAX_LENGTH or not _matches(template, slots):
-        template, slots = "<TEXT>", (Slot("TEXT", source),)
     return Normalized(
         template, slots, tuple(facts.programs), tuple(facts.flags), tuple(facts.created), tuple(facts.mentioned)
     )
+
+
+@lru_cache(maxsize=8_192)
+def _plain_command(command: str) -> Normalized:
+    """Take one command of a plain line apart; other lines hold it as well."""
+    facts = Facts()
+    return _written(write_command(plain_items(command), facts), facts)
+
+
+_BETWEEN: Final = {"": "", ";": "; ", "\n": "; ", "&&": " && ", "||": " || ", "|": " | "}
+
+
+def _plain_line(line: str) -> Normalized | None:
+    commands = plain_commands(line)
+    if commands is None or len(commands) > MAX_COMMANDS // 2:
+        return None
+    template, parts = "", []
+    for command, operator in commands:
+        parts.append(_plain_command(command))
+        template += parts[-1].template + _BETWEEN[operator]
+    return _together(template, parts)
+
+
+def _plain(source: str) -> Normalized | None:
+    """Take a plain line apart, or one with a here-document and plain lines around it; None when it is neither."""
+    if "<<" not in source:
+        return _plain_line(source)
+    document = plain_document(source)
+    if document is None:
+        return None
+    line, text, rest = document
+    first = _plain_line(line)
+    if first is None:
+        return None
+    told = Normalized("<HEREDOC>", (Slot("HEREDOC", "\n" + text),))
+    if not rest:
+        return _together(f"{first.template} <HEREDOC>", [first, told])
+    last = None if "<<" in rest else _plain_line(rest)
+    return last and _together(f"{first.template} <HEREDOC>; {last.template}", [first, told, last])
+
+
+def _together(template: str, parts: list[Normalized]) -> Normalized:
+    """Return one template with what its parts hold."""
+    if len(parts) == 1:
+        return parts[0]
+    return Normalized(
+        template,
+        tuple(slot for part in parts for slot in part.slots),
+        tuple(program for part in parts for program in part.programs),
+        tuple(flag for part in parts for flag in part.flags),
+        tuple(file for part in parts for file in part.created),
+        tuple(file for part in parts for file in part.mentioned),
+    )
+
+
+def _shell(source: str) -> Normalized:
+    """Take any line apart."""
+    # To a shell `<FILE>` would redirect; hidden behind letters of the same length it is a word.
+    hidden = PLACEHOLDER.sub(_protected, source) if "<" in source else source
+    builder = _Builder(source)
+    pieces = builder.build(tokens(hidden, shell="<HEREDOC>" not in source))
+    if not pieces and source:
+        pieces = [Piece("#")]  # nothing but comments
+    return _written(pieces, builder.facts)
+
+
+def _draft(source: str) -> Normalized:
+    """Return what one pass over clean text makes of it."""
+    foreign = write_foreign(source)
+    result = _written(foreign, Facts()) if foreign is not None else _plain(source) or _shell(source)
+    if len(result.template) > MAX_LENGTH or not _matches(result.template, result.slots):
+        return replace(result, template="<TEXT>", slots=(Slot("TEXT", source),))
+    return result
 
 
 @lru_cache(maxsize=32_768)

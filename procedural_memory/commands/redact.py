@@ -16,8 +16,8 @@ import math
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
-from functools import cache
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache, lru_cache
 from typing import Any, Final, NamedTuple, cast
 
 __all__ = ["SECRET", "TOKEN_RULES", "TokenRule", "entropy", "redact"]
@@ -474,7 +474,7 @@ class _PlaceRule(NamedTuple):
     value: str = _VALUE
     """Pattern of the value; a group says which part of it is the secret."""
     named: bool = False
-    """Whether the place holds one of `_NAME_HINTS`, so that a command without them need not be looked into."""
+    """Whether the place holds a hint of the name of a secret, so that a command without one need not be looked into."""
 
 
 _PLACE_RULES: Final = (
@@ -593,6 +593,7 @@ def _programs(rules: Iterable[_PlaceRule]) -> frozenset[str]:
 
 _PROGRAMS: Final = _programs(_PLACE_RULES)
 _UNNAMED: Final = _programs(rule for rule in _PLACE_RULES if not rule.named)
+_PROGRAM_ENDS: Final = frozenset(name[-2:] for name in _PROGRAMS)
 
 
 @cache
@@ -614,7 +615,7 @@ _PROSE: Final = _lazy(
 
 _SAYS: Final = rf"(?<![\w-])(?:echo|printf|yes)\s+(?:-[neE]{{1,3}}\s+)?(?:['\"]?%s(?:\\n)?['\"]?\s+)?{_VALUE}"
 _SPOKEN: Final = _lazy(rf"{_SAYS}(?=\s*$)")
-_HERE_DOCUMENT: Final = _lazy(r"(?<!<)<<-?\s?(['\"]?)(?P<end>\w{1,40})\1")
+_HERE_DOCUMENT: Final = _lazy(r"<<(?<!<<<)-?\s?(['\"]?)(?P<end>\w{1,40})\1")
 # The same in quotes, as in `ssh h "echo x | sudo -S ls"`.
 _PIPED: Final = _lazy(
     rf"{_SAYS}(?=\s*\|\s*(?:sudo\s(?:-\w{{1,5}}\s){{0,3}}-\w{{0,4}}S|[^|;&\n]{{0,200}}--password-stdin|(?:ch)?passwd\b))"
@@ -686,12 +687,31 @@ def _without(match: re.Match[str], group: int | str) -> str:
     return f"{text[: start - offset]}{SECRET}{text[end - offset :]}"
 
 
-_Finders = dict[str, list[tuple[str, int, _Finder]]]
+# What the words of a text tell of it, as bits: what may be found by its place, and above that the token rules. No
+# keyword holds a blank, so what no word tells of is nowhere in the text. Few lines hold more than a few signs, most
+# hold none.
+_HINTED, _NAMED, _CODED, _SETS, _SQL, _SAYS_IT, _LISTENING, _GIT, _HERE, _RUNS, _RUNS_UNNAMED = (
+    1 << bit for bit in range(11)
+)
+_FIRST_RULE: Final = 11
+_LONG_WORD: Final = 80  # longer words hardly come again
+
+_SIGNS_OF_PLACES: Final = {
+    # Every name that is a secret's holds one of these, or "pw".
+    _HINTED: ("pass", "otp", "secret", "token", "key", "cred", "auth", "dsn", "bearer", "pat"),
+    _CODED: ("passw", "pwd", "secret", "token", "api", "cred"),
+    _SQL: ("password", "identified"),
+    _SAYS_IT: ("echo", "printf", "yes"),
+    # All that `_LISTENS` and `_PIPED` find holds one of these.
+    _LISTENING: ("pass", "with-token", "sudo", "stdin", "secret", "cryptsetup", "login", "kinit", "vault", "vercel"),
+    _GIT: ("git",),
+    _HERE: ("<<<",),
+}
 
 
 @cache
-def _finders() -> _Finders:
-    """Return the token rules by the first three characters of their keywords, each with keyword and number."""
+def _token_rules() -> tuple[tuple[Sequence[str], _Finder], ...]:
+    """Return the token rules, each with its keywords."""
     import json
 
     with open(os.path.join(os.path.dirname(__file__), "secret_rules.json"), encoding="utf-8") as file:
@@ -701,22 +721,66 @@ def _finders() -> _Finders:
         for rule in taken_over
     ]
     rules += [(rule.hint.split(), _Finder(rule.pattern)) for rule in TOKEN_RULES]
-    finders: _Finders = {}
-    for number, (keywords, finder) in enumerate(rules):
-        for keyword in keywords:
-            finders.setdefault(keyword[:3], []).append((keyword, number, finder))
-    return finders
+    return tuple(rules)
 
 
-def _tokens(command: str, small: str) -> str:
+@cache
+def _keywords() -> dict[str, list[tuple[str, int]]]:
+    """Return all keywords by their first three characters, each with its sign."""
+    signs = [(keyword, sign) for sign, keywords in _SIGNS_OF_PLACES.items() for keyword in keywords]
+    for number, (keywords, _) in enumerate(_token_rules(), _FIRST_RULE):
+        signs += [(keyword, 1 << number) for keyword in keywords]
+    starts: dict[str, list[tuple[str, int]]] = {}
+    for keyword, sign in signs:
+        starts.setdefault(keyword[:3], []).append((keyword, sign))
+    return starts
+
+
+_NAME: Final = _lazy(r"[\w.-]+", re.ASCII)
+_SETTERS: Final = ("set", "setenv", "setx", "set-item", "modify")
+"""What the words end in that `_SET` finds before a name."""
+
+
+def _may_be_secret(name: str) -> bool:
+    """Return whether a name, with what may stand before it, is one of those that `_hide_named` does not pass over."""
+    return bool(_SECRET_NAME.search(name) or _SECRET_FLAG.search(name) or name.endswith("_KEY"))
+
+
+@lru_cache(maxsize=16_384)
+def _signs_in(word: str) -> int:
+    """Return the signs in one word."""
+    small = word.lower()
+    keywords = _keywords()
+    signs = _HINTED if "pw" in small else 0
+    for start in keywords.keys() & map("".join, zip(small, small[1:], small[2:], strict=False)):
+        for keyword, sign in keywords[start]:
+            if keyword in small:
+                signs |= sign
+    if signs & _HINTED and (not word.isascii() or any(map(_may_be_secret, _NAME.findall(word)))):
+        signs |= _NAMED
+    if small.endswith(_SETTERS):
+        signs |= _SETS
+    if word.rstrip("'\"")[-2:] in _PROGRAM_ENDS:
+        for program in _PROGRAM.findall(f"{word} "):
+            signs |= (program in _PROGRAMS and _RUNS) | (program in _UNNAMED and _RUNS_UNNAMED)
+    return signs
+
+
+def _signs(text: str) -> int:
+    """Return the signs in a text."""
+    signs = 0
+    for word in text.split():
+        signs |= _signs_in(word) if len(word) <= _LONG_WORD else _signs_in.__wrapped__(word)
+    return signs
+
+
+def _tokens(command: str, signs: int) -> str:
     """Apply the token rules of which the command holds a keyword, in their order."""
-    finders = _finders()
-    starts = finders.keys() & map("".join, zip(small, small[1:], small[2:], strict=False))
-    if not starts:
-        return command
-    found = {number: rule for start in starts for keyword, number, rule in finders[start] if keyword in small}
-    for number in sorted(found):
-        command = found[number].hide(command)
+    rules = signs >> _FIRST_RULE
+    while rules:
+        _, finder = _token_rules()[(rules & -rules).bit_length() - 1]
+        command = finder.hide(command)
+        rules &= rules - 1
     return command
 
 
@@ -766,9 +830,6 @@ def _hide_named(names: re.Pattern[str]) -> Callable[[re.Match[str]], str]:
     return replace
 
 
-# Every name that is a secret's holds one of these.
-_NAME_HINTS: Final = ("pass", "pw", "otp", "secret", "token", "key", "cred", "auth", "dsn", "bearer", "pat")
-_CODE_HINTS: Final = ("passw", "pwd", "secret", "token", "api", "cred")
 _hide_assigned: Final = _hide_named(_SECRET_NAME)
 _hide_option: Final = _hide_named(_SECRET_FLAG)
 
@@ -825,46 +886,51 @@ def _here_documents(command: str) -> str:
     return "".join(parts) + command[done:]
 
 
-def _places(command: str) -> str:
-    """Apply the rules that know a secret by its place."""
-    small = command.lower()
-    named = any(hint in small for hint in _NAME_HINTS)
-    if named:
+def _places(command: str, signs: int) -> str:
+    """Apply the rules that know a secret by its place to a text with these signs."""
+    given, hinted = command, signs & _HINTED
+    if signs & _NAMED:
         if "=" in command:
             command = _ASSIGNED.sub(_hide_assigned, command)
             if "," in command:
                 command = _LISTED.sub(_hide_assigned, command)
-        if any(hint in small for hint in _CODE_HINTS):
+        if signs & _CODED:
             command = _IN_CODE.sub(_hide_assigned, command)
         if ": " in command and "\n" in command:
             command = _YAML.sub(_hide_assigned, command)
         if "-" in command:
             command = _FLAGGED.sub(_hide_flagged, command)
-        if "set" in small or "modify" in small:
+        if signs & _SETS:
             command = _SET.sub(_hide_assigned, command)
-    if "password" in small or "identified" in small:
+    if signs & _SQL:
         command = _SQL_PASSWORD.sub(_hide, command)
-    if "|" in command and ("echo" in small or "printf" in small or "yes" in small):
+    if signs & _SAYS_IT and signs & _LISTENING and "|" in command:
         command = _PIPED.sub(_hide, command)
-    if "<<" in command and "\n" in command:
+    if signs & _LISTENING and "<<" in command and "\n" in command:
         command = _here_documents(command)
-    programs = _PROGRAMS if named else _UNNAMED
+    if command != given:
+        signs = _signs(command)
+    runs, programs = (_RUNS, _PROGRAMS) if hinted else (_RUNS_UNNAMED, _UNNAMED)
     if (
-        not programs.isdisjoint(_PROGRAM.findall(command))
+        (signs & runs and not programs.isdisjoint(_PROGRAM.findall(command)))
         or "<<<" in command
-        or ("|" in command and _LISTENS.search(command))
+        or (signs & _LISTENING and "|" in command and _LISTENS.search(command))
     ):
         command = _place_rules(command)
     return command
 
 
 def _once(command: str) -> str:
-    small = command.lower()
-    command = _tokens(command, small)
-    if "git" not in small:
-        return _places(command)
-    parts = _PROSE.split(command)
-    return "".join(part if place % 2 else _places(part) for place, part in enumerate(parts))
+    signs = _signs(command)
+    if not signs & ~(_GIT | _RUNS):
+        return command
+    hidden = _tokens(command, signs)
+    if hidden != command:
+        signs = _signs(hidden) | signs & _GIT
+    if not signs & _GIT:
+        return _places(hidden, signs)
+    parts = _PROSE.split(hidden)
+    return "".join(part if place % 2 else _places(part, _signs(part)) for place, part in enumerate(parts))
 
 
 def redact(command: str) -> str:

@@ -377,10 +377,11 @@ def test_a_long_chain_ends_in_one_rest() -> None:
 
 
 def test_importing_the_normaliser_loads_no_parser() -> None:
-    """tree-sitter is loaded by the first command, not by the import."""
+    """tree-sitter is loaded by the first command that needs it, not by the import nor by a plain line."""
     code = (
         "import sys, procedural_memory.commands.normalize as n; print('tree_sitter' in sys.modules); "
-        "n.normalize('ls'); print('tree_sitter' in sys.modules)"
+        "n.normalize('ls -l | wc'); print('tree_sitter' in sys.modules); "
+        "n.normalize('echo $(ls)'); print('tree_sitter' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["False", "True"]
+    assert done.stdout.split() == ["False", "False", "True"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import subprocess
@@ -39,6 +40,7 @@ def test_rule_of_gitleaks(rule: dict[str, Any]) -> None:
     assert found
     assert any(keyword in example.lower() for keyword in rule["keywords"])
     assert min(map(len, rule["keywords"])) >= 3
+    assert all(keyword.split() == [keyword] for keyword in rule["keywords"])
     assert not re.search(rule["pattern"], miss)
     redacted = redact(f"cmd {example} end")
     secret = next((group for group in found.groups() if group), found.group())
@@ -159,11 +161,76 @@ def test_redaction_takes_time_in_proportion(part: str) -> None:
     assert not _grows_too_fast(module._once, _repeated(part), 1000)
 
 
+_SHORTCUTS = module._NAMED | module._SETS | module._SAYS_IT | module._LISTENING | module._RUNS | module._RUNS_UNNAMED
+_SPOTS = {
+    "name": [
+        *[
+            "{0}={1}",
+            "{0} = {1}",
+            "--{0} {1}",
+            "-{0}={1}",
+            "A=b,{0}={1}",
+            "{0}: {1}\n",
+            "x['{0}'] = {1}",
+            "putenv('{0}', {1})",
+        ],
+        *["set -gx {0} {1}", "setenv {0} {1}", "setx {0} {1}", "Set-Item -Path Env:{0} -Value {1}", "modify x {0} {1}"],
+    ],
+    "program": ["{0} -p {1}", "x/{0} -p{1}", "'{0}' -u {1}", "{0} login {1}", "{0} set A_TOKEN {1}", "({0}\n-P {1}"],
+    "reader": ["echo {1} | {0}", "echo {1}|{0}", "{0} <<A\n{1}\nA\n", "printf {1} |\t{0}", "{0} <<< {1}"],
+}
+_FILLED = {
+    "name": [
+        *["API_TOKEN", "db-password", "X_KEY", "--X_KEY", "pw", "db.auth_token", "SSHPASS", "é_token", "to\u212aen"],
+    ],
+    "program": sorted(module._PROGRAMS)[::4],
+    "reader": [
+        *["sudo -S", "x --stdin", "x --password-stdin", "chpasswd", "kinit", "vercel env add x", "gh secret set x"],
+        *["x --with-token", "cryptsetup", "rclone login -", "vault kv put", "x -pass stdin", "x --token-stdin", "op x"],
+    ],
+}
+_VALUES = ["hunter22", "'hunter2'", '"hunter 2"', "\\'hunter2\\'", "$X", "x y", "bob:hunter2", "'a b:c'"]
+_SPOTTED = [
+    spot.format(filled, value)
+    for kind, spots in _SPOTS.items()
+    for spot, filled, value in itertools.product(spots, _FILLED[kind], _VALUES)
+]
+
+
+def _check_signs(text: str) -> None:
+    """The words of a text tell of every keyword in it, and where they tell of nothing no rule finds anything."""
+    signs, small = module._signs(text), text.lower()
+    for number, (keywords, _) in enumerate(module._token_rules(), module._FIRST_RULE):
+        assert bool(signs >> number & 1) == any(keyword in small for keyword in keywords)
+    for sign, hints in module._SIGNS_OF_PLACES.items():
+        assert bool(signs & sign) >= any(hint in small for hint in hints)
+    hidden = module._places(text, signs | _SHORTCUTS)
+    assert module._places(text, signs) == hidden
+    if not signs >> module._FIRST_RULE and not signs & module._GIT:
+        assert module._once(text) == hidden
+
+
+def test_no_sign_is_missed() -> None:
+    """Whatever a rule by place finds, the words tell of it."""
+    for text in _SPOTTED:
+        _check_signs(text)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(st.sampled_from(_SPOTTED) | _PARTS | st.text(max_size=4), max_size=6),
+    st.sampled_from(["", " ", "\n", "; "]),
+)
+def test_no_sign_is_missed_among_others(parts: list[str], between: str) -> None:
+    """The same of any text."""
+    _check_signs(between.join(parts))
+
+
 def test_nothing_is_compiled_before_it_is_needed() -> None:
     """A line without a keyword compiles no token rule, and one with a keyword its rule alone."""
     code = (
         "from procedural_memory.commands import redact as m; m.redact('ls -la src');"
-        "rules = {id(r): r for e in m._finders().values() for _, _, r in e}.values();"
+        "rules = [r for _, r in m._token_rules()];"
         "print(sum(r._pattern is not None for r in rules)); m.redact('cmd npm_x');"
         "print(sum(r._pattern is not None for r in rules), len(rules) > 150)"
     )
