@@ -35,6 +35,8 @@ with ProceduralMemoryEngine(path=sys.argv[1], embedder="lexical") as engine:
 """
 """Of each session nine steps are predicted, and all of it is searched and learned."""
 SESSIONS = 100
+IMPORTED = 100_000
+"""So many lines are imported at most: more of them take longer, not more memory."""
 
 _VECTORS = ("vector", "neighbour")
 
@@ -81,7 +83,7 @@ def footprint(world: World, size: int, sessions: int = SESSIONS) -> Footprint:
         vectors, text = _vectors(db), _compressed(db)
     file = store.stat().st_size
     history = world.new(".zsh_history")
-    write_history(history, size)
+    write_history(history, min(size, IMPORTED))
     importing = ["import", "--path", str(world.new()), "--embedder", "lexical", "--all", "zsh", str(history)]
     return Footprint(
         stats["command_count"],
