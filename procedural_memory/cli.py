@@ -35,6 +35,7 @@ from procedural_memory.cli_options import (
 from procedural_memory.errors import MissingExtraError, ProceduralMemoryError
 from procedural_memory.storage.address import Address, is_address, refuse_address, shown_place
 from procedural_memory.types import UNASKED_PROBABILITY, Forgotten, PatternState
+from procedural_memory.words import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -172,10 +173,6 @@ def _table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) ->
     _console().print(table)
 
 
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
-
-
 def _percent(value: float) -> str:
     return f"{100 * value:.0f} %"
 
@@ -232,7 +229,7 @@ def _demo_table(live: dict[str, Any], stats: dict[str, Any], own: int, steps: li
     click.echo(
         f"Learned {stats['session_count']} sessions"
         + (f" ({own} of them from your shell history)" if own else "")
-        + f": {stats['command_count']} commands, {_counted(stats['pattern_count'], 'pattern')}, "
+        + f": {stats['command_count']} commands, {counted(stats['pattern_count'], 'pattern')}, "
         f"{stats['graph_node_count']} templates, {stats['graph_edge_count']} transitions "
         f"({stats['total_successes']} ended well, {stats['total_failures']} failed)."
     )
@@ -310,9 +307,9 @@ def learn(files: tuple[Path, ...], outcome: str | None, path: str, embedder: str
         return
     for item in report:
         click.echo(
-            f"{item['file']}: {item['new_sessions']} of {_counted(item['sessions'], 'session')} "
+            f"{item['file']}: {item['new_sessions']} of {counted(item['sessions'], 'session')} "
             f"{'was' if item['new_sessions'] == 1 else 'were'} new "
-            f"({_counted(item['new_commands'], 'command')}, {_counted(item['new_patterns'], 'new pattern')})"
+            f"({counted(item['new_commands'], 'command')}, {counted(item['new_patterns'], 'new pattern')})"
             + (f"; {item['too_short']} with fewer than 3 commands left out" if item["too_short"] else "")
         )
     click.echo(f"Memory: {stats['path']}")
@@ -342,7 +339,7 @@ def learn_partitions_command(
         _tell_partitions(report, as_json)
         if report.skipped and not any(part.sessions for part in report.partitions):
             raise click.ClickException(
-                f"nothing was learned: all that stands in {_counted(len(report.partitions), 'partition')} "
+                f"nothing was learned: all that stands in {counted(len(report.partitions), 'partition')} "
                 "breaks a rule; mend what is told of it, and start again"
             )
 
@@ -353,7 +350,7 @@ def _tell_partitions(report: PartitionsLearned, as_json: bool) -> None:
         return
     known, short = (sum(getattr(part, f"{name}_sessions") for part in report.partitions) for name in ("known", "short"))
     click.echo(
-        f"{_counted(len(report.partitions), 'partition')}: {_counted(report.new_sessions, 'session')} "
+        f"{counted(len(report.partitions), 'partition')}: {counted(report.new_sessions, 'session')} "
         f"{'was' if report.new_sessions == 1 else 'were'} new, {known} known, "
         f"{short} with fewer than 3 commands left out, {report.skipped} "
         + ("row or session that breaks" if report.skipped == 1 else "rows or sessions that break")
@@ -478,7 +475,7 @@ def patterns(limit: int, state: PatternState | None, path: str, embedder: str, a
         for p in found
     ]
     columns = ("pattern", "steps", "#length", "#success", "#failure", "#unknown", "#confidence", "state")
-    _table(_counted(total, "pattern"), columns, rows)
+    _table(counted(total, "pattern"), columns, rows)
 
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw]?)")

@@ -75,6 +75,7 @@ from procedural_memory.validation import (
     as_verdict,
     redacted,
 )
+from procedural_memory.words import counted
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -495,7 +496,7 @@ class ProceduralMemoryEngine:
         return row
 
     def _close_session(self, live: Session, outcome: Outcome) -> str | None:
-        result, number = as_outcome(outcome), live._number
+        result, number = as_outcome(outcome, name="outcome"), live._number
         with self._changing():
             row, commands = self._find(live), self._store.steps(number)
             if not row.closed:
@@ -968,8 +969,8 @@ class ProceduralMemoryEngine:
         except ClosedError:
             return f"<ProceduralMemoryEngine {where}, closed>"
         return (
-            f"<ProceduralMemoryEngine {where}, {totals['pattern_count']} patterns, "
-            f"{totals['session_count']} sessions, {totals['command_count']} commands, "
+            f"<ProceduralMemoryEngine {where}, {counted(totals['pattern_count'], 'pattern')}, "
+            f"{counted(totals['session_count'], 'session')}, {counted(totals['command_count'], 'command')}, "
             f"embedder {self._selection.name}>"
         )
 

@@ -370,7 +370,7 @@ def test_closed_engine_refuses(engine: ProceduralMemoryEngine) -> None:
 def test_repr_says_what_is_there(engine: ProceduralMemoryEngine) -> None:
     """The repr names place, sizes and embedder."""
     engine.learn_workflow(RELEASE)
-    assert repr(engine) == ("<ProceduralMemoryEngine in memory, 1 patterns, 1 sessions, 3 commands, embedder lexical>")
+    assert repr(engine) == ("<ProceduralMemoryEngine in memory, 1 pattern, 1 session, 3 commands, embedder lexical>")
 
 
 def test_stats_has_the_documented_fields(learned: ProceduralMemoryEngine) -> None:

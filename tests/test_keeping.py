@@ -430,7 +430,7 @@ def test_missing_snapshot_is_named(engine: ProceduralMemoryEngine, tmp_path: Pat
 
 def test_failed_save_keeps_the_old_file(learned: ProceduralMemoryEngine, tmp_path: Path) -> None:
     """A save that cannot be finished leaves no half file and the old one whole."""
-    with pytest.raises(StorageError, match="cannot be written"):
+    with pytest.raises(StorageError, match="there is no such folder; make it first"):
         learned.save(tmp_path / "no such folder" / "memory.pkl")
     path = learned.save(tmp_path / "memory.json")
     old = path.read_bytes()

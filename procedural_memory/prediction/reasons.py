@@ -8,6 +8,7 @@ from itertools import chain, islice
 from typing import Any
 
 from procedural_memory.types import Evidence
+from procedural_memory.words import counted
 
 __all__ = ["reason"]
 
@@ -99,7 +100,7 @@ def _patterns(item: Evidence) -> str:
     if not d:
         return ""
     verb = "continues" if d["patterns"] == 1 else "continue"
-    found = f"{'' if d['all_looked_at'] else 'at least '}{_many(d['patterns'], 'similar workflow')}"
+    found = f"{'' if d['all_looked_at'] else 'at least '}{counted(d['patterns'], 'similar workflow')}"
     return f"{found} {verb} this way (best match {d['similarity']:.2f})"
 
 
@@ -192,7 +193,3 @@ def _share(details: Mapping[str, Any]) -> str:
 
 def _times(count: int) -> str:
     return "once" if count == 1 else f"{count} times"
-
-
-def _many(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -6,6 +6,7 @@ SQLite may close one of a store that this process has open; what else reads it u
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 import threading
@@ -117,6 +118,8 @@ def replacing(target: Path) -> Iterator[tuple[IO[bytes], str]]:
 
     When the body raises, or the file cannot be written, what stood there before is untouched.
     """
+    if not target.parent.is_dir():  # else the error would name a file that nobody asked for
+        raise FileNotFoundError(errno.ENOENT, "there is no such folder; make it first", str(target.parent))
     # mkstemp makes the file 0600; the same folder, so that the rename is atomic.
     handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     try:
