@@ -89,11 +89,11 @@ def test_a_list_of_commands_is_wanted(taught: ProceduralMemoryEngine, items: Any
 def test_unknown_outcome_is_refused(taught: ProceduralMemoryEngine, outcome: Any) -> None:
     """Only success, failure and None are outcomes."""
     before = state(taught)
-    with pytest.raises(InvalidInputError, match="^session_outcome: must be 'success', 'failure' or None"):
+    with pytest.raises(InvalidInputError, match=r"^session_outcome: must be 'success', 'failure' or None"):
         taught.learn_workflow(GOOD, outcome)
     session = taught.session()
     session.record("make")
-    with pytest.raises(InvalidInputError, match="^outcome: must be"):
+    with pytest.raises(InvalidInputError, match=r"^outcome: must be"):
         session.close(outcome)
     assert session.close("success") is None
     assert len(state(taught)[1]) == len(before[1])

@@ -6,15 +6,15 @@ pass through the same code, so both give the same memory; so does any order of t
 
 from __future__ import annotations
 
-import gc
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, NamedTuple, Protocol
 
 from procedural_memory.commands.normalize import Normalized, analyze
+from procedural_memory.memory.collecting import uncollected
 from procedural_memory.memory.context import COUNTED, LINES, RATED, SessionContext, context_keys
 from procedural_memory.memory.courses import LONGEST, pack_step
 from procedural_memory.memory.feedback import count_feedback
@@ -55,19 +55,6 @@ class _State:
     duration_ms: float = 0.0
     first: float | None = None
     last: float | None = None
-
-
-@contextmanager
-def _uncollected(rows: int) -> Iterator[None]:
-    """Let the collection of garbage rest while many rows are counted: it finds none, and takes a tenth of the time."""
-    collects = rows > _WATCHED_BATCH and gc.isenabled()
-    if collects:
-        gc.disable()
-    try:
-        yield
-    finally:
-        if collects:
-            gc.enable()
 
 
 def _goes_with_another(state: _State) -> bool:
@@ -156,7 +143,7 @@ class Deriver:
                     if unwatched <= 0 and not all_of_it:
                         break
                     rows = self._store.tail(min(_BATCH, unwatched) if unwatched > 0 else _WATCHED_BATCH)
-                    with _uncollected(len(rows)):
+                    with uncollected() if len(rows) > _WATCHED_BATCH else nullcontext():
                         news = self._learn(rows, unwatched <= 0, left <= WATCHED_LINES)
                     learned = Learned(learned.rows + len(rows), learned.news or news)
             except BaseException:

@@ -25,13 +25,16 @@ import numpy as np
 
 from procedural_memory.memory.causal import explain_outcome, log_odds
 from procedural_memory.memory.courses import CourseStep, unpack_course
-from procedural_memory.storage.base import COURSES, Course, Store
+from procedural_memory.storage.base import Course, Store
 from procedural_memory.types import OutcomePrediction
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["OutcomeModel", "OutcomePredictor", "fit_logistic"]
+
+SESSIONS: Final = 1_000
+"""The newest sessions, from which the weights are fitted."""
 
 _POINTS: Final = (5, 10, 20, 40, 80, 160, 320)
 _COUNTS: Final = 9
@@ -87,7 +90,7 @@ class _Beginning:
         return [*(point for point in _POINTS if point < self.length), self.length]
 
 
-_beginning: Final = lru_cache(maxsize=2 * COURSES)(_Beginning)
+_beginning: Final = lru_cache(maxsize=2 * SESSIONS)(_Beginning)
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,5 +265,5 @@ class OutcomePredictor:
     def _model(self) -> OutcomeModel:
         version = self._store.meta("courses") or 0
         if self._fitted is None or self._fitted[0] != version:
-            self._fitted = version, OutcomeModel.fit(self._store.courses(COURSES))
+            self._fitted = version, OutcomeModel.fit(self._store.courses(SESSIONS))
         return self._fitted[1]

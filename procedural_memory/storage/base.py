@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 __all__ = [
     "BEGIN",
     "BEST_VALUES",
-    "COURSES",
     "EVERYWHERE",
     "FOLLOWERS",
     "HALF_LIFE",
@@ -73,9 +72,6 @@ RECENT = 64
 
 FOLLOWERS = 64
 """How many followers of a context are read, beside the recent ones."""
-
-COURSES: Final = 1_000
-"""How many of the newest courses are kept."""
 
 LOOKED_THROUGH: Final = 200_000
 """Among how many of the newest rows of the log lines that begin with a text are counted."""
@@ -178,7 +174,7 @@ def session_digest(commands: Iterable[Command], outcome: Outcome) -> bytes:
 
 def merge_recent(blob: bytes, entries: Iterable[bytes]) -> bytes:
     """Return `blob` with `entries` merged in: the `RECENT` newest, in canonical order, each once."""
-    new = sorted(entries)
+    new = sorted(set(entries))
     if not blob or new[0] > blob[-ENTRY:]:
         return (blob + b"".join(new))[-RECENT * ENTRY :]
     old = [blob[i : i + ENTRY] for i in range(0, len(blob), ENTRY)]
@@ -679,7 +675,7 @@ class Store(Protocol):
         ...
 
     def courses(self, limit: int) -> list[Course]:
-        """Return the newest `limit` courses, oldest first; `COURSES` are kept."""
+        """Return the newest `limit` courses, oldest first."""
         ...
 
     def outcome_totals(self) -> tuple[int, int]:

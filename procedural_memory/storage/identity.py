@@ -16,7 +16,7 @@ except ImportError:  # pragma: no cover
 
 __all__ = ["COURSE_STEP", "MOMENT", "digest_of", "hash64", "moment"]
 
-MOMENT = struct.Struct(">d4sI")
+MOMENT = struct.Struct(">d6sI")
 """Session start, hash of the session id, number of the step."""
 
 COURSE_STEP = struct.Struct("<qqB")
@@ -46,4 +46,4 @@ def moment(start: float, session_id: str, step: int) -> bytes:
 
     Ties between sessions that start together are broken by a hash of the session id, which every memory agrees on.
     """
-    return MOMENT.pack(start, blake2b(session_id.encode("utf-8", "surrogatepass"), digest_size=4).digest(), step)
+    return MOMENT.pack(start, blake2b(session_id.encode("utf-8", "surrogatepass"), digest_size=6).digest(), step)

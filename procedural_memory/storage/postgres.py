@@ -30,7 +30,6 @@ from procedural_memory.errors import StorageError
 from procedural_memory.storage.base import (
     BEGIN,
     BEST_VALUES,
-    COURSES,
     EVERYWHERE,
     FOLLOWERS,
     HOOK_STEPS,
@@ -733,8 +732,6 @@ class PostgresStore(Shelf):
                     byte_array(course.steps for course in delta.courses.values()),
                 ),
             )
-            oldest = f"SELECT moment FROM course WHERE {self._mine} ORDER BY moment DESC LIMIT 1 OFFSET {COURSES - 1}"
-            self._write(f"DELETE FROM course WHERE {self._mine} AND moment < ({oldest})")
             self.set_meta("courses", (self.meta("courses") or 0) + 1)
 
     def _apply_rules(self, delta: Delta) -> None:

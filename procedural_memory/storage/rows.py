@@ -7,14 +7,13 @@ import struct
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from procedural_memory.storage.base import COURSES, FeedbackRow, PatternRow, RuleCounts
+from procedural_memory.storage.base import FeedbackRow, PatternRow, RuleCounts
 from procedural_memory.types import Outcome, Verdict
 
 __all__ = [
     "NEIGHBOUR",
     "OUTCOMES",
     "OUTCOME_CODES",
-    "TRIM_COURSES",
     "VERDICTS",
     "merge_rules",
     "pattern_head",
@@ -27,11 +26,6 @@ OUTCOMES: Final[Mapping[int | None, Outcome]] = {code: outcome for outcome, code
 
 VERDICTS: Final[tuple[Verdict, ...]] = ("accepted", "rejected", "ignored")
 """A verdict is kept as its place here."""
-
-TRIM_COURSES: Final = (
-    f"DELETE FROM course WHERE moment < (SELECT moment FROM course ORDER BY moment DESC LIMIT 1 OFFSET {COURSES - 1})"
-)
-"""In SQL, what drops courses that are read no more."""
 
 NEIGHBOUR: Final = struct.Struct("<qf")
 """A template that is near to another one, and their cosine."""

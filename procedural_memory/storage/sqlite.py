@@ -64,7 +64,6 @@ from procedural_memory.storage.rows import (
     NEIGHBOUR,
     OUTCOME_CODES,
     OUTCOMES,
-    TRIM_COURSES,
     VERDICTS,
     merge_rules,
     pattern_head,
@@ -1016,7 +1015,6 @@ class SQLiteStore:
                 "INSERT OR REPLACE INTO course VALUES (?, ?, ?)",
                 ((when, course.success, course.steps) for when, course in delta.courses.items()),
             )
-            self._db.execute(TRIM_COURSES)
             self.set_meta("courses", (self.meta("courses") or 0) + 1)
 
     def _apply_rules(self, delta: Delta) -> None:

@@ -19,7 +19,7 @@ from typing import Final
 from procedural_memory.errors import StorageError
 from procedural_memory.storage.base import BEST_VALUES, ENTRY, merge_recent
 from procedural_memory.storage.once import columns_of, newest_of
-from procedural_memory.storage.rows import TRIM_COURSES, merge_rules
+from procedural_memory.storage.rows import merge_rules
 
 __all__ = ["add_stores", "told_in_both", "unite"]
 
@@ -55,7 +55,6 @@ _UNION: Final = (
     """INSERT INTO rule SELECT key, counts FROM {part}.rule WHERE true ORDER BY key
     ON CONFLICT DO UPDATE SET counts = sum_of_rules(counts, excluded.counts)""",
     "INSERT OR REPLACE INTO course SELECT moment, success, steps FROM {part}.course ORDER BY moment",
-    TRIM_COURSES,
     """INSERT INTO pattern
     SELECT id, pattern_id, templates, success, failure, unknown, duration_ms, timed, newest, example
     FROM {part}.pattern WHERE true ORDER BY id ON CONFLICT(id) DO UPDATE SET

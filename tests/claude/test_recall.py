@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from calling import event, hook
 
-from procedural_memory import ProceduralMemoryEngine
+from procedural_memory import Command, ProceduralMemoryEngine
 from procedural_memory.claude import recall
 from procedural_memory.claude.recall import BUDGET
 from procedural_memory.storage.append import connect
@@ -135,6 +135,19 @@ def test_however_many_sessions_there_are_it_asks_as_often(
         assert '"make a" -> "make b"' in recall.usual(str(path), event("session_start", project))
         counts.append(len(asked))
     assert counts[0] == counts[1]
+
+
+def test_much_that_came_later_elsewhere_hides_nothing(store: Path, project: Path) -> None:
+    """A workflow of this project is told although a thousand sessions of another one followed."""
+    before = told(store, event("session_start", project))
+    assert " -> " in before
+    sessions = []
+    with ProceduralMemoryEngine(path=store, embedder="lexical") as engine:
+        for i in range(1_100):
+            steps = [Command(f"tool{i % 50} {j}", 0, "/elsewhere", 2e9 + 60 * i + j) for j in range(3)]
+            sessions.append({"commands": steps, "outcome": "success"})
+        engine.learn_many(sessions)
+    assert told(store, event("session_start", project)) == before
 
 
 def test_nothing_is_told_where_nothing_is_known(store: Path, tmp_path: Path) -> None:

@@ -15,7 +15,6 @@ import pytest
 
 from procedural_memory.storage.base import (
     BEST_VALUES,
-    COURSES,
     HALF_LIFE,
     LOOKED_AT,
     RECENT,
@@ -642,20 +641,6 @@ def check_failed_feedback_leaves_nothing(store: Store) -> None:
     assert store.feedback(None) == []
     store.add_feedback(None, [FeedbackRow(0, None, "a", "ignored", 1e9)])
     assert len(store.feedback_tail(5)) == 1
-
-
-def check_courses_that_are_read_no_more_go(make: MakeStore) -> None:
-    """The newest ones are kept, whatever the order they came in."""
-    moments = [moment(float(start), "s", 0) for start in range(COURSES + 50)]
-    Random(2).shuffle(moments)
-    store = make()
-    for begin in range(0, len(moments), 300):
-        delta = Delta()
-        for when in moments[begin : begin + 300]:
-            delta.courses[when] = Course(True, when)
-        store.apply(delta, 0)
-    assert [course.steps for course in store.courses(2 * COURSES)] == sorted(moments)[-COURSES:]
-    store.close()
 
 
 def check_courses_come_in_canonical_order(store: Store) -> None:
