@@ -17,7 +17,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from functools import cache, lru_cache
+from functools import cache
 from typing import Any, Final, NamedTuple, cast
 
 __all__ = ["SECRET", "TOKEN_RULES", "TokenRule", "entropy", "redact"]
@@ -695,6 +695,9 @@ _HINTED, _NAMED, _CODED, _SETS, _SQL, _SAYS_IT, _LISTENING, _GIT, _HERE, _RUNS, 
 )
 _FIRST_RULE: Final = 11
 _LONG_WORD: Final = 80  # longer words hardly come again
+_KNOWN_WORDS: Final = 16_384
+_known_signs: Final[dict[int, int]] = {}
+"""Hash of a word -> its signs: words may be secrets, which are not to stay in memory."""
 
 _SIGNS_OF_PLACES: Final = {
     # Every name that is a secret's holds one of these, or "pw".
@@ -746,7 +749,6 @@ def _may_be_secret(name: str) -> bool:
     return bool(_SECRET_NAME.search(name) or _SECRET_FLAG.search(name) or name.endswith("_KEY"))
 
 
-@lru_cache(maxsize=16_384)
 def _signs_in(word: str) -> int:
     """Return the signs in one word."""
     small = word.lower()
@@ -756,7 +758,8 @@ def _signs_in(word: str) -> int:
         for keyword, sign in keywords[start]:
             if keyword in small:
                 signs |= sign
-    if signs & _HINTED and (not word.isascii() or any(map(_may_be_secret, _NAME.findall(word)))):
+    # Where case does not matter an "ſ" is an "s", although no keyword of small letters holds one.
+    if "ſ" in word or (signs & _HINTED and (not word.isascii() or any(map(_may_be_secret, _NAME.findall(word))))):
         signs |= _NAMED
     if small.endswith(_SETTERS):
         signs |= _SETS
@@ -768,9 +771,16 @@ def _signs_in(word: str) -> int:
 
 def _signs(text: str) -> int:
     """Return the signs in a text."""
-    signs = 0
+    signs, known = 0, _known_signs
     for word in text.split():
-        signs |= _signs_in(word) if len(word) <= _LONG_WORD else _signs_in.__wrapped__(word)
+        key = hash(word)
+        if (found := known.get(key)) is None:
+            found = _signs_in(word)
+            if len(word) <= _LONG_WORD:
+                if len(known) >= _KNOWN_WORDS:
+                    known.clear()
+                known[key] = found
+        signs |= found
     return signs
 
 
@@ -889,7 +899,7 @@ def _here_documents(command: str) -> str:
 def _places(command: str, signs: int) -> str:
     """Apply the rules that know a secret by its place to a text with these signs."""
     given, hinted = command, signs & _HINTED
-    if signs & _NAMED:
+    if signs & _NAMED and hinted:
         if "=" in command:
             command = _ASSIGNED.sub(_hide_assigned, command)
             if "," in command:

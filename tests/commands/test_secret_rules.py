@@ -226,6 +226,31 @@ def test_no_sign_is_missed_among_others(parts: list[str], between: str) -> None:
     _check_signs(between.join(parts))
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "tokens; paſſword: 'zqhunter2'",
+        "cat keys tokens\npaſſword: zqhunter2",
+        "setenv paſſword zqhunter2 tokens",
+        "python -c \"os.environ['paſſword'] = 'zqhunter2'\" tokens",
+    ],
+)
+def test_a_long_s_is_an_s(line: str) -> None:
+    """Where case does not matter it is one, whichever word tells that there is something to find."""
+    assert "zqhunter2" not in redact(line)
+
+
+def test_words_do_not_stay_in_memory() -> None:
+    """What is kept of a word is a hash: it may be a secret."""
+    redact("PGPASSWORD=zqhunter2 psql")
+    kept = module._known_signs
+    assert hash("PGPASSWORD=zqhunter2") in kept
+    assert {type(key) for key in kept} == {int}
+    for number in range(module._KNOWN_WORDS + 1):
+        redact(f"ls {number}")
+    assert len(kept) <= module._KNOWN_WORDS
+
+
 def test_nothing_is_compiled_before_it_is_needed() -> None:
     """A line without a keyword compiles no token rule, and one with a keyword its rule alone."""
     code = (

@@ -14,6 +14,7 @@ from tree_sitter import Language, Parser
 
 import procedural_memory.commands
 from procedural_memory import normalize, redact
+from procedural_memory.commands.redact import _known_signs
 from speed.measure import Call, Contest
 from speed.registry import one_of, operation
 from speed.workload import real_lines
@@ -32,6 +33,7 @@ def forget() -> None:
         for value in vars(importlib.import_module(module.name)).values():
             if hasattr(value, "cache_clear") and (value.cache_info().maxsize or 0) > 1:
                 value.cache_clear()
+    _known_signs.clear()
 
 
 def split(line: str) -> None:
