@@ -11,6 +11,7 @@ from procedural_memory.storage.base import FeedbackRow, PatternRow, RuleCounts
 from procedural_memory.types import Outcome, Verdict
 
 __all__ = [
+    "ADD_COUNTS",
     "NEIGHBOUR",
     "OUTCOMES",
     "OUTCOME_CODES",
@@ -26,6 +27,11 @@ OUTCOMES: Final[Mapping[int | None, Outcome]] = {code: outcome for outcome, code
 
 VERDICTS: Final[tuple[Verdict, ...]] = ("accepted", "rejected", "ignored")
 """A verdict is kept as its place here."""
+
+ADD_COUNTS: Final = """ON CONFLICT DO UPDATE SET
+    count = count + excluded.count, sessions = sessions + excluded.sessions, success = success + excluded.success,
+    failure = failure + excluded.failure, good = good + excluded.good, bad = bad + excluded.bad"""
+"""In SQL, what adds a row of what followed to the one that is there, in a file."""
 
 NEIGHBOUR: Final = struct.Struct("<qf")
 """A template that is near to another one, and their cosine."""

@@ -61,6 +61,7 @@ from procedural_memory.storage.identity import MOMENT
 from procedural_memory.storage.migrations import FIRST_TABLES, VERSION, migrate, tables_of, version_of
 from procedural_memory.storage.once import follower_of, how_of, newest_of
 from procedural_memory.storage.rows import (
+    ADD_COUNTS,
     NEIGHBOUR,
     OUTCOME_CODES,
     OUTCOMES,
@@ -931,10 +932,7 @@ class SQLiteStore:
             if added.total or only is not None:
                 contexts.append((key, added.head, added.total, newest, None, None))
         self._db.executemany(
-            "INSERT INTO follower VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
-            " count = count + excluded.count, sessions = sessions + excluded.sessions,"
-            " success = success + excluded.success, failure = failure + excluded.failure,"
-            " good = good + excluded.good, bad = bad + excluded.bad",
+            f"INSERT INTO follower VALUES (?, ?, ?, ?, ?, ?, ?, ?) {ADD_COUNTS}",
             followers,
         )
         self._db.executemany(

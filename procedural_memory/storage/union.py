@@ -19,16 +19,13 @@ from typing import Final
 from procedural_memory.errors import StorageError
 from procedural_memory.storage.base import BEST_VALUES, ENTRY, merge_recent
 from procedural_memory.storage.once import columns_of, newest_of
-from procedural_memory.storage.rows import merge_rules
+from procedural_memory.storage.rows import ADD_COUNTS, merge_rules
 
 __all__ = ["add_stores", "told_in_both", "unite"]
 
 _INTERNED: Final = "command, exit_code, {}, timestamp, duration_ms".format(
     ", ".join(("cwd", "project", "source", "actor", "host", "branch"))
 )
-_ADDED: Final = """ON CONFLICT DO UPDATE SET
-    count = count + excluded.count, sessions = sessions + excluded.sessions, success = success + excluded.success,
-    failure = failure + excluded.failure, good = good + excluded.good, bad = bad + excluded.bad"""
 _UNION: Final = (
     # Each in the order of its key, so that neighbours are written together.
     "INSERT OR IGNORE INTO text SELECT id, text FROM {part}.text ORDER BY id",
@@ -41,10 +38,10 @@ _UNION: Final = (
     f"""INSERT INTO follower SELECT c.key, {columns_of("c")} FROM {{part}}.context p
     CROSS JOIN main.context c ON c.key = p.key WHERE c.only NOT NULL ORDER BY c.key""",
     f"""INSERT INTO follower SELECT context, template, count, sessions, success, failure, good, bad
-    FROM {{part}}.follower WHERE true ORDER BY context, template {_ADDED}""",
+    FROM {{part}}.follower WHERE true ORDER BY context, template {ADD_COUNTS}""",
     f"""INSERT INTO follower SELECT p.key, {columns_of("p")} FROM {{part}}.context p
     WHERE p.only NOT NULL AND EXISTS (SELECT 1 FROM main.context c WHERE c.key = p.key) ORDER BY p.key
-    {_ADDED}""",
+    {ADD_COUNTS}""",
     """INSERT INTO context SELECT key, head, total, recent, only, how FROM {part}.context WHERE true ORDER BY key
     ON CONFLICT DO UPDATE SET total = total + excluded.total, only = NULL, how = NULL,
     recent = sum_of_newest(recent, only, excluded.recent, excluded.only)""",
