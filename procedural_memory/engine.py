@@ -235,7 +235,7 @@ class ProceduralMemoryEngine:
         if self._store.path is not None:
             self._notice_others()
             self._close_interrupted()
-        if self._vectors.missing():
+        if self._vectors.behind():
             self._vectors.notify()
 
     # -- learning

@@ -42,6 +42,9 @@ _EDGES, _BUILD, _SEARCH = 48, 256, 400
 _MORE = 32
 """So many more than were asked for are put in order."""
 _CHUNK = 10_000
+_ALONE = 2_000
+"""So many are added one after the other: those that are added at once do not see each other, and in a small graph of
+templates that are much alike part of it is then cut off."""
 _META: Final = "nearest"
 _log = logging.getLogger("procedural_memory")
 
@@ -194,7 +197,11 @@ class NearestIndex:
                     expansion_add=_BUILD,
                     expansion_search=_SEARCH,
                 )
-            index.add(ids.view(np.uint64), rows)
+            alone = 0 if known else _ALONE
+            if alone:
+                index.add(ids[:alone].view(np.uint64), rows[:alone], threads=1)
+            if len(ids) > alone:
+                index.add(ids[alone:].view(np.uint64), rows[alone:])
             known.append(ids)
         assert index is not None
         self._known = np.concatenate(known)

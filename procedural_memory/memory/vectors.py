@@ -11,9 +11,10 @@ import json
 import logging
 import threading
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from procedural_memory.errors import EmbeddingError, ModelFormatError
+from procedural_memory.errors import EmbeddingError, ModelFormatError, StorageError
 from procedural_memory.memory.nearest import EXACT, NearestIndex, usearch_installed
 from procedural_memory.storage.base import Store
 
@@ -37,6 +38,8 @@ _FEW = 16
 _CACHED = 20_000
 _QUERIES = 4_096
 _PATIENCE = 2.0
+_BUSY = 0.1
+_COMPLETE = "embedded"
 _UNIT = 1e-3
 _log = logging.getLogger("procedural_memory")
 _Lists: TypeAlias = dict[int, list[tuple[int, float]]]
@@ -113,6 +116,10 @@ class VectorIndex:
     def missing(self) -> int:
         """Return how many templates have no vector."""
         return self._store.count_missing(self._fingerprint or "")
+
+    def behind(self) -> bool:
+        """Return whether there may be templates without a vector, without looking at each of them."""
+        return self._store.meta(_COMPLETE) != self._told()
 
     def close(self) -> None:
         """Stop the worker; what is not embedded yet is embedded when the store is next used."""
@@ -300,9 +307,23 @@ class VectorIndex:
             self.reset()
         return rows
 
+    def _told(self) -> str:
+        """Return what names the templates that there are, and the space of their vectors.
+
+        Within a generation of the store templates are added, and none is dropped: as many are the same ones.
+        """
+        return json.dumps([self._fingerprint, self._store.meta("generation"), self._store.count_templates()])
+
     def _embed_batch(self) -> bool:
-        todo = self._store.missing_vectors(self._fingerprint or "", _BATCH)
+        with self._store.reading():
+            todo = self._store.missing_vectors(self._fingerprint or "", _BATCH)
+            told = "" if todo else self._told()
         if not todo:
+            # Where it cannot be written now, whoever opens the store next looks again.
+            with suppress(StorageError):
+                if self._store.meta(_COMPLETE) != told:
+                    with self._store.transaction(patience=_BUSY):
+                        self._store.set_meta(_COMPLETE, told)
             return False
         rows = self._embed([text for _, text in todo])
         assert self._fingerprint is not None

@@ -719,6 +719,10 @@ class Store(Protocol):
         """Return templates that have no vector of this fingerprint."""
         ...
 
+    def count_templates(self) -> int:
+        """Return how many templates were counted."""
+        ...
+
     def count_missing(self, fingerprint: str) -> int:
         """Return how many templates have no vector of this fingerprint."""
         ...

@@ -1042,6 +1042,10 @@ class PostgresStore(Shelf):
             (EVERYWHERE, fingerprint, limit),
         )
 
+    def count_templates(self) -> int:
+        """Return how many templates were counted."""
+        return int(self._one(f"SELECT count(*) FROM follower WHERE {self._mine} AND context = %s", (EVERYWHERE,))[0])
+
     def count_missing(self, fingerprint: str) -> int:
         """Return how many templates have no vector of this fingerprint."""
         return int(self._one(f"SELECT count(*) FROM follower f {self._without_vector()}", (EVERYWHERE, fingerprint))[0])

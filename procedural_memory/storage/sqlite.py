@@ -187,6 +187,7 @@ class SQLiteStore:
         self._all_shown = False
         self._counted: set[int] = set()
         self._postings: dict[int, tuple[int, NDArray[np.int64]]] = {}
+        self._metas: dict[str, Any] = {}
         self._pattern_counts: dict[int, PatternCounts | None] = {}
         self._pattern_templates: dict[int, NDArray[np.int64]] = {}
         self._data_version = 0
@@ -380,6 +381,7 @@ class SQLiteStore:
                 return
             self._check_open()
             self._depth = 1
+            self._metas.clear()
             try:
                 self._patiently("BEGIN IMMEDIATE", patience=PATIENCE if patience is None else patience)
                 try:
@@ -474,7 +476,7 @@ class SQLiteStore:
 
     def _drop_read(self) -> None:
         kept = (self._contexts, self._values, self._rules, self._shown, self._counted, self._postings, self._written)
-        for each in (*kept, self._pattern_counts, self._pattern_templates):
+        for each in (*kept, self._pattern_counts, self._pattern_templates, self._metas):
             each.clear()
         self._all_shown = False
 
@@ -633,7 +635,7 @@ class SQLiteStore:
 
     def open_sessions(self) -> list[SessionRow]:
         """Return the sessions that are not closed."""
-        return list(self._sessions("WHERE closed = 0 ORDER BY start, session_id"))
+        return list(self._sessions("INDEXED BY session_open WHERE closed = 0 ORDER BY start, session_id"))
 
     def newest_start(self) -> float | None:
         """Return the start of the newest session."""
@@ -1310,6 +1312,10 @@ class SQLiteStore:
             (EVERYWHERE, fingerprint, limit),
         )
 
+    def count_templates(self) -> int:
+        """Return how many templates were counted."""
+        return int(self._one("SELECT count(*) FROM follower WHERE context = ?", (EVERYWHERE,))[0])
+
     def count_missing(self, fingerprint: str) -> int:
         """Return how many templates have no vector of this fingerprint."""
         return int(self._one(f"SELECT count(*) FROM follower f {_NO_VECTOR}", (EVERYWHERE, fingerprint))[0])
@@ -1393,8 +1399,16 @@ class SQLiteStore:
 
     def meta(self, key: str) -> Any:
         """Return a recorded setting, or None."""
-        row = self._one("SELECT value FROM meta WHERE key = ?", (key,))
-        return None if row is None else row[0]
+        with self._lock:
+            # Only where one state is seen is it known that no other process changed it.
+            seen = not self._depth and (self._path is None or self._db.in_transaction)
+            if seen and key in self._metas:
+                return self._metas[key]
+            row = self._one("SELECT value FROM meta WHERE key = ?", (key,))
+            value = None if row is None else row[0]
+            if seen:
+                self._metas[key] = value
+            return value
 
     def set_meta(self, key: str, value: str | int | float | bytes | None) -> None:
         """Record a setting."""
