@@ -1404,6 +1404,15 @@ class ProceduralMemoryEngine:
                 self._deriver.forget()
                 raise
 
+    def _is_behind(self) -> bool:
+        """Return whether there is something to catch up with."""
+        return self._deriver.behind() or (self._store.path is not None and self._others_acted())
+
+    def _others_acted(self) -> bool:
+        """Return whether another process forgot something, or moved the ranker."""
+        known = self._store.meta("ranker_version") in (None, self._kept[0])
+        return not known or self._store.meta("generation") != self._generation
+
     def _catch_up(self, all_of_it: bool = True, patience: float | None = None, watched: bool = True) -> None:
         if self._store.path is not None:
             self._store.refresh()
@@ -1487,13 +1496,25 @@ class _Guard:
                 raise InvalidInputError("learn_many: a progress callback may read, but not change the memory")
             with suppress(StorageError):  # busy: they wait for the next call
                 engine._store.take_in_spooled(_ASKING if self._patience is None else self._patience)
-            if self._refresh:
+            if self._refresh and self._look():
+                # What is counted is changed where nothing is looked at.
+                self._view.__exit__(None, None, None)
                 with nullcontext() if self._patience is None else suppress(StorageError):
                     engine._catch_up(patience=self._patience)
                 self._view = engine._store.reading()
-            self._view.__enter__()
+                self._view.__enter__()
         except BaseException:
             engine._lock.release()
+            raise
+
+    def _look(self) -> bool:
+        """Begin to see one state; return whether that is behind the log."""
+        self._view = self._engine._store.reading()
+        self._view.__enter__()
+        try:
+            return self._engine._is_behind()
+        except BaseException as error:
+            self._view.__exit__(type(error), error, error.__traceback__)
             raise
 
     def __exit__(

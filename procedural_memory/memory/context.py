@@ -4,13 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from procedural_memory.commands.ground import SessionValues
 from procedural_memory.commands.normalize import analyze
+from procedural_memory.commands.tables import ALIASES
 from procedural_memory.storage.base import START, chain_keys, text_id
 from procedural_memory.types import Command
 
-__all__ = ["COUNTED", "LINES", "MAX_ORDER", "PROJECT_ORDER", "RATED", "SessionContext", "context_keys", "program_of"]
+__all__ = [
+    "COUNTED",
+    "LINES",
+    "MAX_ORDER",
+    "PROJECT_ORDER",
+    "RATED",
+    "SessionContext",
+    "context_keys",
+    "program_of",
+    "runs",
+]
 
 CONTEXT_LENGTH = 64
 """How many of the newest commands of a session are looked at."""
@@ -40,10 +52,23 @@ COUNTED = ("program", "exit", "skip")
 """Chains that keep counts alone."""
 
 
+@lru_cache(maxsize=65_536)
 def program_of(template: str) -> str:
     """Return the first program of a template; of what is no command line, its first word."""
     programs = analyze(template).programs
     return programs[0] if programs else template.split(" ", 1)[0]
+
+
+def runs(template: str, program: str) -> bool:
+    """Return whether the first program of a template is this one; most do not name it, and need not be taken apart."""
+    return any(name in template for name in _names(program)) and program_of(template) == program
+
+
+@lru_cache(maxsize=1_024)
+def _names(program: str) -> tuple[str, ...]:
+    """Return what a line holds, one or the other, that runs a program: its first word, or what means the same."""
+    first = program.split(" ", 1)[0]
+    return first, *(name for name, meant in ALIASES.items() if meant == first)
 
 
 @dataclass(slots=True)

@@ -184,7 +184,7 @@ class NearestIndex:
         index_type = _index_type()
         generation, index = self._store.meta("generation"), None
         vectors: Iterator[tuple[int, bytes]] = iter(self._store.vectors(fingerprint))
-        known = []
+        known: list[NDArray[np.int64]] = []
         while part := list(islice(vectors, _CHUNK)):
             ids = np.array([number for number, _ in part], dtype=np.int64)
             rows = np.frombuffer(b"".join(data for _, data in part), dtype=np.float32).reshape(len(part), -1)

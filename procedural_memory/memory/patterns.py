@@ -186,7 +186,6 @@ class _Aligned:
 
     ids: list[int]
     templates: NDArray[np.int64]
-    texts: Sequence[str]
     similarities: NDArray[np.float32]
     steps: NDArray[np.intp]
     offsets: NDArray[np.intp]
@@ -217,7 +216,7 @@ class PatternIndex:
         self._store = store
         self._text = text
         self._similarity = similarity
-        self._kept = kept or similarity
+        self._kept = kept
 
     def strangers(self, templates: Sequence[str]) -> list[str]:
         """Return those of `templates` of which no pattern has the template nor the tool."""
@@ -235,7 +234,7 @@ class PatternIndex:
         from procedural_memory.memory.similarity import align
 
         query = templates[-MAX_QUERY:]
-        work = self._prepare(query, CANDIDATES, MAX_STEPS, self._similarity, like)
+        work = self._prepare(query, CANDIDATES, MAX_STEPS, like=like)
         if work is None:
             return []
         aligned = align(
@@ -243,7 +242,7 @@ class PatternIndex:
             work.steps,
             work.offsets,
             self._similarity.weights(query),
-            self._similarity.substitution(query, work.texts),
+            self._similarity.substitution(query, self._store.template_texts(work.templates.tolist())),
         )
         ranked = sorted(range(len(work.ids)), key=lambda i: (-aligned.similarity[i], work.ids[i]))
         matches, now = [], memory_time(self._store)
@@ -306,7 +305,7 @@ class PatternIndex:
         templates: Sequence[str],
         candidates: int,
         most_steps: int,
-        similarity: CommandSimilarity | KeptSimilarity,
+        kept: KeptSimilarity | None = None,
         like: Sequence[str] = (),
     ) -> _Aligned | None:
         import numpy as np
@@ -330,12 +329,11 @@ class PatternIndex:
         if not ids:
             return None
         universe, steps_of = np.unique(np.concatenate(parts), return_inverse=True)
-        texts = self._store.template_texts(universe.tolist())
+        numbers, texts = universe.tolist(), self._store.template_texts
         return _Aligned(
             ids,
             universe,
-            texts,
-            similarity.matrix(templates, texts),
+            kept.matrix(templates, numbers, texts) if kept else self._similarity.matrix(templates, texts(numbers)),
             steps_of.astype(np.intp),
             np.cumsum([0, *map(len, parts)]).astype(np.intp),
             complete and size <= most_steps,

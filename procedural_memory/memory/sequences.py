@@ -153,6 +153,10 @@ class Deriver:
                 raise
         return learned
 
+    def behind(self) -> bool:
+        """Return whether the log has steps, or feedback, that are not counted."""
+        return self._store.last_row() > self._derived() or bool(self._store.feedback_tail(1))
+
     def _catch_up_feedback(self, patience: float | None) -> None:
         while self._store.feedback_tail(1):
             with self._store.transaction(patience):

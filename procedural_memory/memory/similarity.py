@@ -238,20 +238,22 @@ class KeptSimilarity:
         self._similarity = similarity
         self._space = space
         self._kept_of: object = None
-        self._columns: dict[str, int] = {}
+        self._columns: dict[int, int] = {}
         self._rows: dict[str, Floats] = {}
 
-    def matrix(self, query: Sequence[str], others: Sequence[str]) -> Floats:
-        """Return what `CommandSimilarity.matrix` does."""
+    def matrix(
+        self, query: Sequence[str], others: Sequence[int], texts: Callable[[Sequence[int]], Sequence[str]]
+    ) -> Floats:
+        """Return what `CommandSimilarity.matrix` does; `texts` tells the templates of ids, where they are needed."""
         if not query or len(others) > self.COLUMNS // 2 or len(query) * self.COLUMNS > self.CELLS:
-            return self._similarity.matrix(query, others)
+            return self._similarity.matrix(query, texts(others))
         space = self._space()
         columns = len(self._columns) + len(others)
         full = columns > self.COLUMNS or columns * (len(self._rows) + len(query)) > self.CELLS
         if full or space != self._kept_of:
             self.forget()
             self._kept_of = space
-        places = np.array([self._columns.setdefault(text, len(self._columns)) for text in others], dtype=np.intp)
+        places = np.array([self._columns.setdefault(number, len(self._columns)) for number in others], dtype=np.intp)
         new = np.array([text not in self._rows for text in query], dtype=np.bool_)
         rows = [self._row(text) for text in query]
         scores = np.stack([row[places] for row in rows])
@@ -260,7 +262,7 @@ class KeptSimilarity:
             at, to = np.flatnonzero(lines), np.flatnonzero(missing)
             if len(at) and len(to):
                 found, stays = self._similarity.compare(
-                    [query[i] for i in at.tolist()], [others[i] for i in to.tolist()]
+                    [query[i] for i in at.tolist()], texts([others[i] for i in to.tolist()])
                 )
                 scores[np.ix_(at, to)] = found
                 for i, row in zip(at.tolist(), np.where(stays, found, np.nan), strict=True):

@@ -119,7 +119,7 @@ class VectorIndex:
 
     def behind(self) -> bool:
         """Return whether there may be templates without a vector, without looking at each of them."""
-        return self._store.meta(_COMPLETE) != self._told()
+        return bool(self._store.meta(_COMPLETE) != self._told())
 
     def close(self) -> None:
         """Stop the worker; what is not embedded yet is embedded when the store is next used."""

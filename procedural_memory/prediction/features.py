@@ -6,13 +6,12 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 import numpy as np
 
-from procedural_memory.memory.context import MAX_ORDER, SessionContext, program_of
+from procedural_memory.memory.context import MAX_ORDER, SessionContext, program_of, runs
 from procedural_memory.prediction.experts import Proposal, Query
 from procedural_memory.storage.base import hash64
 
@@ -211,13 +210,10 @@ def _own_hints(query: Query, candidates: list[int]) -> list[Column]:
     everywhere = query.followers(query.keys["counts"][0])
     counts: Mapping[int, int] = everywhere.counts if everywhere else {}
     return [
-        [_program(text) == last for text in texts],
+        0.0 if last is None else [runs(text, last) for text in texts],
         np.log1p([counts.get(template, 1) for template in candidates]) / 5.0,
         1.0,
     ]
-
-
-_program = lru_cache(maxsize=65_536)(program_of)
 
 
 def _cases(query: Query, proposals: Mapping[str, Proposal]) -> tuple[int, ...]:

@@ -56,11 +56,12 @@ class Feedback:
         # Most steps are ones after which nothing was ever judged: a single row tells.
         self._any = bool(store.shown([here_key(self._after)]))
 
-    def templates(self, probabilities: Mapping[int, float], texts: Mapping[int, str]) -> Mapping[int, float]:
-        """Return the probabilities of templates with what feedback does to them; `texts` are the templates by id."""
+    def templates(self, probabilities: Mapping[int, float]) -> Mapping[int, float]:
+        """Return the probabilities of templates with what feedback does to them."""
         if not self._any:
             return probabilities
-        keys = {template: template_key(self._after, texts[template]) for template in probabilities}
+        texts = self._store.template_texts(list(probabilities))
+        keys = {number: template_key(self._after, text) for number, text in zip(probabilities, texts, strict=True)}
         return self._moved(probabilities, keys, _OF_TEMPLATE)
 
     def lines(self, grounding: Grounding, template: str, least: float = 0.0) -> list[Line]:

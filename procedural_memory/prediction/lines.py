@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 from procedural_memory.commands.ground import ANY, Guess, SessionValues, levels
 from procedural_memory.commands.normalize import analyze, render
@@ -72,6 +72,10 @@ PRIOR: Final[Mapping[str, float]] = {
 """How often a rule is right, before anything is counted; mean of two data sets. Other rules: `_PRIOR`."""
 
 _PRIOR: Final = 0.03
+
+
+_Level: TypeAlias = tuple[float, tuple[RuleCounts | None, RuleCounts | None]]
+"""How much a level of places weighs, and how rules did there: in the memory, and in the session."""
 
 
 class Line(NamedTuple):
@@ -156,6 +160,8 @@ class Grounding:
         self._values = values
         self._project = project
         self._cwd = cwd
+        self._seen: dict[Place, list[ValueCounts]] = {}
+        self._judged: dict[Place, list[_Level]] = {}
         self._past: dict[Place, _Past] = {}
         self._free: dict[Place, _Free] = {}
         self._filled: dict[tuple[object, ...], tuple[list[tuple[str, float, str]], float]] = {}
@@ -202,11 +208,11 @@ class Grounding:
             return True
         place = line_place(template)
         self.read([place])
-        return bool(self._past[place][0])
+        return bool(self._past_of(place).shares)
 
     def read(self, wanted: Iterable[Place]) -> None:
         """Read what the memory knows of places, all in one go."""
-        missing = [place for place in dict.fromkeys(wanted) if place not in self._past]
+        missing = [place for place in dict.fromkeys(wanted) if place not in self._seen]
         if not missing:
             return
         values, project, last = self._values, self._project, self._values.last
@@ -218,24 +224,34 @@ class Grounding:
         rules = self._store.rules([key for of_rules, _ in keys.values() for key in of_rules])
         seen = self._store.values([key for _, of_values in keys.values() for key in of_values])
         for place, (of_rules, of_values) in keys.items():
-            shares, rest = _shares([seen[key] for key in of_values if key in seen])
+            self._seen[place] = [seen[key] for key in of_values if key in seen]
+            if of_rules:
+                self._judged[place] = [
+                    (weight, (rules.get(key), values.judged.get(level)))
+                    for key, level, weight in zip(of_rules, levels(place, last), _LEVEL_WEIGHTS, strict=True)
+                ]
+
+    def _past_of(self, place: Place) -> _Past:
+        """Return what was seen in a place that was read."""
+        if place not in self._past:
+            shares, rest = _shares(self._seen[place])
             self._past[place] = _Past(shares, math.log(rest))
-            if not of_rules:
-                continue
-            self._odds_of[place] = {}
-            kind, *closer = [
-                (weight, (rules.get(key), values.judged.get(level)))
-                for key, level, weight in zip(of_rules, levels(place, last), _LEVEL_WEIGHTS, strict=True)
-            ]
+        return self._past[place]
+
+    def _rates_of(self, place: Place) -> dict[str, float]:
+        """Return the rates at which rules are right for a place that was read, where they are not the prior."""
+        if place not in self._rates:
+            kind, *closer = self._judged[place]
             if place.kind not in self._rates_of_kind:
                 self._rates_of_kind[place.kind] = _moved({}, [kind])
             self._rates[place] = _moved(self._rates_of_kind[place.kind], closer)
+        return self._rates[place]
 
     def _whole(self, template: str) -> list[Line]:
         """Return the ways in which a template without places was written; without any, as it stands."""
         place = line_place(template)
         self.read([place])
-        shares, log_rest = self._past[place]
+        shares, log_rest = self._past_of(place)
         found = {template: 0.0, **shares}
         found[template] += math.exp(log_rest)
         best = sorted(found.items(), key=lambda item: (-item[1], item[0]))[:_WIDTH]
@@ -262,7 +278,7 @@ class Grounding:
         self.read([place])
         free = self._free_of(place)
         rules = free.rules | self._best(free.rules, place, self._values.bound_fills(template, number, known))
-        return PlaceEvidence(rules, *self._past[place], -math.log1p(math.exp(self._odds(place, ANY))))
+        return PlaceEvidence(rules, *self._past_of(place), -math.log1p(math.exp(self._odds(place, ANY))))
 
     def _values_of(
         self, template: str, number: int, known: Mapping[int, str]
@@ -288,7 +304,7 @@ class Grounding:
         """Return what is known of the values of a place, whatever stands in the other places of the line."""
         if place not in self._free:
             rules = self._best({}, place, self._values.free_fills(place))
-            shares, log_rest = self._past[place]
+            shares, log_rest = self._past_of(place)
             pasts = {value: _PAST * log_odds(share) for value, share in shares.items()}
             scores = [
                 (-_RULE * odds - pasts.get(value, _WITHOUT_PAST), value, rule) for value, (odds, rule) in rules.items()
@@ -316,7 +332,7 @@ class Grounding:
         Values for which a rule is `known` that is as good are left out.
         """
         best: dict[str, tuple[float, str]] = {}
-        odds_of = self._odds_of[place]
+        odds_of = self._odds_of.setdefault(place, {})
         for rule, value in guesses:
             odds = odds_of[rule] if rule in odds_of else self._odds(place, rule)
             before = best.get(value) or known.get(value)
@@ -329,14 +345,14 @@ class Grounding:
 
         The rate for places of its kind is the prior of that for its role, and that of the one after the last template.
         """
-        known = self._odds_of[place]
+        known = self._odds_of.setdefault(place, {})
         if rule not in known:
-            p = self._rates[place].get(rule)
+            p = self._rates_of(place).get(rule)
             known[rule] = _PRIOR_ODDS.get(rule, _OTHER_ODDS) if p is None else log_odds(p)
         return known[rule]
 
 
-def _moved(rates: Mapping[str, float], levels: Iterable[tuple[float, Iterable[RuleCounts | None]]]) -> dict[str, float]:
+def _moved(rates: Mapping[str, float], levels: Iterable[_Level]) -> dict[str, float]:
     """Return the rates at which rules are right, moved level by level to what was counted; else they stay the prior."""
     moved = dict(rates)
     for weight, found in levels:

@@ -149,7 +149,8 @@ class Predictor:
         pooled = _proposals(self._pooled, query)
         feedback = Feedback(self._store, context)
         ranked = self._rankers.templates.rank(question.features)[0].tolist()
-        candidates = self._candidates(question.features, ranked, pooled, feedback)
+        first = None if level == "template" else max(top_k, _LOOKED_FOR) + _SPARE
+        candidates = self._candidates(question.features, ranked, pooled, first, feedback)
         grounding = Grounding(self._store, context.values, query.project, query.cwd)
         left = 1.0 - sum(_POOL[name] for name in pooled)
         shares = self._rankers.templates.shares(question.features, EXPERTS)
@@ -216,9 +217,10 @@ class Predictor:
         runnable: dict[str, tuple[int, Line]] = {}
         filled: dict[str, float] = {}
         opened: list[tuple[int, Line, float]] = []
-        likely = [*islice(self._candidates(question.features, ranked, {}).items(), _LOOKED_FOR + _SPARE)]
+        first = _LOOKED_FOR + _SPARE
+        likely = [*islice(self._candidates(question.features, ranked, {}, first).items(), first)]
         texts = self._store.template_texts([template for template, _ in likely])
-        grounding.read(place for text in texts for place in places(text) or [line_place(text)])
+        grounding.read(place for text in texts[:_LOOKED_FOR] for place in places(text) or [line_place(text)])
         enough = 0.0
         for (template, probability), text in zip(likely, texts, strict=True):
             # A line is at most as probable as its template.
@@ -260,11 +262,13 @@ class Predictor:
         features: Features,
         ranked: Sequence[float],
         pooled: Mapping[str, Proposal],
+        first: int | None,
         feedback: Feedback | None = None,
     ) -> dict[int, float]:
         """Return the templates that might come next with their probabilities, most probable first.
 
-        `ranked` is what the ranker says of them.
+        `ranked` is what the ranker says of them. The alphabet decides between what is equally probable; only of the
+        `first` ones, all of them if None, the order is sure.
         """
         left = 1.0 - sum(_POOL[name] for name in pooled)
         probabilities = {template: left * p for template, p in zip(features.candidates, ranked, strict=True)}
@@ -272,12 +276,13 @@ class Predictor:
             for template, p in proposal.probabilities.items():
                 if p > 0.0:
                     probabilities[template] = probabilities.get(template, 0.0) + _POOL[name] * p
-        templates = list(probabilities)
-        texts = self._store.template_texts(templates)
-        text_of = dict(zip(templates, texts, strict=True))
-        judged = feedback.templates(probabilities, text_of) if feedback else probabilities
-        order = sorted(zip([-judged[template] for template in templates], texts, templates, strict=True))
-        return {template: -low for low, _, template in order}
+        judged = feedback.templates(probabilities) if feedback else probabilities
+        # The texts are read of what may be among the first.
+        least = 0.0 if first is None or len(judged) <= first else sorted(judged.values())[-first]
+        among = [template for template, p in judged.items() if p >= least]
+        texts = self._store.template_texts(among)
+        order = sorted(zip([-judged[template] for template in among], texts, among, strict=True))
+        return {template: -low for low, _, template in order[:first]} | dict(judged)
 
     def _forms(
         self, candidates: Mapping[int, float], grounding: Grounding, feedback: Feedback, top_k: int

@@ -71,7 +71,8 @@ RECENT = 64
 """How many of the newest followers of a context are kept, for decay computed at read."""
 
 FOLLOWERS = 64
-"""How many followers of a context are read, beside the recent ones."""
+"""A context that was followed less often is read with all its followers; of another one, beside the recent ones, at
+most so many of those that followed it more than once: what did so once, long ago, says nothing."""
 
 LOOKED_THROUGH: Final = 200_000
 """Among how many of the newest rows of the log lines that begin with a text are counted."""
@@ -264,7 +265,7 @@ class Context:
     total: int
     recent: tuple[int, ...]
     counts: Mapping[int, int]
-    """Template -> how often it followed: of the `FOLLOWERS` most frequent ones, best first, then of the recent ones."""
+    """Template -> how often it followed: of those that `FOLLOWERS` tells, best first, then of the recent ones."""
     complete: bool = True
     """Whether `counts` has all followers."""
 
@@ -639,7 +640,7 @@ class Store(Protocol):
         ...
 
     def contexts(self, keys: Sequence[int]) -> dict[int, Context]:
-        """Return what followed contexts that were seen: the `FOLLOWERS` most frequent ones, plus the recent ones."""
+        """Return what followed contexts that were seen: what `FOLLOWERS` tells, plus the recent ones."""
         ...
 
     def context(self, key: int) -> Context | None:

@@ -790,7 +790,7 @@ class PostgresStore(Shelf):
             self._keep_within(bounds)
 
     def contexts(self, keys: Sequence[int]) -> dict[int, Context]:
-        """Return what followed contexts that were seen: the `FOLLOWERS` most frequent ones, plus the recent ones."""
+        """Return what followed contexts that were seen: what `FOLLOWERS` tells, plus the recent ones."""
         return self._known(self._contexts, keys, self._read_contexts)
 
     def _read_contexts(self, keys: str) -> Iterator[tuple[int, Context]]:
@@ -799,30 +799,23 @@ class PostgresStore(Shelf):
             "SELECT c.key, c.total, c.recent, f.templates, f.counts FROM context c CROSS JOIN LATERAL"
             f" (SELECT array_agg(template ORDER BY {best}) AS templates, array_agg(count ORDER BY {best}) AS counts"
             f" FROM (SELECT template, count FROM follower WHERE {self._mine} AND context = c.key"
-            f" ORDER BY {best} LIMIT %s) AS b) AS f"
+            f" AND (c.total < {FOLLOWERS} OR count > 1) ORDER BY {best} LIMIT {FOLLOWERS}) AS b) AS f"
             f" WHERE c.{self._mine} AND c.key = ANY(%s::bigint[])",
-            (FOLLOWERS, keys),
+            (keys,),
         )
         found = {
-            key: Context(
-                total,
-                tuple(recent_templates(recent)),
-                dict(zip(templates or (), counts or (), strict=True)),
-                len(templates or ()) < FOLLOWERS,
-            )
+            key: (total, tuple(recent_templates(recent)), dict(zip(templates or (), counts or (), strict=True)))
             for key, total, recent, templates, counts in rows
         }
         pairs = [
             (key, template)
-            for key, context in found.items()
-            if not context.complete
-            for template in sorted(set(context.recent).difference(context.counts))
+            for key, (_, recent, counts) in found.items()
+            for template in sorted(set(recent).difference(counts))
         ]
-        more: dict[int, dict[int, int]] = {}
         for key, template, count in self._pairs("count", pairs):
-            more.setdefault(key, {})[template] = count
-        for key, context in found.items():
-            yield key, replace(context, counts={**context.counts, **more[key]}) if key in more else context
+            found[key][2][template] = count
+        for key, (total, recent, counts) in found.items():
+            yield key, Context(total, recent, counts, sum(counts.values()) == total)
 
     def _pairs(self, columns: str, pairs: Sequence[tuple[int, int]]) -> list[Any]:
         """Return columns of followers, behind their contexts and templates, in the order of these."""

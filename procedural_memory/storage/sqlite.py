@@ -962,13 +962,15 @@ class SQLiteStore:
                     row = self.follower(key, number)
                     assert row is not None
                     counts[number] = row.count
+            total = before.total + change.total
             recent = tuple(recent_templates(recents.get(key, b"")))
             # What neither was nor is among the most frequent ones has a count that did not rise.
             ranked = sorted(counts, key=lambda number: (counts[number], number), reverse=True)
-            complete = before.complete and len(ranked) < FOLLOWERS
-            shown = ranked if complete else [*ranked[:FOLLOWERS], *sorted(set(recent).difference(ranked[:FOLLOWERS]))]
-            total = before.total + change.total
-            self._contexts[key] = Context(total, recent, {number: counts[number] for number in shown}, complete)
+            if total >= FOLLOWERS:
+                ranked = [number for number in ranked[:FOLLOWERS] if counts[number] > 1]
+                ranked += sorted(set(recent).difference(ranked))
+            shown = {number: counts[number] for number in ranked}
+            self._contexts[key] = Context(total, recent, shown, sum(shown.values()) == total)
 
     def apply_shown(self, delta: Delta, upto: int) -> None:
         """Merge what was shown and mark the feedback as derived up to row `upto`."""
@@ -1057,7 +1059,7 @@ class SQLiteStore:
             )
 
     def contexts(self, keys: Sequence[int]) -> dict[int, Context]:
-        """Return what followed contexts that were seen: the `FOLLOWERS` most frequent ones, plus the recent ones."""
+        """Return what followed contexts that were seen: what `FOLLOWERS` tells, plus the recent ones."""
         return self._known(self._contexts, keys, self._read_contexts)
 
     def _known(
@@ -1087,30 +1089,23 @@ class SQLiteStore:
         for key, *row in self._all(f"SELECT context, count, template FROM follower WHERE context IN ({marks})", small):
             found[key].append(tuple(row))
         for key, total, blob in heads:
-            recent, complete = tuple(recent_templates(blob)), True
-            if (ranked := found.get(key)) is None:
-                ranked = self._most_frequent(key)
-                complete = len(ranked) < FOLLOWERS
-            else:
-                ranked.sort(reverse=True)
+            recent = tuple(recent_templates(blob))
+            ranked = found[key] if key in found else self._most_frequent(key)
+            ranked.sort(reverse=True)
             counts = {template: count for count, template in ranked}
-            if not complete:
-                missing = sorted(set(recent).difference(counts))
-                marks = ",".join("?" * len(missing))
-                sql = f"SELECT template, count FROM follower WHERE context = ? AND template IN ({marks})"
-                counts.update(self._all(sql, (key, *missing)))
-            yield key, Context(total, recent, counts, complete)
+            if key not in found and (others := sorted(set(recent).difference(counts))):
+                if len(ranked) < FOLLOWERS:
+                    counts.update(dict.fromkeys(others, 1))  # all that was seen more often is there
+                else:
+                    marks = ",".join("?" * len(others))
+                    sql = f"SELECT template, count FROM follower WHERE context = ? AND template IN ({marks})"
+                    counts.update(self._all(sql, (key, *others)))
+            yield key, Context(total, recent, counts, sum(counts.values()) == total)
 
     def _most_frequent(self, key: int) -> list[tuple[int, int]]:
-        """Return counts and templates of the most frequent followers of a context, best first, ties by the template."""
-        columns = "SELECT count, template FROM follower"
-        # What was seen once is in no index: there is too much of it.
-        often = f"{columns} INDEXED BY follower_often WHERE context = ? AND count > 1"
-        found = self._all(f"{often} ORDER BY count DESC, template DESC LIMIT ?", (key, FOLLOWERS))
-        if len(found) < FOLLOWERS:
-            once = f"{columns} WHERE context = ? AND count = 1 ORDER BY template DESC LIMIT ?"
-            found += self._all(once, (key, FOLLOWERS - len(found)))
-        return found
+        """Return counts and templates of the most frequent followers of a context among those seen more than once."""
+        sql = "SELECT count, template FROM follower INDEXED BY follower_often WHERE context = ? AND count > 1"
+        return self._all(f"{sql} ORDER BY count DESC, template DESC LIMIT ?", (key, FOLLOWERS))
 
     def context(self, key: int) -> Context | None:
         """Return what followed a context."""

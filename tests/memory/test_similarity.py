@@ -33,6 +33,7 @@ from procedural_memory.memory.similarity import (
     measure_scale,
     scale_for,
 )
+from procedural_memory.storage.base import text_id
 
 SIMILARITY = CommandSimilarity()
 Floats = NDArray[np.float32]
@@ -317,6 +318,12 @@ def test_two_similarities_may_share_what_they_read() -> None:
     assert len(near._features._slots) == 5
 
 
+def kept_matrix(kept: KeptSimilarity, query: Sequence[str], others: Sequence[str]) -> Floats:
+    """Return the similarities that are kept, of templates by their ids."""
+    ids = {text_id(text): text for text in others}
+    return kept.matrix(query, list(ids), lambda numbers: [ids[number] for number in numbers])
+
+
 def test_what_is_kept_is_what_is_worked_out_anew() -> None:
     """Step after step with more patterns, vectors that come late, another space: always what a fresh matrix says."""
     rng = np.random.default_rng(3)
@@ -338,7 +345,7 @@ def test_what_is_kept_is_what_is_worked_out_anew() -> None:
         others = [templates[i] for i in rng.permutation(len(templates))[: rng.integers(1, 120)]]
         known.update(templates[i] for i in rng.integers(0, len(templates), size=4))
         spaces[0] = step // 50
-        np.testing.assert_allclose(kept.matrix(query, others), similarity.matrix(query, others), atol=1e-5)
+        np.testing.assert_allclose(kept_matrix(kept, query, others), similarity.matrix(query, others), atol=1e-5)
         assert len(kept._rows) * len(kept._columns) <= kept.CELLS
         assert len(kept._columns) <= kept.COLUMNS
 
@@ -354,12 +361,12 @@ def test_kept_pairs_are_not_worked_out_again() -> None:
 
     spaces = ["one"]
     kept = KeptSimilarity(Counting(), lambda: spaces[-1])
-    kept.matrix(["ls", "git push"], ["npm ci", "vim <FILE>", "make"])
-    kept.matrix(["git push", "npm ci"], ["make", "vim <FILE>"])
-    kept.matrix(["git push", "npm ci"], ["make", "vim <FILE>"])
+    kept_matrix(kept, ["ls", "git push"], ["npm ci", "vim <FILE>", "make"])
+    kept_matrix(kept, ["git push", "npm ci"], ["make", "vim <FILE>"])
+    kept_matrix(kept, ["git push", "npm ci"], ["make", "vim <FILE>"])
     assert asked == [(2, 3), (1, 2)]
     spaces.append("another")
-    kept.matrix(["git push", "npm ci"], ["make", "vim <FILE>"])
+    kept_matrix(kept, ["git push", "npm ci"], ["make", "vim <FILE>"])
     assert asked[2:] == [(2, 2)]
 
 
