@@ -16,7 +16,7 @@ import numpy as np
 
 from procedural_memory.memory.context import COUNTED, SKIPS, SessionContext, context_keys, program_of
 from procedural_memory.memory.patterns import PatternIndex
-from procedural_memory.storage.base import Context, Follower, Store, context_key
+from procedural_memory.storage.base import Context, Follower, Store, node_key
 
 __all__ = [
     "ChainExpert",
@@ -433,7 +433,7 @@ class SemanticExpert:
         total = 0.0
         cosines = dict(self._neighbours(last))
         near = [neighbour for neighbour, cosine in cosines.items() if cosine >= self.FLOOR]
-        keys = dict(zip(near, (context_key((text,)) for text in query.store.template_texts(near)), strict=True))
+        keys = {neighbour: node_key(neighbour) for neighbour in near}
         query.read(list(keys.values()))
         for neighbour, key in keys.items():
             cosine = cosines[neighbour]

@@ -23,7 +23,7 @@ from procedural_memory.prediction.line_features import LINE_EXPERTS, extract_lin
 from procedural_memory.prediction.lines import Grounding, Line
 from procedural_memory.prediction.ranker import Rankers
 from procedural_memory.prediction.reasons import reason
-from procedural_memory.storage.base import PatternCounts, Store, context_key, text_id
+from procedural_memory.storage.base import PatternCounts, Store, node_key, text_id
 from procedural_memory.types import Command, Evidence, Level, Prediction
 
 __all__ = ["Predictor"]
@@ -374,7 +374,7 @@ class Predictor:
                     wanted.append((query.keys[chain][place], template))
             wanted += [(key, template) for key in query.keys["counts"][1:2]]
         query.read_followers(wanted)
-        query.read([context_key((text,)) for text in self._store.template_texts(templates)])
+        query.read([node_key(template) for template in templates])
 
     def _prediction(
         self,
@@ -415,7 +415,7 @@ class Predictor:
             confidence=max(patterns.get("confidence", 0.0), self._transition_confidence(number, query)),
             reason=reason(evidence, None if line.command == template else template),
             similar_patterns=patterns.get("pattern_ids", ()),
-            auto_suggestions=self._suggestions(query, template, grounding),
+            auto_suggestions=self._suggestions(query, number, grounding),
             evidence=tuple(evidence),
             runnable=line.runnable and not is_event(line.command),
             destructive=is_destructive(line.command),
@@ -430,9 +430,9 @@ class Predictor:
             return PatternCounts("", row.success, row.failure).confidence
         return PatternCounts("", row.good, row.bad).confidence
 
-    def _suggestions(self, query: Query, template: str, grounding: Grounding) -> tuple[str, ...]:
+    def _suggestions(self, query: Query, template: int, grounding: Grounding) -> tuple[str, ...]:
         """Return what usually follows a template, from the workflow graph."""
-        following = query.followers(context_key((template,)))
+        following = query.followers(node_key(template))
         if following is None:
             return ()
         counts = following.counts

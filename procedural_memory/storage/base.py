@@ -56,6 +56,7 @@ __all__ = [
     "hash64",
     "moment",
     "moment_start",
+    "node_key",
     "pattern_row_id",
     "pattern_size",
     "recent_templates",
@@ -147,6 +148,12 @@ def chain_keys(ids: Sequence[int], scope: str = "") -> list[int]:
 def context_key(templates: Sequence[str], scope: str = "") -> int:
     """Return the key of the context made of `templates` (oldest first) within `scope`."""
     return chain_keys([text_id(template) for template in templates], scope)[-1]
+
+
+@lru_cache(maxsize=65_536)
+def node_key(template: int) -> int:
+    """Return the key of the context made of one template, by its id."""
+    return chain_keys([template])[-1]
 
 
 @lru_cache(maxsize=16_384)
