@@ -6,7 +6,6 @@ import os
 import re
 import threading
 import time
-import uuid
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
@@ -447,7 +446,7 @@ class ProceduralMemoryEngine:
         """
         defaults = {"cwd": cwd, "project": project, "source": source, "actor": actor, "host": host, "branch": branch}
         probe = self._privacy.hide(as_command("session", "true", defaults=defaults))
-        name = self._privacy.optional(redacted("session_id", session_id)) or uuid.uuid4().hex
+        name = self._privacy.optional(redacted("session_id", session_id)) or _fresh_id()
         kept = {field: None if value is None else getattr(probe, field) for field, value in defaults.items()}
         with self._reading() if resume else self._changing():
             known = self._store.find_session(name)
@@ -573,7 +572,7 @@ class ProceduralMemoryEngine:
             return None
         digest = session_digest(session.commands, session.outcome)
         with self._store.transaction():
-            name = session.session_id or uuid.uuid4().hex
+            name = session.session_id or _fresh_id()
             known = self._store.find_session(name)
             if known is not None:
                 self._check_same(known, digest)
@@ -1469,6 +1468,11 @@ class ProceduralMemoryEngine:
         first = self._now()
         self._last_start = first + tick * sum(counts)
         return [first + tick * before for before in accumulate(counts, initial=0)]
+
+
+def _fresh_id() -> str:
+    """Return an id for a session that was given none."""
+    return os.urandom(16).hex()
 
 
 class _Guard:

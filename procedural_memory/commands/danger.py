@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 
 from procedural_memory.commands.parse import tokens
+from procedural_memory.commands.plain import plain_commands, plain_items
 from procedural_memory.commands.scan import Kind
 from procedural_memory.commands.shapes import PLACEHOLDER, unquote
 from procedural_memory.commands.tables import WRAPPERS
@@ -396,14 +397,26 @@ class _Simple(NamedTuple):
     """What it reads: a here-document, a here-string, what ``echo`` says before a pipe."""
 
 
+def _parts(source: str) -> Iterator[tuple[Kind, str]]:
+    """Yield the parts of a line, each with its kind; the grammar is loaded for lines alone that are not plain."""
+    commands = None if "<<" in source else plain_commands(source)
+    if commands is None:
+        hidden = PLACEHOLDER.sub(_hidden, source)
+        yield from ((kind, source[start:end]) for kind, start, end in tokens(hidden))
+        return
+    for command, operator in commands:
+        for item in plain_items(command):
+            yield Kind.WORD if item.kind == "word" else Kind.REDIRECT, item.text
+        if operator:
+            yield Kind.OPERATOR, operator
+
+
 def _simple_commands(source: str) -> Iterator[_Simple]:
     """Yield each simple command."""
-    hidden = PLACEHOLDER.sub(_hidden, source)
     words: list[str] = []
     stack: list[list[str]] = []
     redirect = given = emptied = ""
-    for kind, start, end in tokens(hidden):
-        text = source[start:end]
+    for kind, text in _parts(source):
         if kind is Kind.WORD:
             word = unquote(text)
             if not redirect:

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import importlib.util
-import platform
 import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from procedural_memory.embedding.base import Embedder
 from procedural_memory.embedding.checking import checked_embedder
 from procedural_memory.embedding.lexical import VERSION, LexicalEmbedder
-from procedural_memory.embedding.local import LocalModelEmbedder
-from procedural_memory.embedding.mlx import MLXEmbedder
-from procedural_memory.embedding.models import DEFAULT_MODEL, find_model, list_models
-from procedural_memory.embedding.sentence_transformers import SentenceTransformerEmbedder
 from procedural_memory.errors import InvalidInputError, InvalidTypeError, MissingExtraError, shown
+
+if TYPE_CHECKING:
+    from procedural_memory.embedding.local import LocalModelEmbedder
 
 __all__ = ["CHOICES", "Selection", "select_embedder"]
 
@@ -25,10 +23,6 @@ CHOICES: Final = ("auto", "mlx", "sentence-transformers", "lexical", "remote")
 
 HINT: Final = "for vectors that know meaning run: procedural-memory model fetch"
 
-_BACKENDS: Final[dict[str, type[LocalModelEmbedder]]] = {
-    "mlx": MLXEmbedder,
-    "sentence-transformers": SentenceTransformerEmbedder,
-}
 _MODULES: Final = {"mlx": "mlx", "sentence-transformers": "sentence_transformers"}
 _CUDA_BUILDS: Final = ("mlx-cuda", "mlx-cuda-12", "mlx-cuda-13")
 _CUDA_DEVICES: Final = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg")
@@ -100,7 +94,7 @@ def select_embedder(
             raise InvalidInputError(f"the lexical embedder takes no model, found {shown(str(model))}")
         return Selection(LexicalEmbedder(_lexical_dimension(recorded) or 256), "lexical", "asked for by name")
     if embedder != "auto" or model is not None:
-        return _explicit(embedder, model if model is not None else DEFAULT_MODEL)
+        return _explicit(embedder, model)
     return _fresh() if recorded is None else _recorded(recorded)
 
 
@@ -121,22 +115,39 @@ def _remote(embedder: str, model: str | Path | None, url: str | None) -> Selecti
     return Selection(remote, "remote", f"embedding service {remote.url}")
 
 
-def _explicit(embedder: str, model: str | Path) -> Selection:
+def _embedder_of(name: str) -> type[LocalModelEmbedder]:
+    """Return the embedder of a backend. What models are is imported where one may be used: lexical memories open
+    sooner without."""
+    if name == "mlx":
+        from procedural_memory.embedding.mlx import MLXEmbedder
+
+        return MLXEmbedder
+    from procedural_memory.embedding.sentence_transformers import SentenceTransformerEmbedder
+
+    return SentenceTransformerEmbedder
+
+
+def _explicit(embedder: str, model: str | Path | None) -> Selection:
+    from procedural_memory.embedding.models import DEFAULT_MODEL
+
+    model = DEFAULT_MODEL if model is None else model
     name = embedder if embedder != "auto" else _backend() or "sentence-transformers"
     if not _installed(name):
         raise MissingExtraError(name if name != "mlx" else "MLX", name)
     asked = "asked for by name" if embedder != "auto" else "model asked for by name"
-    return Selection(_BACKENDS[name](model, download=True), name, f"{asked}: {model}")
+    return Selection(_embedder_of(name)(model, download=True), name, f"{asked}: {model}")
 
 
 def _fresh() -> Selection:
     """Choose for a new memory."""
+    from procedural_memory.embedding.models import DEFAULT_MODEL, find_model
+
     here = find_model(DEFAULT_MODEL) is not None
     gpu = _mlx_gpu()
     name = "mlx" if gpu else "sentence-transformers"
     if here and _installed(name):
         why = "MLX has a GPU here" if gpu else "no GPU for MLX, sentence-transformers is installed"
-        return Selection(_BACKENDS[name](), name, f"{DEFAULT_MODEL} is on this machine; {why}")
+        return Selection(_embedder_of(name)(), name, f"{DEFAULT_MODEL} is on this machine; {why}")
     if here:
         return Selection(
             LexicalEmbedder(),
@@ -154,13 +165,15 @@ def _recorded(recorded: str) -> Selection:
         return Selection(LexicalEmbedder(dimension), "lexical", f"this memory was built with it ({recorded})")
     if recorded.startswith("remote:"):
         return _cached(recorded, "give embedding_service_url to embed with that service")
+    from procedural_memory.embedding.models import list_models
+
     row = next((row for row in list_models() if row.fingerprint == recorded and row.path is not None), None)
     if row is None or row.path is None:
         return _cached(recorded, "no model with this fingerprint is on this machine")
     name = _backend()
     if name is None:
         return _cached(recorded, f"{row.name} is here; run: pip install 'omnimemory-procedural[sentence-transformers]'")
-    return Selection(_BACKENDS[name](row.path), name, f"this memory was built with {row.name} ({recorded})")
+    return Selection(_embedder_of(name)(row.path), name, f"this memory was built with {row.name} ({recorded})")
 
 
 def _cached(recorded: str, why: str) -> Selection:
@@ -190,6 +203,8 @@ def _mlx_gpu() -> bool:
     if not _installed("mlx"):
         return False
     if sys.platform == "darwin":
+        import platform
+
         return platform.machine() == "arm64"
     return any(_has_distribution(name) for name in _CUDA_BUILDS) and any(Path(d).exists() for d in _CUDA_DEVICES)
 

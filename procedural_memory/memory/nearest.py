@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import tempfile
 import threading
 import zlib
 from collections.abc import Iterator
@@ -212,6 +211,8 @@ class NearestIndex:
         """Put the index into its file, and return it as it lies there; as it is where that cannot be."""
         if (path := self.path) is None:
             return index
+        import tempfile
+
         temporary = None
         try:
             handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import os
-import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -121,6 +120,8 @@ def replacing(target: Path) -> Iterator[tuple[IO[bytes], str]]:
     if not target.parent.is_dir():  # else the error would name a file that nobody asked for
         raise FileNotFoundError(errno.ENOENT, "there is no such folder; make it first", str(target.parent))
     # mkstemp makes the file 0600; the same folder, so that the rename is atomic.
+    import tempfile  # slow, and not needed to read a memory
+
     handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     try:
         with os.fdopen(handle, "wb") as file:

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
-import subprocess
 from functools import lru_cache
 from pathlib import Path
 from typing import Final, Literal
@@ -43,6 +41,8 @@ def _machine() -> str:
         space = os.readlink("/proc/self/ns/pid")
     except OSError:
         space = ""
+    import platform
+
     return f"{platform.node()} {space}"
 
 
@@ -64,6 +64,8 @@ def _beginning(process: int) -> str | None:
         # In clock ticks since the boot. The name before it may hold blanks and brackets.
         fields = stat.rpartition(")")[2].split()
         return None if fields[0] in "ZX" else fields[19]
+    import subprocess
+
     told = subprocess.run(
         ["ps", "-o", "lstart=", "-p", str(process)], capture_output=True, text=True, check=False, env={"LC_ALL": "C"}
     )
