@@ -565,6 +565,47 @@ def test_engines_leave_no_threads_behind() -> None:
     assert threading.active_count() <= before
 
 
+def test_opening_looks_for_templates_without_vectors_only_where_there_may_be_some(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A memory whose vectors are whole is opened without a look at each template, one of a killed process is not."""
+    asked: list[str] = []
+    looks = SQLiteStore.missing_vectors
+
+    def watched(store: SQLiteStore, fingerprint: str, limit: int) -> list[tuple[int, str]]:
+        asked.append(fingerprint)
+        return looks(store, fingerprint, limit)
+
+    monkeypatch.setattr(SQLiteStore, "missing_vectors", watched)
+    path = tmp_path / "m.sqlite3"
+
+    def opened() -> tuple[int, int]:
+        asked.clear()
+        with fresh(path=path) as engine:
+            worker = engine._vectors._worker
+            if worker is not None:
+                worker.join()
+            return len(asked), engine.stats()["embedder"]["pending"]
+
+    with fresh(path=path) as engine:
+        engine.learn_many([[f"tool{i} build", f"tool{i} test", f"tool{i} push"] for i in range(9)])
+        engine.flush()
+    assert opened() == (0, 0)
+    with fresh(path=path) as engine:
+        monkeypatch.setattr(engine._vectors, "notify", lambda: None)
+        engine.learn_workflow(["new build", "new test", "new push"])
+        assert engine.stats()["embedder"]["pending"] == 3
+    looked, pending = opened()
+    assert looked > 0
+    assert pending == 0
+    assert opened() == (0, 0)
+    with fresh(path=path) as engine:
+        monkeypatch.setattr(engine._vectors, "notify", lambda: None)
+        engine.forget(containing="tool1")
+        engine.learn_workflow(["other build", "other test", "other push"])
+    assert opened()[1] == 0  # as many templates, of another generation
+
+
 def test_patterns_can_be_listed_while_some_are_forgotten(engine: ProceduralMemoryEngine) -> None:
     """A loop over the patterns sees those that were there when it began."""
     engine.learn_many([f"make a{i}", f"make b{i}", f"make c{i}"] for i in range(9))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from procedural_memory.commands.danger import DANGER_RULES, DangerRule, is_destructive
@@ -220,3 +220,17 @@ def test_templates_are_judged_too(command: str) -> None:
 def test_any_text_gets_an_answer(command: str) -> None:
     """No text raises."""
     assert is_destructive(command) in (True, False)
+
+
+PARTS = [rule.example for rule in DANGER_RULES] + [rule.look_alike for rule in DANGER_RULES]
+PARTS += ["cat <FILE>", "a > b.txt", "echo x 2>&1 rm", "sudo", ": > a.log", "echo drop table x", "'rm -rf' x", ""]
+PARTS += ["# rm -rf x", "cat <<'EOF'", "EOF", "<<< x"]
+
+
+@given(st.lists(st.tuples(st.sampled_from(PARTS), st.sampled_from([" && ", " | ", "; ", "\n", " ", " > ", "'"]))))
+@example([("cat <<'EOF'", "\n"), ("rm -rf x", "")])
+@settings(max_examples=400)
+def test_plain_lines_are_judged_as_the_grammar_reads_them(parts: list[tuple[str, str]]) -> None:
+    """What makes a line one that is not plain, and does nothing, changes no verdict."""
+    line = "".join(part + between for part, between in parts)
+    assert is_destructive(line) == is_destructive(f"true $(true); {line}")

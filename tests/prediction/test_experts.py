@@ -9,7 +9,8 @@ from functools import partial
 import pytest
 from expert_checks import CHECKS, MakeExpert, query
 
-from procedural_memory import ProceduralMemoryEngine
+from procedural_memory import ProceduralMemoryEngine, normalize
+from procedural_memory.memory.context import program_of, runs
 from procedural_memory.prediction import features
 from procedural_memory.prediction.experts import (
     Expert,
@@ -138,3 +139,23 @@ def test_numbers_of_a_reason_are_those_of_the_store(learned: ProceduralMemoryEng
         assert f"seen {times} after `git add <FILE>`" in found.reason
         checked += 1
     assert checked
+
+
+def test_a_template_runs_its_first_program_and_no_other() -> None:
+    """Whether a line names a program tells soon that it does not run it, by whatever name it does."""
+    lines = [
+        *[
+            "git status",
+            "git commit -m x",
+            "python3 -m pytest -q",
+            "pip3 install x",
+            "vi a.txt",
+            "sudo vim a.txt",
+            "ls",
+        ],
+        *["./run.sh", "env A=1 make", "cd src && make", "/usr/bin/git log", "A=1", "", "# no line", "select 1 from t"],
+    ]
+    templates = [normalize(line) for line in lines]
+    programs = {program_of(template) for template in templates}
+    for template in templates:
+        assert [program for program in programs if runs(template, program)] == [program_of(template)]

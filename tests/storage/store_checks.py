@@ -15,6 +15,7 @@ import pytest
 
 from procedural_memory.storage.base import (
     BEST_VALUES,
+    FOLLOWERS,
     HALF_LIFE,
     LOOKED_AT,
     RECENT,
@@ -500,6 +501,23 @@ def check_contexts_read_meanwhile_are_those_read_at_the_end(make: MakeStore) -> 
     watched.close()
 
 
+def check_what_followed_once_and_long_ago_is_left_out(store: Store) -> None:
+    """Of a context that was followed often: what followed it more than once, and what did so lately; of others all."""
+    old = [f"old{number}" for number in range(FOLLOWERS - 3)]
+    store.apply(counted(*old, "twice", "twice"), 0)
+    context = store.context(KEY)
+    assert context is not None
+    assert (context.complete, len(context.counts)) == (True, FOLLOWERS - 2)
+    store.apply(counted(*[f"new{number}" for number in range(RECENT)], start=2.0), 0)
+    context = store.context(KEY)
+    assert context is not None
+    named = dict(zip(store.template_texts(list(context.counts)), context.counts.values(), strict=True))
+    assert named == {"twice": 2, **{f"new{number}": 1 for number in range(RECENT)}}
+    assert not context.complete
+    number = text_id("old1")
+    assert store.follower(KEY, number) == Follower(number, 1, 0, 0, 0, 0, 0)
+
+
 def check_a_view_ends(store: Store) -> None:
     """Within a view reads are as ever; views nest, also in a transaction; after one the store can be written."""
     store.apply(counted("x"), 0)
@@ -677,6 +695,7 @@ def check_vectors_are_kept_apart_by_space(store: Store) -> None:
     store.apply(unigram, 0)
     ((number, text),) = store.missing_vectors("one", 5)
     assert text == "x"
+    assert store.count_templates() == 1
     store.put_vectors("one", {number: b"\0\0\x80?"})
     assert store.count_missing("one") == 0
     assert store.count_missing("two") == 1
@@ -701,6 +720,30 @@ def check_settings_are_kept(store: Store) -> None:
     store.set_meta("imports", "2")
     store.clear_meta("import ")
     assert [store.meta(name) for name in ("import a", "imports", "colour")] == [None, "2", math.pi]
+
+
+def check_a_view_sees_the_last_setting(store: Store) -> None:
+    """Within a view a setting may be asked for often; the next one sees what was set, not what was undone."""
+
+    def seen() -> object:
+        with store.reading():
+            return [store.meta("colour") for _ in range(2)]
+
+    assert seen() == [None, None]
+    store.set_meta("colour", "red")
+    assert seen() == ["red", "red"]
+
+    def fail() -> None:
+        with store.transaction():
+            store.set_meta("colour", "blue")
+            assert seen() == ["blue", "blue"]
+            raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"):
+        fail()
+    assert seen() == ["red", "red"]
+    store.clear_meta("col")
+    assert seen() == [None, None]
 
 
 def check_patterns_keep_within_bounds(store: Store) -> None:

@@ -112,3 +112,16 @@ def test_another_store_on_the_file_is_noticed(tmp_path: Path) -> None:
             now = two.context(KEY)
         assert now is not None
         assert now.total == 3
+
+
+def test_a_view_sees_what_another_process_set(tmp_path: Path) -> None:
+    """What was asked for in an earlier view is asked for again once another connection has written."""
+    path = str(tmp_path / "m.sqlite3")
+    with closing(SQLiteStore(path)) as one, closing(SQLiteStore(path)) as two:
+        for colour in ("red", "blue"):
+            two.set_meta("colour", colour)
+            with one.reading():
+                assert [one.meta("colour"), one.meta("colour")] == [colour, colour]
+                two.set_meta("colour", "white")
+                assert one.meta("colour") == colour
+            assert one.meta("colour") == "white"
