@@ -606,6 +606,38 @@ def test_opening_looks_for_templates_without_vectors_only_where_there_may_be_som
     assert opened()[1] == 0  # as many templates, of another generation
 
 
+def test_neighbours_are_those_of_all_templates_however_they_came(tmp_path: Path) -> None:
+    """One by one, from two memories on one file, some forgotten: the lists that all at once would have."""
+    path = tmp_path / "m.sqlite3"
+    chance = random.Random(5)
+    words = [f"{a}{b}{c}" for a in ("ba", "co", "di") for b in ("fu", "ga", "ho") for c in ("ki", "lu", "ma", "no")]
+    sessions = [
+        [f"{chance.choice(words)} {chance.choice(words)} --{chance.choice(words)}" for _ in range(3)] for _ in range(60)
+    ]
+
+    def cosines(engine: ProceduralMemoryEngine) -> dict[str, list[float]]:
+        store, fingerprint = engine._store, engine.stats()["embedder"]["fingerprint"]
+        texts = [text for text, _ in store.template_counts()]
+        found = {text: store.neighbours(fingerprint, number) for text, number in store.template_ids(texts).items()}
+        return {text: [round(cosine, 4) for _, cosine in pairs] for text, pairs in found.items()}
+
+    with fresh(path=path) as one, fresh(path=path) as two:
+        for number, session in enumerate(sessions):
+            engine = one if number % 3 else two
+            engine.learn_workflow(session, session_id=str(number))
+            engine.flush()
+            if number in (30, 45):
+                two.forget(session=str(number - 3))
+                two.flush()
+        grown = cosines(one)
+    with fresh() as whole:
+        kept = [number for number in range(len(sessions)) if number not in (27, 42)]
+        whole.learn_many({"commands": sessions[number], "session_id": str(number)} for number in kept)
+        whole.flush()
+        assert len(grown) > 150
+        assert grown == cosines(whole)
+
+
 def test_patterns_can_be_listed_while_some_are_forgotten(engine: ProceduralMemoryEngine) -> None:
     """A loop over the patterns sees those that were there when it began."""
     engine.learn_many([f"make a{i}", f"make b{i}", f"make c{i}"] for i in range(9))
@@ -734,7 +766,9 @@ def test_progress_may_search_while_the_worker_is_busy() -> None:
         assert len(engine) == 2
 
 
-@pytest.mark.parametrize("when", ["unlinked", "vectors_of", "count_vectors", "vectors", "floors"])
+@pytest.mark.parametrize(
+    "when", ["missing_vectors", "count_templates", "unlinked", "vectors_of", "count_vectors", "vectors", "floors"]
+)
 @pytest.mark.parametrize("change", ["forget", "rebuild", "learn"])
 def test_neighbours_are_right_whatever_happens_meanwhile(when: str, change: str, monkeypatch: Any) -> None:
     """Forgetting, rebuilding or learning while neighbours are being made gives the lists of a memory made at once."""
@@ -761,10 +795,13 @@ def test_neighbours_are_right_whatever_happens_meanwhile(when: str, change: str,
             changes[change](engine)
             return answer
 
-        if when == "vectors":
+        if when in ("vectors", "floors"):
             engine._vectors.reset()  # so that all of them are read anew
+        if when == "unlinked":
+            engine._store.clear_meta("embedded")  # so that each is looked at
         monkeypatch.setattr(engine._store, when, interrupted)
         engine.flush()
+        assert getattr(engine._store, when) == read
         assert engine.flush() == 0
         if change != "forget":
             calm.learn_workflow(other, session_id="z")

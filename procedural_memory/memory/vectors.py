@@ -11,10 +11,9 @@ import json
 import logging
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from procedural_memory.errors import EmbeddingError, ModelFormatError, StorageError
+from procedural_memory.errors import EmbeddingError, ModelFormatError
 from procedural_memory.memory.nearest import EXACT, NearestIndex, usearch_installed
 from procedural_memory.storage.base import Store
 
@@ -38,11 +37,32 @@ _FEW = 16
 _CACHED = 20_000
 _QUERIES = 4_096
 _PATIENCE = 2.0
-_BUSY = 0.1
 _COMPLETE = "embedded"
+_NO_FLOOR = -2.0
 _UNIT = 1e-3
 _log = logging.getLogger("procedural_memory")
 _Lists: TypeAlias = dict[int, list[tuple[int, float]]]
+
+
+class _Done(NamedTuple):
+    """What was embedded.
+
+    Attributes
+    ----------
+    embedded : list of int
+        The templates.
+    all_new : bool
+        Whether they alone lack neighbours: all others had theirs before.
+    templates : int
+        So many there are, each with a vector.
+    generation : int or None
+        Of the store that this was seen in.
+    """
+
+    embedded: list[int]
+    all_new: bool
+    templates: int
+    generation: int | None
 
 
 class VectorIndex:
@@ -77,6 +97,7 @@ class VectorIndex:
         self._cache = _Kept(None)
         self._queries: dict[str, NDArray[np.float32]] = {}
         self._held: tuple[int | None, NDArray[np.int64], NDArray[np.float32]] | None = None
+        self._floors: tuple[int | None, NDArray[np.int64], NDArray[np.float32]] | None = None
         self.problem: str | None = None
         _log.info("embedder %s: %s", selection.name, selection.reason)
 
@@ -119,7 +140,7 @@ class VectorIndex:
 
     def behind(self) -> bool:
         """Return whether there may be templates without a vector, without looking at each of them."""
-        return bool(self._store.meta(_COMPLETE) != self._told())
+        return self._noted() != self._store.count_templates()
 
     def close(self) -> None:
         """Stop the worker; what is not embedded yet is embedded when the store is next used."""
@@ -250,7 +271,7 @@ class VectorIndex:
         """Drop what is cached of the store, after templates were dropped from it."""
         self._index.drop()
         self._cache, self._queries = _Kept(None), {}
-        self._held = None
+        self._held = self._floors = None
 
     # -- the work
 
@@ -266,9 +287,9 @@ class VectorIndex:
     def _drain(self) -> None:
         try:
             with self._work:
-                while not self._closed and self._embed_batch():
-                    pass
-                self._link()
+                done = self._embed_missing()
+                if not self._closed and self._fingerprint is not None:
+                    self._link(done.embedded if done.all_new else self._store.unlinked(self._fingerprint), done)
                 self._measure()
             self.problem = None
         except EmbeddingError as error:
@@ -307,24 +328,41 @@ class VectorIndex:
             self.reset()
         return rows
 
-    def _told(self) -> str:
-        """Return what names the templates that there are, and the space of their vectors.
+    def _noted(self) -> int | None:
+        """Return how many templates there were when each had its vector and its neighbours, as far as is noted.
 
         Within a generation of the store templates are added, and none is dropped: as many are the same ones.
         """
-        return json.dumps([self._fingerprint, self._store.meta("generation"), self._store.count_templates()])
+        kept = self._store.meta(_COMPLETE)
+        if kept is None:
+            return None
+        fingerprint, generation, templates = json.loads(kept)
+        same = (fingerprint, generation) == (self._fingerprint, self._store.meta("generation"))
+        return int(templates) if same else None
 
-    def _embed_batch(self) -> bool:
-        with self._store.reading():
-            todo = self._store.missing_vectors(self._fingerprint or "", _BATCH)
-            told = "" if todo else self._told()
-        if not todo:
-            # Where it cannot be written now, whoever opens the store next looks again.
-            with suppress(StorageError):
-                if self._store.meta(_COMPLETE) != told:
-                    with self._store.transaction(patience=_BUSY):
-                        self._store.set_meta(_COMPLETE, told)
-            return False
+    def _embed_missing(self) -> _Done:
+        """Embed the templates that have no vector."""
+        embedded: list[int] = []
+        before: tuple[int | None, int | None] | None = None
+        while True:
+            space, store = self._fingerprint, self._store
+            with store.reading():
+                generation, noted = store.meta("generation"), self._noted()
+                todo, templates = store.missing_vectors(space or "", _BATCH), store.count_templates()
+            before = before or (generation, noted)
+            if todo and not self._closed:
+                self._embed_batch(todo)
+                embedded += [number for number, _ in todo]
+            if self._fingerprint != space and not self._closed:  # none has a vector of this one
+                embedded, before = [], (generation, None)
+                continue
+            # What is learned meanwhile is told by another notice.
+            if len(todo) < _BATCH or self._closed:
+                same, had = before[0] == generation, before[1]
+                all_new = same and had is not None and had + len(embedded) == templates
+                return _Done(embedded, all_new, templates, generation)
+
+    def _embed_batch(self, todo: Sequence[tuple[int, str]]) -> None:
         rows = self._embed([text for _, text in todo])
         assert self._fingerprint is not None
         with self._store.transaction():
@@ -333,7 +371,6 @@ class VectorIndex:
             )
             if self._store.meta("embedder") != self._fingerprint:
                 self._store.set_meta("embedder", self._fingerprint)
-        return True
 
     def _measure(self) -> None:
         """Measure the scale of the space where vectors came without it, from a snapshot say."""
@@ -342,22 +379,22 @@ class VectorIndex:
         if self._fingerprint is not None and self.scale() is None and not self._closed:
             self._store.set_meta(f"scale {self._fingerprint}", json.dumps(measure_scale(self._embed)))
 
-    def _link(self) -> None:
+    def _link(self, new: Sequence[int], done: _Done) -> None:
         """Store the neighbours of templates that have none yet, and mend the lists that these enter."""
-        while not self._closed and self._fingerprint is not None:
-            generation = self._store.meta("generation")
-            new = self._store.unlinked(self._fingerprint)
-            if not new:
-                return
-            fresh, entering = self._nearest(new, generation)
-            with self._store.transaction():
-                if self._store.meta("generation") != generation:
-                    continue  # templates and lists were dropped meanwhile
-                for number, pairs in entering.items():
-                    merged = dict([*self._store.neighbours(self._fingerprint, number), *pairs])
-                    fresh[number] = sorted(merged.items(), key=lambda pair: (-pair[1], pair[0]))[:NEIGHBOURS]
-                self._store.put_neighbours(self._fingerprint, fresh)
+        assert self._fingerprint is not None
+        if not new and self._noted() == done.templates:
             return
+        fresh, entering = self._nearest(new, done.generation) if new else ({}, {})
+        with self._store.transaction():
+            if self._store.meta("generation") != done.generation:
+                # Templates and lists were dropped meanwhile; who dropped them told of it.
+                return
+            for number, pairs in entering.items():
+                merged = dict([*self._store.neighbours(self._fingerprint, number), *pairs])
+                fresh[number] = sorted(merged.items(), key=lambda pair: (-pair[1], pair[0]))[:NEIGHBOURS]
+            self._store.put_neighbours(self._fingerprint, fresh)
+            self._store.set_meta(_COMPLETE, json.dumps([self._fingerprint, done.generation, done.templates]))
+        self._raise_floors(fresh)
 
     def _nearest(self, new: Sequence[int], generation: int | None) -> tuple[_Lists, _Lists]:
         """Return the lists of the `new` templates, and what these add to the lists of the others."""
@@ -367,10 +404,8 @@ class VectorIndex:
         if self._many():
             return self._nearly_nearest(new)
         ids, rows = self._matrix(new, generation)
-        is_new = np.isin(ids, new)
-        fresh, old = np.flatnonzero(is_new), np.flatnonzero(~is_new)
-        least = self._store.floors(self._fingerprint, NEIGHBOURS)
-        floors = np.array([least.get(number, -2.0) for number in ids[old].tolist()], dtype=np.float32)
+        is_old, floors = ~np.isin(ids, new), self._floors_of(ids, generation)
+        fresh = np.flatnonzero(~is_old)
         lists: _Lists = {}
         entering: _Lists = {}
         k = min(NEIGHBOURS + 1, len(ids))
@@ -382,10 +417,40 @@ class VectorIndex:
                 mine = best[row][np.lexsort((ids[best[row]], -cosines[row][best[row]]))]
                 pairs = [(int(ids[b]), float(cosines[row][b])) for b in mine if b != place]
                 lists[int(ids[place])] = pairs[:NEIGHBOURS]
-            for row, column in zip(*np.nonzero(cosines[:, old] > floors), strict=True):
-                pair = (int(ids[block[row]]), float(cosines[row, old[column]]))
-                entering.setdefault(int(ids[old[column]]), []).append(pair)
+            for row, column in zip(*np.nonzero((cosines > floors) & is_old), strict=True):
+                pair = (int(ids[block[row]]), float(cosines[row, column]))
+                entering.setdefault(int(ids[column]), []).append(pair)
         return lists, entering
+
+    def _floors_of(self, ids: NDArray[np.int64], generation: int | None) -> NDArray[np.float32]:
+        """Return the least cosine in the list of each template that has a full one; else what any cosine is above.
+
+        They are read once. Other processes may have raised some since: too low a floor costs a look, and changes
+        nothing.
+        """
+        import numpy as np
+
+        assert self._fingerprint is not None
+        of, known, floors = self._floors or (None, ids[:0], np.empty(0, dtype=np.float32))
+        if len(known) and of == generation and np.array_equal(ids[: len(known)], known):
+            floors = np.concatenate([floors, np.full(len(ids) - len(known), _NO_FLOOR, dtype=np.float32)])
+        else:
+            least = self._store.floors(self._fingerprint, NEIGHBOURS)
+            floors = np.array([least.get(number, _NO_FLOOR) for number in ids.tolist()], dtype=np.float32)
+        self._floors = generation, ids, floors
+        return floors
+
+    def _raise_floors(self, lists: _Lists) -> None:
+        """Note the floors of lists that were stored."""
+        import numpy as np
+
+        full = {number: pairs[-1][1] for number, pairs in lists.items() if len(pairs) == NEIGHBOURS}
+        if self._floors is None or not full:
+            return
+        _, ids, floors = self._floors
+        order = np.argsort(ids)
+        places = order[np.searchsorted(ids, np.array(list(full), dtype=np.int64), sorter=order)]
+        floors[places] = np.array(list(full.values()), dtype=np.float32)
 
     def _nearly_nearest(self, new: Sequence[int]) -> tuple[_Lists, _Lists]:
         """As `_nearest`, by the approximate index: a template is taken into the lists of those that are near to it."""
@@ -418,9 +483,13 @@ class VectorIndex:
         # Within a generation templates are only added, so equal numbers mean equal sets.
         if self._held is not None and self._held[0] == generation:
             _, ids, rows = self._held
-        have = set(ids.tolist())
-        stored = self._store.vectors_of(self._fingerprint, [number for number in new if number not in have])
-        if len(ids) + len(stored) != self._store.count_vectors(self._fingerprint):
+        fresh = np.array(new, dtype=np.int64)
+        stored = self._store.vectors_of(self._fingerprint, fresh[~np.isin(fresh, ids)].tolist())
+        count = self._store.count_vectors(self._fingerprint)
+        if len(ids) + len(stored) != count and len(ids):  # another process added some
+            there = np.array(self._store.vector_ids(self._fingerprint), dtype=np.int64)
+            stored = self._store.vectors_of(self._fingerprint, np.setdiff1d(there, ids).tolist())
+        if len(ids) + len(stored) != count:
             ids, stored = ids[:0], dict(self._store.vectors(self._fingerprint))
         if stored:
             added = np.frombuffer(b"".join(stored.values()), dtype=np.float32).reshape(len(stored), -1)

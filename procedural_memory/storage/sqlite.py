@@ -1371,9 +1371,13 @@ class SQLiteStore:
         """Store the nearest templates of templates: (template id, cosine), nearest first."""
         with self.transaction():
             # Templates may have been forgotten since the lists were made.
-            there = {
-                number for (number,) in self._all("SELECT template FROM vector WHERE fingerprint = ?", (fingerprint,))
-            }
+            asked = {*neighbours, *(number for pairs in neighbours.values() for number, _ in pairs)}
+            there: set[int] = set()
+            for chunk in _chunks(sorted(asked)):
+                sql = (
+                    f"SELECT template FROM vector WHERE fingerprint = ? AND template IN ({','.join('?' * len(chunk))})"
+                )
+                there.update(number for (number,) in self._all(sql, (fingerprint, *chunk)))
             neighbours = {
                 template: [pair for pair in pairs if pair[0] in there]
                 for template, pairs in neighbours.items()
