@@ -36,7 +36,7 @@ from procedural_memory.memory.courses import LONGEST, course_of
 from procedural_memory.memory.forgetting import Conditions, Limits, Plan, plan_forget, plan_prune, plan_scrub
 from procedural_memory.memory.lifecycle import count_states
 from procedural_memory.memory.patterns import MAX_QUERY, PatternIndex, Patterns, pattern_id_of
-from procedural_memory.memory.sequences import Deriver
+from procedural_memory.memory.sequences import BATCH, Deriver
 from procedural_memory.memory.tellings import SAME_TIME, SUPERSEDED
 from procedural_memory.privacy import DISABLE, PatternLike, Privacy
 from procedural_memory.session import Session
@@ -88,7 +88,6 @@ if TYPE_CHECKING:
 __all__ = ["ProceduralMemoryEngine"]
 
 _T = TypeVar("_T")
-_CHUNK = 500
 _KEEP_AFTER = 64
 _ASKING = 0.25
 """Seconds that a prediction waits for another process that writes, to learn what is new before it answers."""
@@ -315,10 +314,13 @@ class ProceduralMemoryEngine:
         with self._changing():
             self._batch = True
             try:
+                waiting = 0
                 for i, session in enumerate(inputs):
                     learned.append(self._learn(session))
-                    if i % _CHUNK == _CHUNK - 1:
+                    waiting += len(session.commands)
+                    if waiting >= BATCH:
                         self._catch_up(all_of_it=False)
+                        waiting = 0
                     if progress is not None:
                         progress(i + 1)
                 self._catch_up()

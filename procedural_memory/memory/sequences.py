@@ -25,7 +25,7 @@ from procedural_memory.storage.base import Course, Delta, LogRow, PatternRow, Se
 from procedural_memory.storage.tally import BAD, COUNT, FAILURE, GOOD, SESSION, SUCCESS
 from procedural_memory.types import Command
 
-__all__ = ["WATCHED", "WATCHED_LINES", "Deriver", "Learned"]
+__all__ = ["BATCH", "WATCHED", "WATCHED_LINES", "Deriver", "Learned"]
 
 WATCHED = 2_000
 """Of a long tail the ranker learns from the newest rows only; counts come from all of them."""
@@ -33,7 +33,8 @@ WATCHED = 2_000
 WATCHED_LINES = 300
 """Of these, the newest rows from which the ranker of lines learns: to put lines together takes a while."""
 
-_BATCH = 16000
+BATCH = 16_000
+"""So many rows of the log are counted at a time: the more, the more of what lies together is written together."""
 _WATCHED_BATCH = 16
 """What the ranker learns from is what was counted before a batch: a small one keeps that near."""
 _LIVE_SESSIONS = 1024
@@ -142,7 +143,7 @@ class Deriver:
                     unwatched = left - WATCHED if watched and self._watch else left
                     if unwatched <= 0 and not all_of_it:
                         break
-                    rows = self._store.tail(min(_BATCH, unwatched) if unwatched > 0 else _WATCHED_BATCH)
+                    rows = self._store.tail(min(BATCH, unwatched) if unwatched > 0 else _WATCHED_BATCH)
                     with uncollected() if len(rows) > _WATCHED_BATCH else nullcontext():
                         news = self._learn(rows, unwatched <= 0, left <= WATCHED_LINES)
                     learned = Learned(learned.rows + len(rows), learned.news or news)
@@ -160,7 +161,7 @@ class Deriver:
     def _catch_up_feedback(self, patience: float | None) -> None:
         while self._store.feedback_tail(1):
             with self._store.transaction(patience):
-                if rows := self._store.feedback_tail(_BATCH):
+                if rows := self._store.feedback_tail(BATCH):
                     self._store.apply_shown(count_feedback(row for _, row in rows), rows[-1][0])
 
     def _derived(self) -> int:

@@ -411,12 +411,14 @@ class SQLiteStore:
         SQLite itself asks less and less often, in the end ten times a second, so that who came later is first again and
         again. Here it is told to give up soon, and begins anew.
         """
-        end = time.monotonic() + min(patience, PATIENCE)
+        end: float | None = None
         while True:
             try:
                 return self._db.execute(sql, arguments).fetchall()
             except sqlite3.OperationalError as error:
-                if "locked" not in str(error) or time.monotonic() > end:
+                now = time.monotonic()
+                end = now + min(patience, PATIENCE) if end is None else end
+                if "locked" not in str(error) or now > end:
                     raise
                 time.sleep(_BREATH)
 
