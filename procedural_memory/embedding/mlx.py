@@ -3,30 +3,21 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Iterator
-from typing import Any, Final, NamedTuple, final
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from procedural_memory.embedding import mlx_thread
 from procedural_memory.embedding.local import LocalModelEmbedder
 from procedural_memory.embedding.model_files import DECODERS, ENCODERS, ModelFiles
 from procedural_memory.errors import MissingExtraError, ModelFormatError
 
+if TYPE_CHECKING:
+    from procedural_memory.embedding.mlx_forward import Forward, Runner, Way
+
 __all__ = ["MLXEmbedder"]
-
-_BATCH_TEXTS: Final = 64
-_BATCH_TOKENS: Final = 8192
-
-_POOLINGS: Final = ("mean", "cls", "lasttoken", "max")
-
-
-class _Loaded(NamedTuple):
-    files: ModelFiles
-    tokenizer: Any
-    forward: Callable[[Any, Any], Any]
-    device: Any
-    fallback_token: int
 
 
 @final
@@ -34,47 +25,83 @@ class MLXEmbedder(LocalModelEmbedder):
     """Embed with a local model on MLX, on the GPU where MLX has one, else on the CPU.
 
     - Encoders of BERT type (bert, roberta, xlm-roberta, camembert: all-MiniLM, bge, e5) run in a module of
-      this package, in float32.
+      this package: in float32 on the CPU, in float16 on a GPU. A text that float16 cannot hold is embedded in
+      float32. Both share a fingerprint: with all-MiniLM-L6-v2 the cosine of a text's two vectors is above
+      1 - 1e-5, and the cosine of two texts changes by less than 1e-3.
     - Decoders (qwen3, qwen2, llama, mistral: Qwen3-Embedding) load through mlx-lm, in the type that they are
       stored in, and embed with their last token. The end token is what the tokenizer's own post-processor
       adds, as in transformers 5; nothing else is appended.
 
-    Tokenizer, pooling, token limit and prompts come from the model folder (see `read_model_files`); rows are
-    always normalised. Parameters are those of `LocalModelEmbedder`.
+    On a GPU the forward pass is compiled, for few shapes. Tokenizer, pooling, token limit and prompts come from
+    the model folder (see `read_model_files`); rows are always normalised. Parameters are those of
+    `LocalModelEmbedder`.
     """
 
-    def _load(self, files: ModelFiles) -> _Loaded:
+    _way: Way | None = None  # by what MLX has here; tests run the way of a GPU on the CPU
+
+    def _load(self, files: ModelFiles) -> _Model:
         _require("mlx", "MLX", "mlx")
         _require("tokenizers", "tokenizers (for MLX)", "mlx")
         _check_supported(files)
-        import mlx.core as mx
-
-        device = mx.gpu if has_gpu() else mx.cpu
         tokenizer = _load_tokenizer(files)
-        with mx.stream(device):
-            forward = _load_decoder(files) if files.is_decoder else _load_encoder(files)
-        end = files.config.get("eos_token_id")
-        return _Loaded(files, tokenizer, forward, device, end if isinstance(end, int) else 0)
+        return mlx_thread.run(lambda: _Model(files, tokenizer, self._way))
 
-    def _encode(self, loaded: _Loaded, texts: list[str]) -> NDArray[np.float32]:
+    def _encode(self, loaded: _Model, texts: list[str]) -> NDArray[np.float32]:
+        ids = loaded.tokenized(texts)
+        return mlx_thread.run(lambda: loaded.rows(ids))
+
+
+class _Model:
+    """A loaded model. Made and run in the thread of MLX."""
+
+    def __init__(self, files: ModelFiles, tokenizer: Any, way: Way | None) -> None:
         import mlx.core as mx
 
-        files = loaded.files
-        if files.lowercase:
+        from procedural_memory.embedding.mlx_forward import CPU, GPU
+
+        gpu = has_gpu()
+        self._files = files
+        self._tokenizer = tokenizer
+        self._device = mx.gpu if gpu else mx.cpu
+        self._way = way or (GPU if gpu else CPU)
+        self._runner = self._load(self._way)
+        self._exact: Runner | None = None
+
+    def tokenized(self, texts: list[str]) -> list[list[int]]:
+        """Return the token ids of each text, at least one; needs no MLX."""
+        end = self._files.config.get("eos_token_id")
+        fallback = [end if isinstance(end, int) else 0]
+        if self._files.lowercase:
             texts = [text.lower() for text in texts]
-        ids = [e.ids or [loaded.fallback_token] for e in loaded.tokenizer.encode_batch(texts)]
-        rows = np.empty((len(texts), files.dimension), dtype=np.float32)
-        with mx.stream(loaded.device):
-            for batch in _batches([len(item) for item in ids]):
-                width = len(ids[batch[-1]])
-                tokens = np.zeros((len(batch), width), dtype=np.int32)
-                mask = np.zeros((len(batch), width), dtype=np.float32)
-                for row, index in enumerate(batch):
-                    tokens[row, : len(ids[index])] = ids[index]
-                    mask[row, : len(ids[index])] = 1.0
-                vectors = _pooled(loaded.forward(mx.array(tokens), mx.array(mask)), mx.array(mask), files.pooling)
-                rows[batch] = np.array(vectors.astype(mx.float32))
+        return [encoding.ids or fallback for encoding in self._tokenizer.encode_batch(texts)]
+
+    def rows(self, ids: Sequence[Sequence[int]]) -> NDArray[np.float32]:
+        """Return one row for each list of token ids."""
+        rows = self._run(self._runner, ids)
+        if self._way.half and not self._files.is_decoder:
+            # Past 65,504 float16 is infinite. Only the texts concerned run again, so that no vector depends on
+            # which other texts were embedded with it or before it.
+            lost = np.flatnonzero(~np.isfinite(rows).all(axis=1))
+            if lost.size:
+                self._exact = self._exact or self._load(self._way._replace(half=False))
+                rows[lost] = self._run(self._exact, [ids[index] for index in lost.tolist()])
         return rows
+
+    def _load(self, way: Way) -> Runner:
+        import mlx.core as mx
+
+        from procedural_memory.embedding.mlx_forward import Runner
+
+        files = self._files
+        with mx.stream(self._device):
+            forward = _load_decoder(files) if files.is_decoder else _load_encoder(files, way.half)
+            return Runner(forward, files.pooling, way, files.max_length)
+
+    def _run(self, runner: Runner, ids: Sequence[Sequence[int]]) -> NDArray[np.float32]:
+        import mlx.core as mx
+
+        with mx.stream(self._device):
+            return runner(ids)
 
 
 def has_gpu() -> bool:
@@ -85,32 +112,9 @@ def has_gpu() -> bool:
     return bool((metal is not None and metal.is_available()) or (cuda is not None and cuda.is_available()))
 
 
-def _batches(lengths: list[int]) -> Iterator[list[int]]:
-    """Yield indices, shortest texts first, so that a batch pads little and holds a bounded number of tokens."""
-    batch: list[int] = []
-    for index in sorted(range(len(lengths)), key=lengths.__getitem__):
-        if batch and (len(batch) == _BATCH_TEXTS or (len(batch) + 1) * lengths[index] > _BATCH_TOKENS):
-            yield batch
-            batch = []
-        batch.append(index)
-    if batch:
-        yield batch
-
-
-def _pooled(states: Any, mask: Any, pooling: str) -> Any:
-    import mlx.core as mx
-
-    if pooling == "cls":
-        return states[:, 0]
-    if pooling == "lasttoken":
-        return states[mx.arange(states.shape[0]), mask.sum(axis=1).astype(mx.int32) - 1]
-    wide = mask[:, :, None]
-    if pooling == "max":
-        return mx.where(wide > 0, states, -1e9).max(axis=1)
-    return (states * wide).sum(axis=1) / wide.sum(axis=1)
-
-
 def _check_supported(files: ModelFiles) -> None:
+    from procedural_memory.embedding.mlx_forward import POOLINGS
+
     place = files.folder
     otherwise = "use embedder='sentence-transformers' for it"
     if files.architecture not in ENCODERS and not files.is_decoder:
@@ -123,9 +127,9 @@ def _check_supported(files: ModelFiles) -> None:
             f"{place / 'modules.json'}: expected Transformer, Pooling and Normalize, found also "
             f"{', '.join(files.other_modules)}; {otherwise}"
         )
-    if files.pooling not in _POOLINGS:
+    if files.pooling not in POOLINGS:
         raise ModelFormatError(
-            f"{place}: pooling should be one of {', '.join(_POOLINGS)}, found {files.pooling}; {otherwise}"
+            f"{place}: pooling should be one of {', '.join(POOLINGS)}, found {files.pooling}; {otherwise}"
         )
     if files.pooling != "lasttoken" and files.is_decoder:
         raise ModelFormatError(
@@ -156,14 +160,16 @@ def _load_tokenizer(files: ModelFiles) -> Any:
     return tokenizer
 
 
-def _load_encoder(files: ModelFiles) -> Callable[[Any, Any], Any]:
+def _load_encoder(files: ModelFiles, half: bool) -> Forward:
+    import mlx.core as mx
+
     from procedural_memory.embedding.mlx_bert import load_encoder
 
-    encoder: Callable[[Any, Any], Any] = load_encoder(files)
+    encoder: Forward = load_encoder(files, mx.float16 if half else mx.float32)
     return encoder
 
 
-def _load_decoder(files: ModelFiles) -> Callable[[Any, Any], Any]:
+def _load_decoder(files: ModelFiles) -> Forward:
     """Load a decoder through mlx-lm and return its body: no language-model head is needed or expected."""
     _require("mlx_lm", "mlx-lm", "mlx")
     from mlx_lm.utils import _get_classes, load_model

@@ -137,8 +137,9 @@ class BertEncoder(nn.Module):  # type: ignore[misc]
 
         Padding stands at the end.
         """
-        bias = mx.where(mask[:, None, None, :] > 0, 0.0, float("-inf"))
         states = self.embeddings(ids)
+        # In the type of the states: attention refuses a mask of a wider one.
+        bias = mx.where(mask[:, None, None, :] > 0, 0.0, float("-inf")).astype(states.dtype)
         for layer in self.layers:
             states = layer(states, bias)
         return states
@@ -167,8 +168,8 @@ def _renamed(name: str) -> str:
     return name
 
 
-def load_encoder(files: ModelFiles) -> BertEncoder:
-    """Return the encoder in `files` with its weights in float32.
+def load_encoder(files: ModelFiles, dtype: Any = mx.float32) -> BertEncoder:
+    """Return the encoder in `files` with its weights in `dtype`, which its activations take too.
 
     Raises
     ------
@@ -194,7 +195,7 @@ def load_encoder(files: ModelFiles) -> BertEncoder:
                     f"{path}: tensor {theirs} should have shape {wanted[name]} by config.json, "
                     f"found {tuple(tensor.shape)}"
                 )
-            weights[name] = tensor.astype(mx.float32)
+            weights[name] = tensor.astype(dtype)
     missing = sorted(wanted.keys() - weights.keys())
     if missing:
         raise ModelFormatError(

@@ -23,6 +23,7 @@ KINDS = [
     "remote",
     "mlx-bert",
     "mlx-qwen3",
+    "mlx-bert-as-on-a-gpu",
     "sentence-transformers-bert",
     "sentence-transformers-qwen3",
 ]
@@ -43,11 +44,21 @@ def make(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         with running() as service:
             yield lambda: RemoteEmbedder(service.url)
     else:
-        backend, _, model = kind.rpartition("-")
+        gpu = kind.endswith("-as-on-a-gpu")
+        backend, _, model = kind.removesuffix("-as-on-a-gpu").rpartition("-")
         need(*({"mlx": ("mlx", "mlx_lm"), "sentence-transformers": ("sentence_transformers",)}[backend]))
         path = (tiny_bert if model == "bert" else tiny_qwen3)(folder)
         cls = MLXEmbedder if backend == "mlx" else SentenceTransformerEmbedder
-        yield lambda: cls(path)
+        yield lambda: as_on_a_gpu(path) if gpu else cls(path)
+
+
+def as_on_a_gpu(path: Path) -> MLXEmbedder:
+    """Return an embedder that is compiled and in float16."""
+    from procedural_memory.embedding.mlx_forward import GPU
+
+    embedder = MLXEmbedder(path)
+    embedder._way = GPU
+    return embedder
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)

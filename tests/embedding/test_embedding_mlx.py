@@ -12,7 +12,6 @@ import pytest
 from embedding_checks import COMMANDS
 from tiny_models import need, numpy_bert, tiny_bert, tiny_qwen3, write_json, write_safetensors
 
-from procedural_memory.embedding import mlx as module
 from procedural_memory.embedding.mlx import MLXEmbedder
 from procedural_memory.errors import MissingExtraError, ModelFormatError, ModelNotFoundError
 
@@ -74,17 +73,6 @@ def test_texts_are_lowered_when_the_folder_says_so(tmp_path: Path) -> None:
     write_json(folder / "sentence_bert_config.json", {"max_seq_length": 24, "do_lower_case": True})
     assert MLXEmbedder(folder).files.lowercase
     np.testing.assert_allclose(MLXEmbedder(folder).embed(["GIT"]), numpy_bert(folder, ["git"]), atol=1e-5)
-
-
-def test_many_texts_go_in_bounded_batches() -> None:
-    """Short ones first, every index once, tokens and texts bounded."""
-    lengths = [(index * 7919) % 500 + 1 for index in range(1000)]
-    batches = list(module._batches(lengths))
-    assert sorted(index for batch in batches for index in batch) == list(range(1000))
-    assert all(len(batch) <= 64 for batch in batches)
-    assert all(len(batch) * max(lengths[index] for index in batch) <= 8192 for batch in batches)
-    assert list(module._batches([])) == []
-    assert list(module._batches([99_999])) == [[0]]
 
 
 def reference(folder: Path, texts: list[str]) -> Any:
