@@ -51,6 +51,7 @@ class Way(NamedTuple):
         return 1 << (rows - 1).bit_length(), max(width, min(-(-width // step) * step, limit))
 
 
+# Compiled for a CPU, the padding costs more than the graph saves.
 CPU: Final = Way(half=False, compiled=False)
 GPU: Final = Way(half=True, compiled=True)
 
@@ -75,8 +76,9 @@ class Runner:
 
         self._way = way
         self._limit = limit
-        # MLX finds a compiled graph by the address of its function. Whoever lets go of the runner, the graph must be
-        # released in the thread that holds it, or the next model at this address is answered by this one.
+        # MLX 0.31.2 and 0.32.0 find a graph by the address of its function, and only the thread that compiled it
+        # forgets it. Whoever lets go of the runner, it must be released there, or the next model at this address
+        # gives the numbers of this one.
         self._held: list[Callable[[Any, Any], Any]] = [mx.compile(pooled) if way.compiled else pooled]
         weakref.finalize(self, mlx_thread.post, self._held.clear).atexit = False
 

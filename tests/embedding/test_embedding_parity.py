@@ -107,6 +107,23 @@ def test_mlx_equals_sentence_transformers(backends: tuple[MLXEmbedder, SentenceT
     assert furthest(singly, np.concatenate([torch.embed([command]) for command in commands])) <= TOLERANCE
 
 
+def test_float16_on_a_gpu_agrees_with_float32(weights: Path) -> None:
+    """Cosines: 1e-5 between the two vectors of a text, 1e-3 between two texts; the figures that `MLXEmbedder` states.
+
+    60 commands, as float16 is slow on a CPU.
+    """
+    from procedural_memory.embedding.mlx_forward import GPU
+
+    commands = (real_commands() or made_commands())[::-3][:60]
+    half = MLXEmbedder(weights)
+    half._way = GPU
+    exact, near = (backend.embed(commands).astype(np.float64) for backend in (MLXEmbedder(weights), half))
+    assert (1 - np.einsum("ij,ij->i", exact, near)).max() < 1e-5
+    for other in (exact, near):
+        assert np.abs(exact @ exact.T - near @ other.T).max() < 1e-3
+    assert np.abs(exact - near).max() > 1e-5
+
+
 def test_one_fingerprint(backends: tuple[MLXEmbedder, SentenceTransformerEmbedder]) -> None:
     """The name of the published weights, read without loading them; a store moves between backends by it."""
     mlx, torch = backends
