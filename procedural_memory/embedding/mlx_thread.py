@@ -6,18 +6,19 @@ question; each would compile again, and what one of them leaves behind none of t
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from queue import SimpleQueue
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 __all__ = ["post", "run"]
 
 T = TypeVar("T")
 
-_calls: Final[SimpleQueue[Callable[[], Any]]] = SimpleQueue()
-_start: Final = threading.Lock()
+_calls: SimpleQueue[Callable[[], Any]] = SimpleQueue()
+_start = threading.Lock()
 _thread: threading.Thread | None = None
 
 
@@ -53,3 +54,13 @@ def post(function: Callable[[], Any]) -> None:
 def _work() -> None:
     while True:
         _calls.get()()
+
+
+def _begin_anew() -> None:
+    """Forget the thread: a child process has none of its parent's."""
+    global _calls, _start, _thread
+    _calls, _start, _thread = SimpleQueue(), threading.Lock(), None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_anew)

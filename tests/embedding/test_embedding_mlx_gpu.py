@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import subprocess
 import sys
 import threading
@@ -245,6 +246,23 @@ def test_padding_is_never_all_of_a_row() -> None:
     tokens, mask = _padded([[5, 6], [7]], (4, 8))
     assert tokens.sum(axis=1).tolist() == [11, 7, 0, 0]
     assert mask.sum(axis=1).tolist() == [2, 1, 1, 1]
+
+
+FORK = """
+import os, sys
+from procedural_memory.embedding import mlx_thread
+assert mlx_thread.run(lambda: 1) == 1
+child = os.fork()
+if child == 0:
+    os._exit(mlx_thread.run(lambda: 7))
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+def test_a_forked_process_has_a_thread_of_its_own() -> None:
+    """That of its parent is not there, and would be waited for without end."""
+    assert subprocess.run([sys.executable, "-c", FORK], timeout=60).returncode == 7
 
 
 EXIT = """
