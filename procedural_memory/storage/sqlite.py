@@ -948,7 +948,7 @@ class SQLiteStore:
 
     def _renew(self, delta: Delta, recents: Mapping[int, bytes]) -> None:
         """Bring the contexts that were read up to a delta that is merged: they are asked for again at the next step."""
-        for key in [key for key in self._contexts if key in delta.contexts]:
+        for key in self._contexts.keys() & delta.contexts.keys():
             change = delta.contexts[key]
             added = {number: count for number, counts in change.rows.items() if (count := tallies(counts)[0])}
             if not added:
