@@ -538,7 +538,7 @@ def _show_forgotten(found: Forgotten, what: str) -> None:
 
 @main.command()
 @click.option("--session", help="Steps of the session with this id.")
-@click.option("--pattern", help="Steps of the sessions that followed the pattern with this id.")
+@click.option("--pattern", help="Steps of the sessions that followed the pattern whose id begins so.")
 @click.option("--command", help="Steps with exactly this command line.")
 @click.option("--matching", metavar="REGEX", help="Steps in whose line this regular expression finds something.")
 @click.option("--containing", metavar="TEXT", help="Steps whose line holds this text.")
@@ -550,7 +550,21 @@ def _show_forgotten(found: Forgotten, what: str) -> None:
 def forget(path: str, embedder: str, dry_run: bool, yes: bool, as_json: bool, **conditions: Any) -> None:
     """Forget steps, as if they had never been learned: those that meet all conditions given."""
     with _engine(path, embedder, reading=True) as engine:
+        if conditions["pattern"]:
+            conditions["pattern"] = _whole_id(engine, conditions["pattern"])
         _forget_with(partial(engine.forget, **conditions), dry_run, yes, as_json)
+
+
+def _whole_id(engine: ProceduralMemoryEngine, begins: str) -> str:
+    """Return the id of the one pattern whose id begins so, as lists of patterns show it."""
+    found = [name for name in engine.patterns if name.startswith(begins)]
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise click.ClickException(
+            f"--pattern {begins!r}: there is no such pattern; 'procedural-memory patterns' lists them"
+        )
+    raise click.ClickException(f"--pattern {begins!r}: {len(found)} patterns begin so; give more of the id")
 
 
 @main.command()
@@ -567,12 +581,18 @@ def prune(path: str, embedder: str, dry_run: bool, yes: bool, as_json: bool, **l
 @main.command()
 @click.argument("patterns", nargs=-1)
 @click.option("--dry-run", is_flag=True, help="Change nothing; count what would change.")
+@click.option("--yes", is_flag=True, help="Do not ask. Nobody is asked where there is no terminal.")
 @_store_options
 @json_option
-def scrub(patterns: tuple[str, ...], dry_run: bool, path: str, embedder: str, as_json: bool) -> None:
+def scrub(patterns: tuple[str, ...], dry_run: bool, yes: bool, path: str, embedder: str, as_json: bool) -> None:
     """Redact all that is stored as it would be redacted today, and hide what matches PATTERNS (regular expressions)."""
     with _engine(path, embedder, reading=True) as engine:
-        changed = engine.scrub(patterns, dry_run=dry_run)
+        ask = not (dry_run or yes) and _can_ask()
+        changed = engine.scrub(patterns, dry_run=dry_run or ask)
+        if ask and changed:
+            question = f"Redact {changed} steps, sessions and verdicts? This cannot be undone."
+            click.confirm(question, abort=True, err=True)
+            changed = engine.scrub(patterns)
     if as_json:
         _print_json({"dry_run": dry_run, "changed": changed})
     else:
@@ -960,9 +980,13 @@ def import_history(
     verb = "would be learned" if dry_run else "learned"
     for one in report.sources:
         told = f"{one.new_sessions} of {one.sessions} sessions {verb} ({one.new_commands} commands)"
-        click.echo(f"{one.source}: {told if one.sessions else 'nothing new'}")
+        nothing = "no finished session that is new" if one.open_commands else "nothing new"
+        click.echo(f"{one.source}: {told if one.sessions else nothing}")
         if one.open_commands:
-            click.echo(f"  {one.open_commands} commands of sessions that may still go on wait for the next import")
+            click.echo(
+                f"  {one.open_commands} commands of sessions that may still go on wait for the next import; "
+                "--all takes them now"
+            )
         for problem in one.unread:
             click.echo(f"  not read: {problem}")
         for reason, times in sorted(one.skipped.items()):

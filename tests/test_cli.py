@@ -300,12 +300,36 @@ def test_wrong_conditions_are_lines(remembered: Any, arguments: list[str], messa
     assert steps(remembered) == 9
 
 
-def test_prune_and_scrub(remembered: Any) -> None:
+def test_a_pattern_is_forgotten_by_how_its_id_begins(remembered: Any) -> None:
+    """As `patterns` shows it; what names none, or several, is an error."""
+    run = remembered
+    whole = [pattern["pattern_id"] for pattern in parsed(run("patterns", "--json"))["patterns"]]
+    assert len(whole) > 1
+    begins = run("patterns").output
+    assert whole[0][:12] in begins
+    found = parsed(run("forget", "--pattern", whole[0][:12], "--dry-run", "--json"))
+    assert found == parsed(run("forget", "--pattern", whole[0], "--dry-run", "--json"))
+    assert found["steps"] > 0
+    missing = run("forget", "--pattern", "nope", "--dry-run")
+    assert (missing.exit_code, "there is no such pattern" in missing.output) == (1, True)
+    several = run("forget", "--pattern", "", "--dry-run")
+    assert several.exit_code == 1
+
+
+def test_prune_and_scrub(remembered: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Limits and patterns are given as one would say them."""
     run = remembered
     assert parsed(run("prune", "--max-age", "1w", "--json", "--dry-run"))["steps"] == 0
     assert parsed(run("scrub", "alice", "--json", "--dry-run")) == {"dry_run": True, "changed": 2}
-    assert "2 steps, sessions and verdicts were redacted" in run("scrub", "alice").output
+    with monkeypatch.context() as asked:
+        asked.setattr("procedural_memory.cli._can_ask", lambda: True)
+        refused = run("scrub", "alice", stdin="n\n")
+        assert refused.exit_code == 1
+        assert "Redact 2 steps, sessions and verdicts? This cannot be undone." in refused.output
+        assert parsed(run("scrub", "alice", "--json", "--dry-run"))["changed"] == 2
+        assert "2 steps, sessions and verdicts were redacted" in run("scrub", "alice", stdin="y\n").output
+        assert "0 steps" in run("scrub", "alice").output
+    assert parsed(run("scrub", "bob", "--json")) == {"dry_run": False, "changed": 0}
     assert parsed(run("forget", "--session", "<SECRET>", "--json", "--dry-run"))["steps"] == 3
     assert parsed(run("prune", "--min-support", "2", "--json", "--yes"))["sessions"] == 1
     listed = parsed(run("patterns", "--json", "--state", "active"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -170,7 +171,9 @@ def fetch(model: str | Path = DEFAULT_MODEL, progress: bool = True) -> Path:
         read_model_files(found)
         return found
     if importlib.util.find_spec("huggingface_hub") is None:
-        raise MissingExtraError("huggingface-hub (it downloads models)", "mlx")
+        # Of the extras that bring it, the one whose backend takes a new memory here.
+        extra = "mlx" if sys.platform == "darwin" else "sentence-transformers"
+        raise MissingExtraError("huggingface-hub (it downloads models)", extra)
     import huggingface_hub
 
     try:

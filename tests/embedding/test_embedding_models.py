@@ -197,10 +197,12 @@ def test_fetch_takes_only_what_is_needed(monkeypatch: pytest.MonkeyPatch, cache:
     assert not any(map(wanted, ["pytorch_model.bin", "onnx/model.onnx", "openvino/x.xml", "README.md", "rust.ot"]))
 
 
-def test_fetch_needs_the_hub_library(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without it, the error is the command that installs it."""
+@pytest.mark.parametrize(("system", "extra"), [("linux", "sentence-transformers"), ("darwin", "mlx")])
+def test_fetch_needs_the_hub_library(system: str, extra: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without it, the error is the command that installs it, with what a new memory then uses."""
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(MissingExtraError, match="huggingface-hub"):
+    monkeypatch.setattr("sys.platform", system)
+    with pytest.raises(MissingExtraError, match=rf"huggingface-hub.*\[{extra}\]"):
         fetch("a/b")
 
 

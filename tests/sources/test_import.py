@@ -527,7 +527,8 @@ def test_command_line(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert not memory.exists()
     shown = run("auto", "--embedder", "lexical")
     assert "zsh: 1 of 1 sessions learned (3 commands)" in shown
-    assert "3 commands of sessions that may still go on wait for the next import" in shown
+    assert "3 commands of sessions that may still go on wait for the next import; --all takes them now" in shown
+    assert "zsh: no finished session that is new" in run("zsh")
     assert "1 x left out: kept out (leading blank, or ignored)" in shown
     told = json.loads(run("zsh", str(home / ".zsh_history"), "--json", "--all"))
     assert told["new_commands"] == 3
