@@ -102,7 +102,8 @@ class Terminal:
         self.type(line)
         self.key("Enter")
         if before < 15:
-            self.wait(lambda screen: screen.count(PROMPT) > before and screen.endswith(PROMPT))
+            # What is suggested may stand behind the prompt already.
+            self.wait(lambda screen: screen.count(PROMPT) > before and screen.split("\n")[-1].startswith(PROMPT))
         else:
             time.sleep(0.5)
 
