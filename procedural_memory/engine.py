@@ -221,6 +221,7 @@ class ProceduralMemoryEngine:
         self._rankers = Rankers()
         self._kept: tuple[int, int] = (0, 0)  # of the ranker in the store: its version, how many steps it had learned
         self._generation: int | None = self._store.meta("generation")
+        self._views = 0  # how many reads are going on, one within the other
         self._predictor = Predictor(
             self._store,
             (*chain_experts(), SkipExpert(), RecencyExpert()),
@@ -1502,18 +1503,20 @@ class _Guard:
                 raise InvalidInputError("learn_many: a progress callback may read, but not change the memory")
             with suppress(StorageError):  # busy: they wait for the next call
                 engine._store.take_in_spooled(_ASKING if self._patience is None else self._patience)
-            if self._refresh and self._look():
+            # Within a view all is seen as it was when that began.
+            if self._refresh and not engine._views and self._enter_view():
                 # What is counted is changed where nothing is looked at.
                 self._view.__exit__(None, None, None)
                 with nullcontext() if self._patience is None else suppress(StorageError):
                     engine._catch_up(patience=self._patience)
                 self._view = engine._store.reading()
                 self._view.__enter__()
+            engine._views += self._refresh
         except BaseException:
             engine._lock.release()
             raise
 
-    def _look(self) -> bool:
+    def _enter_view(self) -> bool:
         """Begin to see one state; return whether that is behind the log."""
         self._view = self._engine._store.reading()
         self._view.__enter__()
@@ -1527,6 +1530,7 @@ class _Guard:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         try:
+            self._engine._views -= self._refresh
             self._view.__exit__(kind, error, traceback)
         finally:
             self._engine._lock.release()

@@ -6,11 +6,13 @@ import gc
 import itertools
 import os
 import random
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ from procedural_memory import (
     SessionConflictError,
 )
 from procedural_memory.embedding.select import Selection
+from procedural_memory.memory.nearest import usearch_installed
 from procedural_memory.memory.vectors import VectorIndex
 from procedural_memory.storage.base import Delta, context_key
 from procedural_memory.storage.sqlite import SQLiteStore
@@ -604,6 +607,86 @@ def test_opening_looks_for_templates_without_vectors_only_where_there_may_be_som
         engine.forget(containing="tool1")
         engine.learn_workflow(["other build", "other test", "other push"])
     assert opened()[1] == 0  # as many templates, of another generation
+
+
+def test_an_empty_memory_asks_nothing_of_a_model(tmp_path: Path) -> None:
+    """A model may have to be loaded, or fetched: not before there is something to embed."""
+    embedder = Wrapped()
+    for path in (None, tmp_path / "m.sqlite3", tmp_path / "m.sqlite3"):
+        with fresh(path=path, embedder=embedder) as engine:
+            assert engine.flush() == 0
+            assert engine._vectors._worker is None
+    assert embedder.most_busy == 0
+
+
+def test_neighbours_stay_right_where_an_index_takes_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A memory that grows beyond what is compared one by one, and what comes after."""
+    if not usearch_installed():
+        pytest.skip("needs pip install 'omnimemory-procedural[index]'")
+    monkeypatch.setattr("procedural_memory.memory.vectors.EXACT", 40)
+    with fresh() as engine:
+        for number in range(30):
+            engine.learn_workflow([f"tool{number} {verb} --{verb}{number % 7}" for verb in ("build", "test", "push")])
+            assert engine.flush() == 0
+            assert engine.stats()["embedder"]["problem"] is None
+        assert engine._store.unlinked(engine.stats()["embedder"]["fingerprint"]) == []
+
+
+def test_neighbours_know_what_another_process_links_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lists that were made before another process added templates are made again."""
+    path = tmp_path / "m.sqlite3"
+    with fresh(path=path) as one, fresh(path=path) as two:
+        for engine in (one, two):
+            monkeypatch.setattr(engine._vectors, "notify", lambda: None)
+        one.learn_workflow(["git pull", "git add .", "git push"])
+        nearest = one._vectors._nearest
+
+        def interrupted(*given: Any) -> Any:
+            found = nearest(*given)
+            monkeypatch.setattr(one._vectors, "_nearest", nearest)
+            two.learn_workflow(["npm ci", "npm test", "npm publish"])
+            two.flush()
+            return found
+
+        monkeypatch.setattr(one._vectors, "_nearest", interrupted)
+        one.flush()
+        store, fingerprint = one._store, one.stats()["embedder"]["fingerprint"]
+        assert {len(store.neighbours(fingerprint, number)) for number in store.vector_ids(fingerprint)} == {5}
+
+
+def test_a_note_on_vectors_keeps_nobody_waiting(tmp_path: Path) -> None:
+    """Another process writes for long: what it cannot be told of now is written another time."""
+    path = tmp_path / "m.sqlite3"
+    with fresh(path=path) as engine:
+        engine.learn_workflow(["git pull", "git add .", "git push"])
+        engine.flush()
+        engine._store.clear_meta("embedded")
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with fresh(path=path) as engine:
+            worker = engine._vectors._worker
+            if worker is not None:
+                worker.join(5)
+                assert not worker.is_alive()
+            assert engine.stats()["embedder"]["problem"] is None
+
+
+def test_a_read_within_a_read_sees_the_same_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where another process records a step just when the first one begins."""
+    path = tmp_path / "m.sqlite3"
+    with fresh(path=path) as one, fresh(path=path) as two:
+        two.learn_workflow(["git pull", "git add .", "git push"])
+        live, catch_up = two.session(), one._catch_up
+
+        def late(*given: Any, **named: Any) -> None:
+            catch_up(*given, **named)
+            live.record("ls")
+
+        live.record("ls")
+        monkeypatch.setattr(one, "_catch_up", late)
+        assert [pattern.templates for _, pattern in one.patterns.items()] == [("git pull", "git add .", "git push")]
+        assert one.patterns.page(5)[1]
+        live.close()
 
 
 def test_neighbours_are_those_of_all_templates_however_they_came(tmp_path: Path) -> None:

@@ -35,12 +35,20 @@ def run(function: Callable[[], T]) -> T:
         except BaseException as error:
             result.set_exception(error)
 
+    _begin()
     post(call)
     return result.result()
 
 
 def post(function: Callable[[], Any]) -> None:
-    """Have `function` called in the thread of MLX and do not wait; safe in a finalizer. It must not raise."""
+    """Have `function` called in the thread of MLX, once there is one, and do not wait; safe in a finalizer.
+
+    It must not raise.
+    """
+    _calls.put(function)
+
+
+def _begin() -> None:
     global _thread
     if _thread is None:
         with _start:
@@ -48,7 +56,6 @@ def post(function: Callable[[], Any]) -> None:
                 # A daemon: were it to end before the process, MLX would abort the process now and then.
                 _thread = threading.Thread(target=_work, name="procedural-memory-mlx", daemon=True)
                 _thread.start()
-    _calls.put(function)
 
 
 def _work() -> None:

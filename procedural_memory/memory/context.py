@@ -61,7 +61,9 @@ def program_of(template: str) -> str:
 
 def runs(template: str, program: str) -> bool:
     """Return whether the first program of a template is this one; most do not name it, and need not be taken apart."""
-    return any(name in template for name in _names(program)) and program_of(template) == program
+    # A name may be written with backslashes in it.
+    named = "\\" in template or any(name in template for name in _names(program))
+    return named and program_of(template) == program
 
 
 @lru_cache(maxsize=1_024)

@@ -11,9 +11,10 @@ import json
 import logging
 import threading
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from procedural_memory.errors import EmbeddingError, ModelFormatError
+from procedural_memory.errors import EmbeddingError, ModelFormatError, StoreBusyError
 from procedural_memory.memory.nearest import EXACT, NearestIndex, usearch_installed
 from procedural_memory.storage.base import Store
 
@@ -37,8 +38,11 @@ _FEW = 16
 _CACHED = 20_000
 _QUERIES = 4_096
 _PATIENCE = 2.0
-_COMPLETE = "embedded"
+_LINKED = "embedded {}"
+"""Name of the setting that tells how many templates have a vector and neighbours, of one space."""
+_BUSY = 0.05
 _NO_FLOOR = -2.0
+"""What any cosine is above."""
 _UNIT = 1e-3
 _log = logging.getLogger("procedural_memory")
 _Lists: TypeAlias = dict[int, list[tuple[int, float]]]
@@ -52,9 +56,9 @@ class _Done(NamedTuple):
     embedded : list of int
         The templates.
     all_new : bool
-        Whether they alone lack neighbours: all others had theirs before.
+        Whether they alone lack neighbours: those that were noted and they are all there are.
     templates : int
-        So many there are, each with a vector.
+        So many there are; each has a vector, unless the index was closed meanwhile.
     generation : int or None
         Of the store that this was seen in.
     """
@@ -140,7 +144,8 @@ class VectorIndex:
 
     def behind(self) -> bool:
         """Return whether there may be templates without a vector, without looking at each of them."""
-        return self._noted() != self._store.count_templates()
+        templates = self._store.count_templates()
+        return templates > 0 and self._noted() != templates
 
     def close(self) -> None:
         """Stop the worker; what is not embedded yet is embedded when the store is next used."""
@@ -288,9 +293,9 @@ class VectorIndex:
         try:
             with self._work:
                 done = self._embed_missing()
-                if not self._closed and self._fingerprint is not None:
+                if done.templates and not self._closed and self._fingerprint is not None:
                     self._link(done.embedded if done.all_new else self._store.unlinked(self._fingerprint), done)
-                self._measure()
+                    self._measure()
             self.problem = None
         except EmbeddingError as error:
             self._report(error)
@@ -333,12 +338,11 @@ class VectorIndex:
 
         Within a generation of the store templates are added, and none is dropped: as many are the same ones.
         """
-        kept = self._store.meta(_COMPLETE)
+        kept = self._store.meta(_LINKED.format(self._fingerprint))
         if kept is None:
             return None
-        fingerprint, generation, templates = json.loads(kept)
-        same = (fingerprint, generation) == (self._fingerprint, self._store.meta("generation"))
-        return int(templates) if same else None
+        generation, templates = json.loads(kept)
+        return int(templates) if generation == self._store.meta("generation") else None
 
     def _embed_missing(self) -> _Done:
         """Embed the templates that have no vector."""
@@ -382,27 +386,40 @@ class VectorIndex:
     def _link(self, new: Sequence[int], done: _Done) -> None:
         """Store the neighbours of templates that have none yet, and mend the lists that these enter."""
         assert self._fingerprint is not None
-        if not new and self._noted() == done.templates:
+        note = _LINKED.format(self._fingerprint), json.dumps([done.generation, done.templates])
+        if not new:
+            # The note alone: where it cannot be written now, it is written another time.
+            with suppress(StoreBusyError):
+                if self._noted() != done.templates:
+                    with self._store.transaction(patience=_BUSY):
+                        self._store.set_meta(*note)
             return
-        fresh, entering = self._nearest(new, done.generation) if new else ({}, {})
-        with self._store.transaction():
-            if self._store.meta("generation") != done.generation:
-                # Templates and lists were dropped meanwhile; who dropped them told of it.
-                return
-            for number, pairs in entering.items():
-                merged = dict([*self._store.neighbours(self._fingerprint, number), *pairs])
-                fresh[number] = sorted(merged.items(), key=lambda pair: (-pair[1], pair[0]))[:NEIGHBOURS]
-            self._store.put_neighbours(self._fingerprint, fresh)
-            self._store.set_meta(_COMPLETE, json.dumps([self._fingerprint, done.generation, done.templates]))
-        self._raise_floors(fresh)
+        while not self._closed:
+            fresh, entering, compared = self._nearest(new, done.generation)
+            with self._store.transaction():
+                if self._store.meta("generation") != done.generation:
+                    # Templates and lists were dropped meanwhile; who dropped them told of it.
+                    return
+                if compared is not None and compared != self._store.count_vectors(self._fingerprint):
+                    continue  # another process added some meanwhile, which know nothing of these
+                for number, pairs in entering.items():
+                    merged = dict([*self._store.neighbours(self._fingerprint, number), *pairs])
+                    fresh[number] = sorted(merged.items(), key=lambda pair: (-pair[1], pair[0]))[:NEIGHBOURS]
+                self._store.put_neighbours(self._fingerprint, fresh)
+                self._store.set_meta(*note)
+            self._raise_floors(fresh)
+            return
 
-    def _nearest(self, new: Sequence[int], generation: int | None) -> tuple[_Lists, _Lists]:
-        """Return the lists of the `new` templates, and what these add to the lists of the others."""
+    def _nearest(self, new: Sequence[int], generation: int | None) -> tuple[_Lists, _Lists, int | None]:
+        """Return the lists of the `new` templates, and what these add to the lists of the others.
+
+        And how many vectors were compared with each; None where not all were.
+        """
         import numpy as np
 
         assert self._fingerprint is not None
         if self._many():
-            return self._nearly_nearest(new)
+            return (*self._nearly_nearest(new), None)
         ids, rows = self._matrix(new, generation)
         is_old, floors = ~np.isin(ids, new), self._floors_of(ids, generation)
         fresh = np.flatnonzero(~is_old)
@@ -420,7 +437,7 @@ class VectorIndex:
             for row, column in zip(*np.nonzero((cosines > floors) & is_old), strict=True):
                 pair = (int(ids[block[row]]), float(cosines[row, column]))
                 entering.setdefault(int(ids[column]), []).append(pair)
-        return lists, entering
+        return lists, entering, len(ids)
 
     def _floors_of(self, ids: NDArray[np.int64], generation: int | None) -> NDArray[np.float32]:
         """Return the least cosine in the list of each template that has a full one; else what any cosine is above.
@@ -460,7 +477,7 @@ class VectorIndex:
         lists: _Lists = {}
         entering: _Lists = {}
         fresh = set(new)
-        self._held = None
+        self._held = self._floors = None
         for begin in range(0, len(new), _BATCH):
             stored = self._store.vectors_of(self._fingerprint, new[begin : begin + _BATCH])
             if not stored:
