@@ -623,10 +623,17 @@ def test_neighbours_stay_right_where_an_index_takes_over(monkeypatch: pytest.Mon
     """A memory that grows beyond what is compared one by one, and what comes after."""
     if not usearch_installed():
         pytest.skip("needs pip install 'omnimemory-procedural[index]'")
-    monkeypatch.setattr("procedural_memory.memory.vectors.EXACT", 40)
+    monkeypatch.setattr("procedural_memory.memory.vectors.EXACT", 60)
+    chance = random.Random(1)
+    words = ["git", "docker", "npm", "cargo", "make", "ls", "cat", "echo", "grep", "find", "sed", "awk", "tar"]
+    words += ["curl", "ssh", "kubectl", "helm", "go", "pip", "uv"]
     with fresh() as engine:
-        for number in range(30):
-            engine.learn_workflow([f"tool{number} {verb} --{verb}{number % 7}" for verb in ("build", "test", "push")])
+        for number in range(40):
+            lines = []
+            for _ in range(6):
+                program, verb, flag = (chance.choice(words) for _ in range(3))
+                lines.append(f"{program} {verb}x{number}{chance.randrange(1000)} --{flag}")
+            engine.learn_workflow(lines)
             assert engine.flush() == 0
             assert engine.stats()["embedder"]["problem"] is None
         assert engine._store.unlinked(engine.stats()["embedder"]["fingerprint"]) == []
