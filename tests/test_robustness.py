@@ -631,8 +631,8 @@ def test_neighbours_stay_right_where_an_index_takes_over(monkeypatch: pytest.Mon
         for number in range(40):
             lines = []
             for _ in range(6):
-                program, verb, flag = (chance.choice(words) for _ in range(3))
-                lines.append(f"{program} {verb}x{number}{chance.randrange(1000)} --{flag}")
+                start = f"{chance.choice(words)} {chance.choice(words)}x{number}{chance.randrange(1000)}"
+                lines.append(f"{start} --{chance.choice(words)}")
             engine.learn_workflow(lines)
             assert engine.flush() == 0
             assert engine.stats()["embedder"]["problem"] is None
