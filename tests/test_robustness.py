@@ -709,7 +709,7 @@ def test_neighbours_are_those_of_all_templates_however_they_came(tmp_path: Path)
         store, fingerprint = engine._store, engine.stats()["embedder"]["fingerprint"]
         texts = [text for text, _ in store.template_counts()]
         found = {text: store.neighbours(fingerprint, number) for text, number in store.template_ids(texts).items()}
-        return {text: [round(cosine, 4) for _, cosine in pairs] for text, pairs in found.items()}
+        return {text: [cosine for _, cosine in pairs] for text, pairs in found.items()}
 
     with fresh(path=path) as one, fresh(path=path) as two:
         for number, session in enumerate(sessions):
@@ -724,8 +724,12 @@ def test_neighbours_are_those_of_all_templates_however_they_came(tmp_path: Path)
         kept = [number for number in range(len(sessions)) if number not in (27, 42)]
         whole.learn_many({"commands": sessions[number], "session_id": str(number)} for number in kept)
         whole.flush()
+        made = cosines(whole)
         assert len(grown) > 150
-        assert grown == cosines(whole)
+        assert grown.keys() == made.keys()
+        # A product of other shape rounds the last bits otherwise.
+        for text, expected in made.items():
+            assert grown[text] == pytest.approx(expected, abs=1e-5)
 
 
 def test_patterns_can_be_listed_while_some_are_forgotten(engine: ProceduralMemoryEngine) -> None:
