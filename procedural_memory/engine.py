@@ -6,6 +6,7 @@ import os
 import re
 import threading
 import time
+import uuid
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
@@ -449,7 +450,7 @@ class ProceduralMemoryEngine:
         """
         defaults = {"cwd": cwd, "project": project, "source": source, "actor": actor, "host": host, "branch": branch}
         probe = self._privacy.hide(as_command("session", "true", defaults=defaults))
-        name = self._privacy.optional(redacted("session_id", session_id)) or _fresh_id()
+        name = self._privacy.optional(redacted("session_id", session_id)) or uuid.uuid4().hex
         kept = {field: None if value is None else getattr(probe, field) for field, value in defaults.items()}
         with self._reading() if resume else self._changing():
             known = self._store.find_session(name)
@@ -575,7 +576,7 @@ class ProceduralMemoryEngine:
             return None
         digest = session_digest(session.commands, session.outcome)
         with self._store.transaction():
-            name = session.session_id or _fresh_id()
+            name = session.session_id or uuid.uuid4().hex
             known = self._store.find_session(name)
             if known is not None:
                 self._check_same(known, digest)
@@ -1406,15 +1407,6 @@ class ProceduralMemoryEngine:
                 self._deriver.forget()
                 raise
 
-    def _is_behind(self) -> bool:
-        """Return whether there is something to catch up with."""
-        return self._deriver.behind() or (self._store.path is not None and self._others_acted())
-
-    def _others_acted(self) -> bool:
-        """Return whether another process forgot something, or moved the ranker."""
-        known = self._store.meta("ranker_version") in (None, self._kept[0])
-        return not known or self._store.meta("generation") != self._generation
-
     def _catch_up(self, all_of_it: bool = True, patience: float | None = None, watched: bool = True) -> None:
         if self._store.path is not None:
             self._store.refresh()
@@ -1473,11 +1465,6 @@ class ProceduralMemoryEngine:
         return [first + tick * before for before in accumulate(counts, initial=0)]
 
 
-def _fresh_id() -> str:
-    """Return an id for a session that was given none."""
-    return os.urandom(16).hex()
-
-
 class _Guard:
     """Holds the engine's lock, refuses a closed engine; before a read it catches up with the log, and that sees one
     state of the store."""
@@ -1517,11 +1504,14 @@ class _Guard:
             raise
 
     def _enter_view(self) -> bool:
-        """Begin to see one state; return whether that is behind the log."""
-        self._view = self._engine._store.reading()
+        """Begin to see one state; return whether what is counted is behind the log."""
+        engine = self._engine
+        self._view = engine._store.reading()
         self._view.__enter__()
         try:
-            return self._engine._is_behind()
+            if engine._store.path is not None:
+                engine._notice_others()
+            return engine._deriver.behind()
         except BaseException as error:
             self._view.__exit__(type(error), error, error.__traceback__)
             raise

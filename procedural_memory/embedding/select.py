@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import platform
 import re
 import sys
 from dataclasses import dataclass
@@ -203,8 +204,6 @@ def _mlx_gpu() -> bool:
     if not _installed("mlx"):
         return False
     if sys.platform == "darwin":
-        import platform
-
         return platform.machine() == "arm64"
     return any(_has_distribution(name) for name in _CUDA_BUILDS) and any(Path(d).exists() for d in _CUDA_DEVICES)
 

@@ -362,6 +362,8 @@ class VectorIndex:
                 continue
             # What is learned meanwhile is told by another notice.
             if len(todo) < _BATCH or self._closed:
+                # Those that were noted had vectors, the others got theirs here: where both make up all, no other one
+                # came from elsewhere that may lack neighbours.
                 same, had = before[0] == generation, before[1]
                 all_new = same and had is not None and had + len(embedded) == templates
                 return _Done(embedded, all_new, templates, generation)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 from functools import lru_cache
 from pathlib import Path
 from typing import Final, Literal
@@ -41,8 +42,6 @@ def _machine() -> str:
         space = os.readlink("/proc/self/ns/pid")
     except OSError:
         space = ""
-    import platform
-
     return f"{platform.node()} {space}"
 
 

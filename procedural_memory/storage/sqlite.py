@@ -411,14 +411,12 @@ class SQLiteStore:
         SQLite itself asks less and less often, in the end ten times a second, so that who came later is first again and
         again. Here it is told to give up soon, and begins anew.
         """
-        end: float | None = None
+        end = time.monotonic() + min(patience, PATIENCE)
         while True:
             try:
                 return self._db.execute(sql, arguments).fetchall()
             except sqlite3.OperationalError as error:
-                now = time.monotonic()
-                end = now + min(patience, PATIENCE) if end is None else end
-                if "locked" not in str(error) or now > end:
+                if "locked" not in str(error) or time.monotonic() > end:
                     raise
                 time.sleep(_BREATH)
 
@@ -1376,9 +1374,8 @@ class SQLiteStore:
             asked = {*neighbours, *(number for pairs in neighbours.values() for number, _ in pairs)}
             there: set[int] = set()
             for chunk in _chunks(sorted(asked)):
-                sql = (
-                    f"SELECT template FROM vector WHERE fingerprint = ? AND template IN ({','.join('?' * len(chunk))})"
-                )
+                marks = ",".join("?" * len(chunk))
+                sql = f"SELECT template FROM vector WHERE fingerprint = ? AND template IN ({marks})"
                 there.update(number for (number,) in self._all(sql, (fingerprint, *chunk)))
             neighbours = {
                 template: [pair for pair in pairs if pair[0] in there]
