@@ -26,6 +26,7 @@ __all__ = ["run", "socket_of"]
 
 _STARTS_WITHIN: Final = 8.0
 _ANSWERS_WITHIN: Final = 8.0
+_TAKEN_WITHIN: Final = 10.0
 _TRY_AGAIN: Final = 0.02
 _MOST: Final = 4 * LONGEST + 1
 _LONGEST_NAME: Final = 100
@@ -43,7 +44,7 @@ def run(arguments: list[str], answer: BinaryIO) -> None:
     ----------
     arguments : list of str
         ``record`` or ``suggest``, ``--store FILE``, ``--unasked`` where nobody pressed a key, ``--tell PID`` to leave
-        the likeliest line in ``<store>.<PID>.ghost`` and send that process SIGUSR1.
+        the likeliest line in ``<store>.<PID>.ghost`` for a moment and send that process SIGUSR1.
     answer : binary file
         Predictions: each a letter (``r``: may be run, ``d``: can lose data) and the line, ended by a NUL.
     """
@@ -142,13 +143,21 @@ def _suggest(store: str, unasked: bool) -> list[dict[str, str]]:
 
 
 def _tell(store: str, process: str, lines: list[str]) -> None:
-    if lines:
-        place = f"{store}.{int(process)}.ghost"
+    """Leave a line for a shell, and take it away again where the shell does not take it: it ended, or is busy."""
+    if not lines:
+        return
+    shell = int(process)
+    place = f"{store}.{shell}.ghost"
+    try:
         with open(os.open(place, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600), "w", encoding="utf-8") as file:
             file.write(lines[0])
-        if _takes(int(process), signal.SIGUSR1):
-            os.kill(int(process), signal.SIGUSR1)
-        else:
+        if _takes(shell, signal.SIGUSR1):
+            os.kill(shell, signal.SIGUSR1)
+            end = time.monotonic() + _TAKEN_WITHIN
+            while os.path.exists(place) and _goes_on(shell) and time.monotonic() < end:
+                time.sleep(_TRY_AGAIN)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
             os.unlink(place)
 
 

@@ -138,6 +138,12 @@ _pm_ghost_arrived() {
 _pm_show_ghost() {
   emulate -L zsh
   [[ -z $BUFFER && -z $POSTDISPLAY ]] || return 0
+  # What zsh-autosuggestions still waits for is about the line before, and would hide what stands behind this one.
+  local late=${_ZSH_AUTOSUGGEST_ASYNC_FD:-}
+  if [[ -n $late && $'\n'"$(zle -F -L)"$'\n' == *$'\n'"zle -F $late _zsh_autosuggest_async_response"$'\n'* ]]; then
+    zle -F $late
+    exec {late}<&-
+  fi
   _pm_ghost=$1 POSTDISPLAY=$1
   region_highlight+=("0 ${#1} fg=8 memo=procedural-memory")
   zle -R

@@ -304,6 +304,28 @@ def test_what_goes_to_the_right_takes_a_ghost_over(tmp_path: Path, key: str, bes
         used.wait(lambda _: used.line() == "ezcho twox")
 
 
+def test_a_late_answer_to_the_line_before_leaves_a_ghost_where_it_is(tmp_path: Path) -> None:
+    """One of zsh-autosuggestions, which would hide what stands behind an empty line."""
+    if not AUTOSUGGESTIONS.exists():
+        pytest.skip("zsh-autosuggestions is not installed")
+    _know(tmp_path, "echo one", "echo two", "echo three")
+    wait = "while [[ ! -e ~/go ]]; do sleep 0.05; done; touch ~/gone"
+    late = f"source {AUTOSUGGESTIONS}; ZSH_AUTOSUGGEST_STRATEGY=(late); _zsh_autosuggest_strategy_late() {{ {wait} }}"
+    with terminal("zsh", tmp_path, "--ghost", before=late) as used:
+        used.run("echo zero")
+        used.type("echo one")
+        time.sleep(0.5)  # the other one is asked when nothing more is typed
+        used.key("Enter")
+        used.wait(lambda _: used.line() == "echo two")
+        (tmp_path / "go").touch()
+        used.wait(lambda _: (tmp_path / "gone").exists())
+        time.sleep(0.5)
+        assert used.line() == "echo two"
+        used.key("Right")
+        used.key("x")
+        used.wait(lambda _: used.line() == "echo twox")
+
+
 @pytest.mark.parametrize(
     ("shell", "options"),
     [
@@ -363,7 +385,28 @@ def test_a_ghost_at_the_right_of_fish(tmp_path: Path) -> None:
         used.wait(lambda _: used.line().startswith("echo two"))
         used.key("Enter")
         used.wait(lambda screen: "\ntwo\n" in screen)
-    assert not list(tmp_path.glob("*.ghost"))
+
+
+@pytest.mark.parametrize("shell", ["signal.signal(signal.SIGUSR1, lambda *_: sys.exit())", "pass"], ids=["ends", "was"])
+def test_a_ghost_that_no_shell_takes_is_not_left_behind(tmp_path: Path, shell: str) -> None:
+    """Of a shell that ends with the signal, and of what a shell became, which does not know it."""
+    _know(tmp_path, "echo one", "echo two", "echo three")
+    program = f"import signal, sys, time; {shell}; print(flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        store = str(tmp_path / "memory.sqlite3")
+        told = {"_PM_CWD": str(tmp_path), "_PM_RECENT": "echo one\x1f0", "XDG_RUNTIME_DIR": str(tmp_path)}
+        hook = [sys.executable, "-m", "procedural_memory.hook", "shell", "suggest", "--unasked", "--store", store]
+        try:
+            asked = subprocess.run(hook, env=os.environ | told, capture_output=True, timeout=60)
+            assert asked.stdout == b"recho two\0"
+            subprocess.run([*hook, "--tell", str(process.pid)], env=os.environ | told, check=True, timeout=60)
+            assert (process.wait(20) if shell != "pass" else process.poll()) == (0 if shell != "pass" else None)
+            assert not list(tmp_path.glob("*.ghost"))
+        finally:
+            process.kill()
+            subprocess.run(["pkill", "-f", f"shells.answering --store {store}"], timeout=20)
 
 
 @pytest.mark.parametrize(
