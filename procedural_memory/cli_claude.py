@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -129,6 +128,8 @@ def _show(change: Any, dry_run: bool, as_json: bool, nothing: str) -> None:
     elif not change.is_one:
         click.echo(f"{change.file}: {nothing}")
     elif dry_run:
+        import difflib
+
         before, after = [(text or "").splitlines(keepends=True) for text in (change.before, change.after)]
         click.echo("".join(difflib.unified_diff(before, after, str(change.file), f"{change.file} (new)")), nl=False)
     else:

@@ -31,10 +31,8 @@ from procedural_memory.errors import (
     StoreBusyError,
     shown,
 )
-from procedural_memory.graphs.view import SHOWN
 from procedural_memory.memory.context import CONTEXT_LENGTH, SessionContext
 from procedural_memory.memory.courses import LONGEST, course_of
-from procedural_memory.memory.forgetting import Conditions, Limits, Plan, plan_forget, plan_prune, plan_scrub
 from procedural_memory.memory.lifecycle import count_states
 from procedural_memory.memory.patterns import MAX_QUERY, PatternIndex, Patterns, pattern_id_of
 from procedural_memory.memory.sequences import BATCH, Deriver
@@ -48,6 +46,7 @@ from procedural_memory.storage.files import make_private
 from procedural_memory.storage.filesystem import network_file_system
 from procedural_memory.storage.owner import fate_of, owner_of
 from procedural_memory.types import (
+    SHOWN_TEMPLATES,
     Command,
     Durability,
     Forgotten,
@@ -83,6 +82,7 @@ if TYPE_CHECKING:
     from procedural_memory.embedding.base import Embedder
     from procedural_memory.graphs.view import GraphView
     from procedural_memory.importing import Told
+    from procedural_memory.memory.forgetting import Plan
     from procedural_memory.sources.aligning import Recorded
     from procedural_memory.storage.snapshot import SessionRecord, Snapshot
 
@@ -843,7 +843,9 @@ class ProceduralMemoryEngine:
         with self._reading():
             return workflow_graph(self._store, self._privacy.again)
 
-    def graph_view(self, limit: int | None = SHOWN, search: str | None = None, around: str | None = None) -> GraphView:
+    def graph_view(
+        self, limit: int | None = SHOWN_TEMPLATES, search: str | None = None, around: str | None = None
+    ) -> GraphView:
         """Return the part of the workflow graph that is worth showing.
 
         Parameters
@@ -887,7 +889,7 @@ class ProceduralMemoryEngine:
         self,
         path: str | os.PathLike[str] | None = None,
         *,
-        limit: int | None = SHOWN,
+        limit: int | None = SHOWN_TEMPLATES,
         search: str | None = None,
         around: str | None = None,
     ) -> str:
@@ -1220,6 +1222,8 @@ class ProceduralMemoryEngine:
         InvalidInputError
             No condition is given, or one breaks a rule.
         """
+        from procedural_memory.memory.forgetting import Conditions, plan_forget
+
         asked = Conditions.of(
             self._privacy.again,
             pattern=pattern,
@@ -1269,6 +1273,8 @@ class ProceduralMemoryEngine:
         InvalidInputError
             No limit is given, or one breaks a rule.
         """
+        from procedural_memory.memory.forgetting import Limits, plan_prune
+
         limits = Limits.of(max_age, min_support, max_size)
         return self._forgotten(
             self._carry_out(lambda: plan_prune(self._store, limits, time.time(), self._min_commands), dry_run)
@@ -1303,6 +1309,8 @@ class ProceduralMemoryEngine:
         InvalidInputError
             A pattern is no regular expression.
         """
+        from procedural_memory.memory.forgetting import plan_scrub
+
         given = [patterns] if isinstance(patterns, (str, re.Pattern)) else patterns
         if not isinstance(given, Iterable):
             raise InvalidTypeError(f"patterns: must be regular expressions, not {type(given).__name__}")

@@ -9,6 +9,7 @@ from typing import Any, Final, Literal, TypeAlias, get_args
 
 __all__ = [
     "ACTORS",
+    "SHOWN_TEMPLATES",
     "UNASKED_PROBABILITY",
     "Actor",
     "Command",
@@ -54,6 +55,9 @@ UNASKED_PROBABILITY: Final = 0.6
 
 Chosen from data, as the least tenth at which what is shown was right three times of four on every data set;
 ``benchmarks/RESULTS.md`` has the share that was right, and how often something was shown, at each threshold."""
+
+SHOWN_TEMPLATES: Final = 150
+"""Templates of a graph that are shown unless another limit is asked for: more of them hide each other in a drawing."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Iterator, Sequence
-from hashlib import blake2b
 from typing import Final, final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from procedural_memory.digests import blake2b
 from procedural_memory.embedding.base import Vectors
 from procedural_memory.embedding.checking import checked_texts
 from procedural_memory.errors import InvalidInputError, InvalidTypeError, shown

@@ -9,12 +9,11 @@ from typing import Any
 
 from procedural_memory.errors import InvalidInputError, InvalidTypeError, shown
 from procedural_memory.storage.base import Store
+from procedural_memory.types import SHOWN_TEMPLATES
 from procedural_memory.validation import as_positive_int
 
-__all__ = ["SHOWN", "Edge", "GraphView", "Node", "view_of"]
+__all__ = ["Edge", "GraphView", "Node", "view_of"]
 
-SHOWN = 150
-"""Templates that are shown unless another limit is asked for: more of them hide each other in a drawing."""
 _EDGES_PER_NODE = 4
 
 
@@ -69,7 +68,7 @@ def view_of(
     store: Store,
     text: Callable[[str], str] = str,
     *,
-    limit: int | None = SHOWN,
+    limit: int | None = SHOWN_TEMPLATES,
     search: str | None = None,
     around: str | None = None,
 ) -> GraphView:

@@ -6,9 +6,9 @@ from collections.abc import Callable, ItemsView, Iterator, Mapping, Sequence, Va
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import lru_cache
-from hashlib import blake2b
 from typing import TYPE_CHECKING, get_args
 
+from procedural_memory.digests import blake2b
 from procedural_memory.errors import InvalidInputError, shown
 from procedural_memory.memory.families import fold
 from procedural_memory.memory.lifecycle import memory_time, state_of, support_of

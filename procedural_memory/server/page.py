@@ -16,9 +16,9 @@ from procedural_memory.engine import ProceduralMemoryEngine
 from procedural_memory.errors import MissingExtraError
 from procedural_memory.graphs.formats import export
 from procedural_memory.graphs.html import STATIC, d3_file, graph_part
-from procedural_memory.graphs.view import SHOWN
 from procedural_memory.server.backend import Backend
 from procedural_memory.server.refusals import refusals
+from procedural_memory.types import SHOWN_TEMPLATES
 
 __all__ = ["CONTENT_SECURITY_POLICY", "is_public", "page_routes"]
 
@@ -102,7 +102,7 @@ def page_routes(backend: Backend) -> APIRouter:
         around: Annotated[str | None, Query(max_length=100_000, description="a template's neighbourhood")] = None,
     ) -> Response:
         """Return the workflow graph, or the part of it that is asked for, in one of six formats."""
-        most = limit or (SHOWN if format in ("view", "html") else None)
+        most = limit or (SHOWN_TEMPLATES if format in ("view", "html") else None)
         return await backend.run(lambda engine: _graph(engine, format, most, search, around))
 
     hidden: dict[str, Any] = {"methods": ["GET"], "include_in_schema": False}

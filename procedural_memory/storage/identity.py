@@ -9,10 +9,7 @@ import json
 import struct
 from collections.abc import Iterable, Sequence
 
-try:  # the same function without what loads OpenSSL, which takes as long as all the rest
-    from _blake2 import blake2b
-except ImportError:  # pragma: no cover
-    from hashlib import blake2b
+from procedural_memory.digests import blake2b
 
 __all__ = ["COURSE_STEP", "MOMENT", "digest_of", "hash64", "moment"]
 

@@ -9,7 +9,6 @@ calls this has seen to both. The vectors and the feedback of a store that is add
 from __future__ import annotations
 
 import json
-import shutil
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
@@ -74,6 +73,8 @@ def unite(parts: Sequence[Path], target: Path) -> None:
         At least one; in the order in which their logs are to stand.
     target : path
     """
+    import shutil  # loads compressors, for which nobody who opens a store should wait
+
     shutil.copyfile(parts[0], target)
     with closing(sqlite3.connect(target, isolation_level=None)) as db:
         # Of a file that is not there until it is whole there is nothing to roll back.

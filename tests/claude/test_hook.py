@@ -389,6 +389,7 @@ def test_it_needs_the_standard_library_alone(store: Path) -> None:
         "procedural_memory.commands.clean",
         "procedural_memory.commands.project",
         "procedural_memory.commands.redact",
+        "procedural_memory.digests",
         "procedural_memory.storage",
         "procedural_memory.storage.append",
         "procedural_memory.storage.identity",
