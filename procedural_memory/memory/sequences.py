@@ -143,8 +143,9 @@ class Deriver:
                     unwatched = left - WATCHED if watched and self._watch else left
                     if unwatched <= 0 and not all_of_it:
                         break
-                    rows = self._store.tail(min(BATCH, unwatched) if unwatched > 0 else _WATCHED_BATCH)
-                    with uncollected() if len(rows) > _WATCHED_BATCH else nullcontext():
+                    most = min(BATCH, unwatched) if unwatched > 0 else _WATCHED_BATCH
+                    with uncollected() if most > _WATCHED_BATCH else nullcontext():
+                        rows = self._store.tail(most)
                         news = self._learn(rows, unwatched <= 0, left <= WATCHED_LINES)
                     learned = Learned(learned.rows + len(rows), learned.news or news)
             except BaseException:

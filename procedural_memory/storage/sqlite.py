@@ -903,15 +903,16 @@ class SQLiteStore:
     def _apply_contexts(self, delta: Delta) -> dict[int, bytes]:
         """Merge counts of contexts and of what followed them; return the newest followers of those that keep them."""
         stored: dict[int, tuple[bytes, int | None, int]] = {}
-        for chunk in _chunks(sorted(delta.contexts)):
+        # In the order of the file, so that what lies together is read and written together.
+        keys = sorted(delta.contexts)
+        for chunk in _chunks(keys):
             marks = ",".join("?" * len(chunk))
             for key, *row in self._all(f"SELECT key, recent, only, how FROM context WHERE key IN ({marks})", chunk):
                 stored[key] = tuple(row)
         followers: list[tuple[int, ...]] = []
         contexts: list[tuple[Any, ...]] = []
         recents: dict[int, bytes] = {}
-        # In the order of the file, so that what lies together is written together.
-        for key in sorted(delta.contexts):
+        for key in keys:
             added = delta.contexts[key]
             recent, only, how = stored.get(key, (b"", None, 0))
             newest = newest_of(recent, only)
@@ -946,6 +947,9 @@ class SQLiteStore:
 
     def _renew(self, delta: Delta, recents: Mapping[int, bytes]) -> None:
         """Bring the contexts that were read up to a delta that is merged: they are asked for again at the next step."""
+        if len(delta.contexts) > _KEPT:  # of so many steps that another one follows, and nobody asks between
+            self._contexts.clear()
+            return
         for key in self._contexts.keys() & delta.contexts.keys():
             change = delta.contexts[key]
             added = {number: count for number, counts in change.rows.items() if (count := tallies(counts)[0])}
