@@ -54,11 +54,12 @@ from procedural_memory.storage.base import (
     recent_templates,
     text_id,
 )
+from procedural_memory.storage.kept import Kept
 from procedural_memory.storage.once import FOLD
 from procedural_memory.storage.postgres_link import array, byte_array
 from procedural_memory.storage.postgres_schema import COPIED, DERIVED
 from procedural_memory.storage.postgres_shelf import Shelf
-from procedural_memory.storage.postgres_transactions import PATIENCE, Kept
+from procedural_memory.storage.postgres_transactions import PATIENCE
 from procedural_memory.storage.rows import (
     NEIGHBOUR,
     OUTCOME_CODES,

@@ -27,18 +27,17 @@ from weakref import WeakSet
 from procedural_memory.errors import ClosedError, StorageError, StoreUnavailableError
 from procedural_memory.storage.address import Address
 from procedural_memory.storage.base import text_id
+from procedural_memory.storage.kept import Kept, read_once
 from procedural_memory.storage.postgres_link import Link, array
 from procedural_memory.storage.postgres_schema import VERSION
 from procedural_memory.types import Durability
 
-__all__ = ["PATIENCE", "Kept", "Transactions"]
+__all__ = ["PATIENCE", "Transactions"]
 
 PATIENCE = 30.0
 """Seconds that a writer waits for another one."""
 
 _T = TypeVar("_T")
-_KEPT = 4_096
-"""How many rows of a kind are kept as they were read: those of a session come up again and again."""
 _TOLD = 700
 """How many keys fit into a notice; of more than that only the number of the change is told."""
 _SEAL = 16
@@ -58,10 +57,6 @@ class Head(NamedTuple):
 
 
 _NOTHING_YET = Head(-1, 0, 0, 0)
-
-
-class Kept(dict[int, _T]):
-    """Rows of a kind by key, as they were read; None where there is none."""
 
 
 class Transactions:
@@ -313,11 +308,7 @@ class Transactions:
     ) -> dict[int, _T]:
         """Return what is known under `keys`: as it was read before, or read in one go."""
         with self._lock:
-            if len(kept) >= _KEPT:
-                kept.clear()
-            if missing := [key for key in dict.fromkeys(keys) if key not in kept]:
-                kept.update(dict.fromkeys(missing) | dict(read(array(missing))))
-            return {key: found for key in keys if (found := kept[key]) is not None}
+            return read_once(kept, keys, lambda missing: read(array(missing)))
 
     def _touch(self, keys: Iterable[int]) -> None:
         """Let go of what was read under keys that change, here and elsewhere."""

@@ -58,6 +58,7 @@ from procedural_memory.storage.base import (
 )
 from procedural_memory.storage.files import hold, make_private, missing_bytes, release, side_files
 from procedural_memory.storage.identity import MOMENT
+from procedural_memory.storage.kept import Kept, read_once
 from procedural_memory.storage.migrations import FIRST_TABLES, VERSION, migrate, tables_of, version_of
 from procedural_memory.storage.once import follower_of, how_of, newest_of
 from procedural_memory.storage.rows import (
@@ -120,11 +121,7 @@ _CLEAN_AGAIN = 60.0
 """Seconds after which a write rewrites the file, where that failed before."""
 _log = logging.getLogger("procedural_memory")
 _POSTINGS_READ = 100
-_POSTINGS, _PATTERNS = 1_024, 4_096
-"""How many lists of patterns, and patterns, are kept as they were read."""
 _CACHE = 200_000
-_KEPT = 4_096
-"""How many rows of a kind are kept as they were read: those of a session come up again and again."""
 _RENEWED = 8
 """Contexts of which so many followers changed are read again."""
 _FOLLOWER = "template, count, sessions, success, failure, good, bad"
@@ -180,16 +177,16 @@ class SQLiteStore:
         self._written: set[int] = set()
         self._texts: dict[int, str] = {}
         # What was read and is still so: dropped when it changes, here or in another process, or is rolled back.
-        self._contexts: dict[int, Context | None] = {}
-        self._values: dict[int, ValueCounts | None] = {}
-        self._rules: dict[int, RuleCounts | None] = {}
-        self._shown: dict[int, ShownCounts | None] = {}
+        self._contexts: Kept[Context | None] = Kept()
+        self._values: Kept[ValueCounts | None] = Kept()
+        self._rules: Kept[RuleCounts | None] = Kept()
+        self._shown: Kept[ShownCounts | None] = Kept()
         self._all_shown = False
         self._counted: set[int] = set()
-        self._postings: dict[int, tuple[int, NDArray[np.int64]]] = {}
+        self._postings: Kept[tuple[int, NDArray[np.int64]]] = Kept()
         self._metas: dict[str, Any] = {}
-        self._pattern_counts: dict[int, PatternCounts | None] = {}
-        self._pattern_templates: dict[int, NDArray[np.int64]] = {}
+        self._pattern_counts: Kept[PatternCounts | None] = Kept()
+        self._pattern_templates: Kept[NDArray[np.int64] | None] = Kept()
         self._data_version = 0
         self._dropped = False
         self._uncleaned: tuple[str, ...] = ()
@@ -947,7 +944,7 @@ class SQLiteStore:
 
     def _renew(self, delta: Delta, recents: Mapping[int, bytes]) -> None:
         """Bring the contexts that were read up to a delta that is merged: they are asked for again at the next step."""
-        if len(delta.contexts) > _KEPT:  # of so many steps that another one follows, and nobody asks between
+        if len(delta.contexts) > Kept.MOST:  # of so many steps that another one follows, and nobody asks between
             self._contexts.clear()
             return
         for key in self._contexts.keys() & delta.contexts.keys():
@@ -1068,17 +1065,18 @@ class SQLiteStore:
 
     def _known(
         self,
-        kept: dict[int, _T | None],
+        kept: Kept[_T | None],
         keys: Sequence[int],
         read: Callable[[str, Sequence[int]], Iterable[tuple[int, _T]]],
     ) -> dict[int, _T]:
         """Return what is known under `keys`: as it was read before, or read in one go."""
+
+        def fetch(missing: list[int]) -> Iterator[tuple[int, _T]]:
+            for chunk in _chunks(missing):
+                yield from read(",".join("?" * len(chunk)), chunk)
+
         with self._lock:
-            if len(kept) >= _KEPT:
-                kept.clear()
-            for chunk in _chunks([key for key in dict.fromkeys(keys) if key not in kept]):
-                kept.update(dict.fromkeys(chunk) | dict(read(",".join("?" * len(chunk)), chunk)))
-            return {key: found for key in keys if (found := kept[key]) is not None}
+            return read_once(kept, keys, fetch)
 
     def _read_contexts(self, marks: str, keys: Sequence[int]) -> Iterator[tuple[int, Context]]:
         rows = self._all(f"SELECT key, only, total, recent FROM context WHERE key IN ({marks})", keys)
@@ -1220,29 +1218,25 @@ class SQLiteStore:
         import numpy as np
 
         with self._lock:
-            known = self._postings.get(key)
-            if known is None or known[0] < limit:
-                if len(self._postings) >= _POSTINGS:
-                    self._postings.clear()
+            postings = self._postings
+            if key not in postings or postings[key][0] < limit:
                 sql = "SELECT pattern FROM posting WHERE key = ? ORDER BY pattern DESC LIMIT ?"
                 rows = self._all(sql, (key, limit))
-                known = self._postings[key] = limit, np.fromiter(chain.from_iterable(rows), np.int64, len(rows))
-            return known[1][:limit]
+                postings[key] = limit, np.fromiter(chain.from_iterable(rows), np.int64, len(rows))
+            postings.move_to_end(key)
+            postings.trim()
+            return postings[key][1][:limit]
 
     def pattern_templates(self, ids: Sequence[int]) -> Iterator[tuple[int, NDArray[np.int64]]]:
         """Yield (row id, template ids) of those of the patterns that are there, in order."""
         import numpy as np
 
-        with self._lock:
-            known = self._pattern_templates
-            if len(known) >= _PATTERNS:
-                known.clear()
-            for chunk in _chunks([number for number in ids if number not in known]):
-                marks = ",".join("?" * len(chunk))
-                for number, blob in self._all(f"SELECT id, templates FROM pattern WHERE id IN ({marks})", chunk):
-                    known[number] = np.frombuffer(blob, dtype="<i8")
-            found = [(number, known[number]) for number in ids if number in known]
-        yield from found
+        def read(marks: str, chunk: Sequence[int]) -> Iterator[tuple[int, NDArray[np.int64]]]:
+            for number, blob in self._all(f"SELECT id, templates FROM pattern WHERE id IN ({marks})", chunk):
+                yield number, np.frombuffer(blob, dtype="<i8")
+
+        found = self._known(self._pattern_templates, ids, read)
+        yield from ((number, found[number]) for number in ids if number in found)
 
     def pattern_counts(self, ids: Sequence[int]) -> dict[int, PatternCounts]:
         """Return id and outcome counts of patterns by row id."""
