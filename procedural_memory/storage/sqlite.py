@@ -1029,12 +1029,13 @@ class SQLiteStore:
 
     def _apply_pattern(self, row: PatternRow) -> None:
         execute = self._db.execute
-        self._pattern_counts.pop(pattern_row_id(row.pattern_id), None)
+        number = pattern_row_id(row.pattern_id)
+        self._pattern_counts.pop(number, None)
+        self._pattern_templates.pop(number, None)  # that it is not there was kept as well
         known = execute("SELECT id, newest FROM pattern WHERE pattern_id = ?", (row.pattern_id,)).fetchone()
         counts = (row.success, row.failure, row.unknown, row.duration_ms, row.timed)
         if known is None:
             ids = [self._intern(template) for template in row.templates]
-            number = pattern_row_id(row.pattern_id)
             execute(
                 "INSERT INTO pattern VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (

@@ -30,6 +30,7 @@ from procedural_memory.storage.base import (
     context_key,
     hash64,
     moment,
+    pattern_row_id,
     pattern_size,
     recent_entry,
     recent_templates,
@@ -532,7 +533,10 @@ def check_a_view_ends(store: Store) -> None:
 
 
 def check_patterns_add_up(store: Store) -> None:
-    """Counts of a pattern add up; the newest example stays; rare keys find it first."""
+    """Counts of a pattern add up; the newest example stays; rare keys find it first; none is there before."""
+    numbers = [pattern_row_id("p1"), pattern_row_id("p0")]
+    assert (store.patterns_with([1, 2], 5), store.pattern_counts(numbers)) == ([], {})
+    assert [*store.pattern_templates(numbers)] == []
     for when, line in ((2.0, "newer"), (1.0, "older")):
         delta = Delta()
         delta.patterns["p1"] = PatternRow(
@@ -549,6 +553,7 @@ def check_patterns_add_up(store: Store) -> None:
     assert row.example == ("newer", "b", "c")
     assert store.pattern_ids() == ["p0", "p1"]
     best = store.patterns_with([1, 2], 5)
+    assert best == numbers
     assert [row.pattern_id for row in store.pattern_counts(best).values()] == ["p1", "p0"]
     texts = [[store.template_text(t) for t in templates] for _, templates in store.pattern_templates(best)]
     assert texts == [["a", "b", "c"], ["a", "c"]]
