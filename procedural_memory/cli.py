@@ -280,6 +280,7 @@ def _template(command: str) -> str:
 @json_option
 def learn(files: tuple[Path, ...], outcome: str | None, path: str, embedder: str, as_json: bool) -> None:
     """Learn the sessions of FILES: JSON, JSONL or plain text, one command a line; each also with .gz."""
+    from procedural_memory.privacy import is_disabled
     from procedural_memory.sources.files import read_sessions
 
     report: list[dict[str, Any]] = []
@@ -310,6 +311,8 @@ def learn(files: tuple[Path, ...], outcome: str | None, path: str, embedder: str
         stats = engine.stats()
     if as_json:
         _print_json({"files": report, "stats": stats})
+        return
+    if is_disabled():  # which was said
         return
     for item in report:
         click.echo(
@@ -423,6 +426,8 @@ def predict(
     as_json: bool,
 ) -> None:
     """Predict what follows COMMANDS, one argument each: predict -- 'git add .' 'git commit -m wip'."""
+    from procedural_memory.privacy import is_disabled
+
     if unasked and level == "template":
         raise click.UsageError("--unasked is about command lines: leave out --level template")
     with _engine(path, embedder, reading=True) as engine:
@@ -431,7 +436,7 @@ def predict(
         found = engine.predict_next_action(context, top_k, level=level, min_probability=least)
         found = [p for p in found if p.runnable] if unasked else found
         # To count everything takes ten times as long as to predict, in a memory of a million commands.
-        learned = bool(found) or engine.stats()["session_count"] > 0
+        learned = bool(found) or is_disabled() or engine.stats()["session_count"] > 0
     if as_json:
         _print_json({"predictions": [asdict(prediction) for prediction in found]})
     elif not found:

@@ -152,6 +152,8 @@ def test_turned_off(run: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     Path("sessions.jsonl").write_text(json.dumps(SESSION) + "\n")
     assert parsed(run("learn", "sessions.jsonl", "--json"))["files"][0]["new_sessions"] == 0
     assert parsed(run("predict", "--json", "--", "git add ."))["predictions"] == []
+    assert run("learn", "sessions.jsonl").stdout == ""  # no count of what was left out, for nothing was looked at
+    assert run("predict", "--", "git add .").stdout == "No prediction\n"
     assert not (tmp_path / "memory.sqlite3").exists()
 
 
