@@ -12,10 +12,10 @@ import re
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar, get_args
 
@@ -88,10 +88,6 @@ class _Group(click.Group):
 @click.version_option(__version__, prog_name="procedural-memory")
 def main() -> None:
     """Learn workflows from command sequences and predict the next step."""
-    # A short process keeps nearly all that it makes, and gives everything back at its end: looking for garbage after
-    # each 700 objects, and at last through all of them, is 4 % of `predict`.
-    gc.set_threshold(200_000)
-    atexit.register(gc.disable)
     # A redirected console may know few characters; better a question mark than a traceback.
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -426,11 +422,13 @@ def predict(
     as_json: bool,
 ) -> None:
     """Predict what follows COMMANDS, one argument each: predict -- 'git add .' 'git commit -m wip'."""
+    from procedural_memory.memory.collecting import uncollected
     from procedural_memory.privacy import is_disabled
 
     if unasked and level == "template":
         raise click.UsageError("--unasked is about command lines: leave out --level template")
-    with _engine(path, embedder, reading=True) as engine:
+    _end_uncollected()
+    with uncollected(), _engine(path, embedder, reading=True) as engine:
         context = [{"command": command, "cwd": cwd} for command in commands]
         least = max(min_probability, UNASKED_PROBABILITY) if unasked else min_probability
         found = engine.predict_next_action(context, top_k, level=level, min_probability=least)
@@ -444,6 +442,12 @@ def predict(
         click.echo(f"No prediction{hint}")
     else:
         _predictions_table(found, level)
+
+
+@cache
+def _end_uncollected() -> None:
+    """Let the end of this process, which gives everything back, not look for garbage in all that is loaded."""
+    atexit.register(gc.disable)
 
 
 def _predictions_table(found: list[Prediction], level: str) -> None:
@@ -560,10 +564,17 @@ def _show_forgotten(found: Forgotten, what: str) -> None:
 @_forgetting_options
 def forget(path: str, embedder: str, dry_run: bool, yes: bool, as_json: bool, **conditions: Any) -> None:
     """Forget steps, as if they had never been learned: those that meet all conditions given."""
+    _refuse_none(conditions)
     with _engine(path, embedder, reading=True) as engine:
         if conditions["pattern"]:
             conditions["pattern"] = _whole_id(engine, conditions["pattern"])
         _forget_with(partial(engine.forget, **conditions), dry_run, yes, as_json)
+
+
+def _refuse_none(given: Mapping[str, Any]) -> None:
+    if all(value is None for value in given.values()):
+        options = ", ".join("--" + name.replace("_", "-") for name in given)
+        raise click.UsageError(f"give at least one of {options}")
 
 
 def _whole_id(engine: ProceduralMemoryEngine, begins: str) -> str:
@@ -585,6 +596,7 @@ def _whole_id(engine: ProceduralMemoryEngine, begins: str) -> str:
 @_forgetting_options
 def prune(path: str, embedder: str, dry_run: bool, yes: bool, as_json: bool, **limits: Any) -> None:
     """Forget whole sessions until the memory keeps within the limits given."""
+    _refuse_none(limits)
     with _engine(path, embedder, reading=True) as engine:
         _forget_with(partial(engine.prune, **limits), dry_run, yes, as_json)
 

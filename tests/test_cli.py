@@ -286,10 +286,10 @@ def test_forget_shows_asks_and_forgets(remembered: Any, monkeypatch: pytest.Monk
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["forget"], "forget: give at least one condition"),
+        (["forget"], "give at least one of --session, --pattern, --command,"),
         (["forget", "--matching", "("], "matching: must be a regular expression"),
         (["forget", "--before", "soon"], "before: must be epoch seconds or ISO 8601"),
-        (["prune"], "prune: give at least one of max_age="),
+        (["prune"], "give at least one of --max-age, --min-support, --max-size"),
         (["prune", "--max-age", "soon"], "must be seconds, or a number with s, m, h, d or w"),
         (["scrub", "["], "patterns[0]: must be a regular expression"),
     ],

@@ -170,7 +170,8 @@ def serve(
     """
     if uds is None and not options.get("token") and not is_loopback(host):
         raise InvalidInputError(
-            f"host: must be a loopback address without a token, got {host!r}; give a token to be reached by others"
+            f"host: must be a loopback address without a token, got {host!r}; give a token to be reached "
+            "by others (--token-file, or the variable PROCEDURAL_MEMORY_TOKEN)"
         )
     path = options.get("path", "default")
     options = {"allowed_hosts": (), **options}

@@ -148,17 +148,25 @@ def _tell(store: str, process: str, lines: list[str]) -> None:
         return
     shell = int(process)
     place = f"{store}.{shell}.ghost"
-    try:
-        with open(os.open(place, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600), "w", encoding="utf-8") as file:
-            file.write(lines[0])
+    written = f"{place}.{os.getpid()}"  # whole when it is there, and told from the line of another who tells this shell
+    with open(os.open(written, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w", encoding="utf-8") as file:
+        file.write(lines[0])
+    mine = os.stat(written)
+    os.replace(written, place)
+    end = time.monotonic() + _TAKEN_WITHIN
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
         if _takes(shell, signal.SIGUSR1):
             os.kill(shell, signal.SIGUSR1)
-            end = time.monotonic() + _TAKEN_WITHIN
-            while os.path.exists(place) and _goes_on(shell) and time.monotonic() < end:
+            while _is_same(os.stat(place), mine) and time.monotonic() < end:
+                os.kill(shell, 0)
                 time.sleep(_TRY_AGAIN)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
+    with contextlib.suppress(FileNotFoundError):
+        if _is_same(os.stat(place), mine):
             os.unlink(place)
+
+
+def _is_same(one: os.stat_result, other: os.stat_result) -> bool:
+    return (one.st_ino, one.st_mtime_ns) == (other.st_ino, other.st_mtime_ns)
 
 
 def _takes(process: int, number: int) -> bool:

@@ -74,12 +74,14 @@ _pm_next() {  # a widget: the next prediction that begins with what was typed
   _pm_alone
   _pm_index=$(( _pm_index % (${#_pm_choices} + 1) + 1 ))
   if (( _pm_index > ${#_pm_choices} )); then  # all the way round: as it was typed
+    zle -M ''
     BUFFER=$_pm_typed
   elif (( ${_pm_losing[(Ie)${_pm_choices[_pm_index]}]} )); then
     # Never one key away from the line that loses data.
     BUFFER=$_pm_typed
     zle -M "can lose data: ${_pm_choices[_pm_index]}   (@SECOND_NAME@ puts it on the line)"
   else
+    zle -M ''  # what was said of the one before
     BUFFER=${_pm_choices[_pm_index]}
   fi
   CURSOR=$#BUFFER _pm_shown=$BUFFER
@@ -142,7 +144,11 @@ _pm_show_ghost() {
   local late=${_ZSH_AUTOSUGGEST_ASYNC_FD:-}
   if [[ -n $late && $'\n'"$(zle -F -L)"$'\n' == *$'\n'"zle -F $late _zsh_autosuggest_async_response"$'\n'* ]]; then
     zle -F $late
-    exec {late}<&-
+    { exec {late}<&- } 2>/dev/null
+    late=${_ZSH_AUTOSUGGEST_CHILD_PID:-}
+    [[ -o monitor ]] && late=-$late  # as there, with all that it started
+    [[ $late == (-|)<1-> ]] && kill -TERM -- $late 2>/dev/null
+    _ZSH_AUTOSUGGEST_ASYNC_FD= _ZSH_AUTOSUGGEST_CHILD_PID=
   fi
   _pm_ghost=$1 POSTDISPLAY=$1
   region_highlight+=("0 ${#1} fg=8 memo=procedural-memory")

@@ -22,9 +22,9 @@ class Kept(OrderedDict[int, _T]):
 
     MOST: ClassVar[int] = 16_384
 
-    def trim(self) -> None:
-        """Let go of what is too much."""
-        while len(self) > self.MOST:
+    def trim(self, most: int | None = None) -> None:
+        """Let go of what is more than `MOST`, or than another number."""
+        while len(self) > (self.MOST if most is None else most):
             self.popitem(last=False)
 
 

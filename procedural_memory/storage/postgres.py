@@ -836,9 +836,10 @@ class PostgresStore(Shelf):
         """Return the counts of followers, by context and template, of those that were seen."""
         with self._lock:
             kept = self._followers
-            if len(kept) > _CONTEXTS:
-                kept.clear()
             known = {key: kept.setdefault(key, {}) for key, _ in pairs}
+            for key in known:
+                kept.move_to_end(key)
+            kept.trim(_CONTEXTS)
             missing = [pair for pair in dict.fromkeys(pairs) if pair[1] not in known[pair[0]]]
             for key, template in missing:
                 known[key][template] = None
@@ -930,8 +931,6 @@ class PostgresStore(Shelf):
         """Return for each key the newest ids, as numbers, of patterns that hold it."""
         with self._lock:
             postings = self._postings
-            if len(postings) >= _CONTEXTS:
-                postings.clear()
             missing = [key for key in keys if key not in postings or postings[key][0] < limit]
             if missing:
                 found: dict[int, list[int]] = {key: [] for key in missing}
@@ -943,7 +942,11 @@ class PostgresStore(Shelf):
                 for key, pattern in self._all(sql, (array(missing), limit)):
                     found[key].append(pattern)
                 postings.update({key: (limit, tuple(rows)) for key, rows in found.items()})
-            return [postings[key][1][:limit] for key in keys]
+            for key in keys:
+                postings.move_to_end(key)
+            found_of = [postings[key][1][:limit] for key in keys]
+            postings.trim(_CONTEXTS)
+            return found_of
 
     def pattern_templates(self, ids: Sequence[int]) -> Iterator[tuple[int, NDArray[np.int64]]]:
         """Yield (row id, template ids) of those of the patterns that are there, in order."""
@@ -1125,9 +1128,9 @@ class PostgresStore(Shelf):
     def neighbours(self, fingerprint: str, template: int) -> list[tuple[int, float]]:
         """Return the nearest templates of a template, nearest first; empty when not computed yet."""
         with self._lock:
-            if len(self._neighbours) > _CONTEXTS:
-                self._neighbours.clear()
             kept = self._neighbours.setdefault(template, {})
+            self._neighbours.move_to_end(template)
+            self._neighbours.trim(_CONTEXTS)
             if fingerprint not in kept:
                 sql = f"SELECT data FROM neighbour WHERE {self._mine} AND fingerprint = %s AND template = %s"
                 row = self._one(sql, (fingerprint, template))

@@ -121,6 +121,10 @@ _CLEAN_AGAIN = 60.0
 """Seconds after which a write rewrites the file, where that failed before."""
 _log = logging.getLogger("procedural_memory")
 _POSTINGS_READ = 100
+_POSTINGS = 4_096
+"""How many lists of patterns are kept: with up to 800 patterns each they are the largest of all that is read."""
+_UNREAD = Context(1, (), {})
+"""Stands for a context that was not read: it may have been followed once."""
 _CACHE = 200_000
 _RENEWED = 8
 """Contexts of which so many followers changed are read again."""
@@ -1136,7 +1140,8 @@ class SQLiteStore:
 
     def _may_be_once(self, key: int) -> bool:
         """Return whether a context may have been followed once, as far as it was read."""
-        return key not in self._contexts or ((known := self._contexts[key]) is not None and known.total == 1)
+        known = self._contexts.get(key, _UNREAD)
+        return known is not None and known.total == 1
 
     def follower(self, key: int, template: int) -> Follower | None:
         """Return the counts of one follower of a context."""
@@ -1225,7 +1230,7 @@ class SQLiteStore:
                 rows = self._all(sql, (key, limit))
                 postings[key] = limit, np.fromiter(chain.from_iterable(rows), np.int64, len(rows))
             postings.move_to_end(key)
-            postings.trim()
+            postings.trim(_POSTINGS)
             return postings[key][1][:limit]
 
     def pattern_templates(self, ids: Sequence[int]) -> Iterator[tuple[int, NDArray[np.int64]]]:
