@@ -22,8 +22,10 @@ class Kept(OrderedDict[int, _T]):
 
     MOST: ClassVar[int] = 16_384
 
-    def trim(self, most: int | None = None) -> None:
-        """Let go of what is more than `MOST`, or than another number."""
+    def used(self, keys: Iterable[int], most: int | None = None) -> None:
+        """Take note that rows were asked for, and let go of what is more than `MOST`, or than another number."""
+        for key in keys:
+            self.move_to_end(key)
         while len(self) > (self.MOST if most is None else most):
             self.popitem(last=False)
 
@@ -34,10 +36,6 @@ def read_once(
     """Return the rows under `keys`: as they are kept, or read in one go; that there is none is kept as well."""
     if missing := [key for key in dict.fromkeys(keys) if key not in kept]:
         kept.update(dict.fromkeys(missing) | dict(read(missing)))
-    found = {}
-    for key in keys:
-        kept.move_to_end(key)
-        if (row := kept[key]) is not None:
-            found[key] = row
-    kept.trim()
+    found = {key: row for key in keys if (row := kept[key]) is not None}
+    kept.used(keys)
     return found

@@ -837,9 +837,7 @@ class PostgresStore(Shelf):
         with self._lock:
             kept = self._followers
             known = {key: kept.setdefault(key, {}) for key, _ in pairs}
-            for key in known:
-                kept.move_to_end(key)
-            kept.trim(_CONTEXTS)
+            kept.used(known, _CONTEXTS)
             missing = [pair for pair in dict.fromkeys(pairs) if pair[1] not in known[pair[0]]]
             for key, template in missing:
                 known[key][template] = None
@@ -942,11 +940,9 @@ class PostgresStore(Shelf):
                 for key, pattern in self._all(sql, (array(missing), limit)):
                     found[key].append(pattern)
                 postings.update({key: (limit, tuple(rows)) for key, rows in found.items()})
-            for key in keys:
-                postings.move_to_end(key)
-            found_of = [postings[key][1][:limit] for key in keys]
-            postings.trim(_CONTEXTS)
-            return found_of
+            lists = [postings[key][1][:limit] for key in keys]
+            postings.used(keys, _CONTEXTS)
+            return lists
 
     def pattern_templates(self, ids: Sequence[int]) -> Iterator[tuple[int, NDArray[np.int64]]]:
         """Yield (row id, template ids) of those of the patterns that are there, in order."""
@@ -1129,8 +1125,7 @@ class PostgresStore(Shelf):
         """Return the nearest templates of a template, nearest first; empty when not computed yet."""
         with self._lock:
             kept = self._neighbours.setdefault(template, {})
-            self._neighbours.move_to_end(template)
-            self._neighbours.trim(_CONTEXTS)
+            self._neighbours.used((template,), _CONTEXTS)
             if fingerprint not in kept:
                 sql = f"SELECT data FROM neighbour WHERE {self._mine} AND fingerprint = %s AND template = %s"
                 row = self._one(sql, (fingerprint, template))

@@ -1229,8 +1229,7 @@ class SQLiteStore:
                 sql = "SELECT pattern FROM posting WHERE key = ? ORDER BY pattern DESC LIMIT ?"
                 rows = self._all(sql, (key, limit))
                 postings[key] = limit, np.fromiter(chain.from_iterable(rows), np.int64, len(rows))
-            postings.move_to_end(key)
-            postings.trim(_POSTINGS)
+            postings.used((key,), _POSTINGS)
             return postings[key][1][:limit]
 
     def pattern_templates(self, ids: Sequence[int]) -> Iterator[tuple[int, NDArray[np.int64]]]:

@@ -73,7 +73,7 @@ class Terminal:
         """Return what stands behind the newest prompt."""
         return self.screen().rpartition(PROMPT)[2].partition("\n")[0].strip()
 
-    def wait(self, condition: Callable[[str], bool], seconds: float = 60.0) -> str:
+    def wait(self, condition: Callable[[str], bool], seconds: float = 20.0) -> str:
         """Wait until the screen is as it should be."""
         end = time.monotonic() + seconds
         while not condition(screen := self.screen()):
